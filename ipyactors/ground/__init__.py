@@ -1,0 +1,1 @@
+"""What every floor may stand on: errors, ids, options, settings, clocks."""

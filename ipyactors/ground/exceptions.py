@@ -1,0 +1,127 @@
+"""Every error that ipyactors raises, in one tree.
+
+An error says who, what happened, why, what became of the work, and what to do; the same facts are attributes, for
+programs. All of them can be pickled, because an error may be the value of a reference that travels.
+
+An exception of the user's own code is raised as an instance of its own type *and* of :class:`TaskError`, so that
+both ``except ValueError`` and ``except TaskError`` catch it.
+"""
+
+from __future__ import annotations
+
+
+class IpyactorsError(Exception):
+    """Base of all errors of this package. Facts are given by keyword and become attributes."""
+
+    def __init__(self, message: str = "", **facts: object) -> None:
+        super().__init__(message)
+        self.__dict__.update(facts)
+
+
+# -- what the caller did ---------------------------------------------------------------------------------------
+
+
+class OptionError(IpyactorsError, ValueError):
+    """Raised when an option is unknown or its value is out of range; the text names it and what it takes."""
+
+
+class OptionTypeError(OptionError, TypeError):
+    """Raised when an option's value has the wrong type."""
+
+
+class DirectCallError(IpyactorsError, TypeError):
+    """Raised when a remote function, class or method is called like a local one; the text says to use ``.remote``."""
+
+
+class SerializationError(IpyactorsError, TypeError):
+    """Raised when something cannot be pickled; the text names the variable and the path to it."""
+
+
+class SessionError(IpyactorsError, RuntimeError):
+    """Raised when there is no live session, or it is of another kind than the call needs."""
+
+
+class StartError(SessionError):
+    """Raised when the runtime's processes could not be started; the text holds their last words."""
+
+
+# -- what the user's code did ----------------------------------------------------------------------------------
+
+
+class TaskError(IpyactorsError):
+    """Raised when the user's code raised; also an instance of the original type where that can be had.
+
+    ``cause`` is the original exception (None when it could not be pickled), ``remote_traceback`` its text.
+    """
+
+    cause: BaseException | None = None
+    remote_traceback: str = ""
+    function_name: str = ""
+
+
+class TaskCancelledError(IpyactorsError):
+    """Raised when the call was cancelled."""
+
+
+# -- what the machine did --------------------------------------------------------------------------------------
+
+
+class WorkerCrashedError(IpyactorsError):
+    """Raised when the process that ran a task died and the retries are used up."""
+
+
+class OutOfMemoryError(WorkerCrashedError):
+    """Raised when the kernel's memory killer ended the process that ran a task, and the retries are used up."""
+
+
+class NodeDiedError(WorkerCrashedError):
+    """Raised when the machine that ran a task is gone, and the retries are used up."""
+
+
+class ActorError(IpyactorsError):
+    """Base of what goes wrong with an actor's process. ``actor_id`` is its id in hexadecimal."""
+
+    actor_id: str = ""
+
+
+class ActorDiedError(ActorError):
+    """Raised when an actor is dead for good; the text tells how it died and whether this call had started."""
+
+
+class ActorUnavailableError(ActorError):
+    """Raised when an actor died while this call ran, and it restarts; the call may or may not have taken effect."""
+
+
+class ActorNotFoundError(ActorError, ValueError):
+    """Raised when no live actor has that name, or the handle is of a session that has ended."""
+
+
+class ActorAlreadyExistsError(ActorError, ValueError):
+    """Raised when a live actor of the namespace has that name already."""
+
+
+class PlacementError(IpyactorsError):
+    """Raised when no node could ever hold what was asked for; the text says what is asked and what exists."""
+
+
+class PendingCallsLimitError(IpyactorsError):
+    """Raised when ``max_pending_calls`` calls of this handle are unanswered already; the call was not sent."""
+
+
+class HeadUnavailableError(IpyactorsError):
+    """Raised when the control plane did not answer in time; running calls are not affected."""
+
+
+# -- objects ---------------------------------------------------------------------------------------------------
+
+
+class GetTimeoutError(IpyactorsError, TimeoutError):
+    """Raised when values are not there in time. Nothing is lost: the reference is still good."""
+
+
+class ObjectLostError(IpyactorsError):
+    """Raised when an object's data is gone and cannot be made again."""
+
+
+class OwnerDiedError(ObjectLostError):
+    """Raised when the process that made the reference is gone, and the object with it."""

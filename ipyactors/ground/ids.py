@@ -1,0 +1,65 @@
+"""Identifiers: short random bytes that name processes, actors, nodes and objects.
+
+A process id doubles as a ZeroMQ routing id, which must not start with a zero byte; every id therefore starts
+with a letter that also tells a reader of a log what kind of thing it names.
+"""
+
+from __future__ import annotations
+
+import os
+
+PROCESS_ID_BYTES = 8
+ACTOR_ID_BYTES = 16
+OBJECT_ID_BYTES = 16
+
+#: Routing ids of the two processes that every other process knows by role.
+HEAD_ID = b"head"
+AGENT_ID = b"agent"
+
+_COUNTER_BYTES = 6
+_INDEX_BYTES = OBJECT_ID_BYTES - PROCESS_ID_BYTES - _COUNTER_BYTES
+
+
+def new_driver_id() -> bytes:
+    """Return a fresh id for a driver process (8 bytes)."""
+    return b"d" + os.urandom(PROCESS_ID_BYTES - 1)
+
+
+def new_worker_id() -> bytes:
+    """Return a fresh id for a worker process (8 bytes)."""
+    return b"w" + os.urandom(PROCESS_ID_BYTES - 1)
+
+
+def new_node_id() -> bytes:
+    """Return a fresh id for a node (8 bytes)."""
+    return b"n" + os.urandom(PROCESS_ID_BYTES - 1)
+
+
+def new_actor_id() -> bytes:
+    """Return a fresh id for an actor (16 bytes); it stays the same through every restart."""
+    return b"a" + os.urandom(ACTOR_ID_BYTES - 1)
+
+
+def object_id(owner_id: bytes, counter: int, index: int = 0) -> bytes:
+    """Return the id of the ``index``-th result of the ``counter``-th thing that ``owner_id`` submitted (16 bytes)."""
+    return owner_id + counter.to_bytes(_COUNTER_BYTES, "big") + index.to_bytes(_INDEX_BYTES, "big")
+
+
+def owner_of(an_object_id: bytes) -> bytes:
+    """Return the id of the process that owns the object."""
+    return an_object_id[:PROCESS_ID_BYTES]
+
+
+def counter_of(an_object_id: bytes) -> int:
+    """Return the submission counter in an object's id."""
+    return int.from_bytes(an_object_id[PROCESS_ID_BYTES : PROCESS_ID_BYTES + _COUNTER_BYTES], "big")
+
+
+def index_of(an_object_id: bytes) -> int:
+    """Return which of its task's results an object is."""
+    return int.from_bytes(an_object_id[PROCESS_ID_BYTES + _COUNTER_BYTES :], "big")
+
+
+def short(an_id: bytes) -> str:
+    """Return the eight hex digits after the kind letter, for people to read."""
+    return an_id[1:5].hex()

@@ -1,0 +1,49 @@
+"""Resource amounts: integers of one ten-thousandth, so that fractions add up exactly.
+
+Ray uses the same precision (0.0001); ``CPU``, ``GPU`` and ``memory`` (bytes) are names like any other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+UNITS_PER_ONE = 10_000
+
+#: A demand or a capacity: resource name to units. Absent means zero.
+Units = dict[str, int]
+
+
+def to_units(amounts: Mapping[str, float]) -> Units:
+    """Return ``amounts`` in units, without the zeros."""
+    return {name: units for name, amount in amounts.items() if (units := round(amount * UNITS_PER_ONE))}
+
+
+def from_units(units: Mapping[str, int]) -> dict[str, float]:
+    """Return plain amounts: 10,000 units are 1.0."""
+    return {name: value / UNITS_PER_ONE for name, value in units.items()}
+
+
+def fits(demand: Mapping[str, int], capacity: Mapping[str, int]) -> bool:
+    """Return whether ``capacity`` covers every amount in ``demand``."""
+    return all(capacity.get(name, 0) >= amount for name, amount in demand.items())
+
+
+def add(total: Units, amounts: Mapping[str, int]) -> None:
+    """Add ``amounts`` to ``total`` in place."""
+    for name, amount in amounts.items():
+        total[name] = total.get(name, 0) + amount
+
+
+def subtract(total: Units, amounts: Mapping[str, int]) -> None:
+    """Take ``amounts`` from ``total`` in place; the result may be negative while a blocked worker resumes."""
+    for name, amount in amounts.items():
+        total[name] = total.get(name, 0) - amount
+
+
+def describe(units: Mapping[str, int]) -> str:
+    """Return ``'1 CPU, 0.5 GPU, 500 MB memory'``, or ``'nothing'``."""
+    words = []
+    for name, value in sorted(units.items()):
+        amount = value / UNITS_PER_ONE
+        words.append(f"{amount / 1e6:.4g} MB {name}" if name == "memory" else f"{amount:.4g} {name}")
+    return ", ".join(words) or "nothing"

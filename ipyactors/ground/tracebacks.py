@@ -1,0 +1,166 @@
+"""Tracebacks that travel: taken apart in one process, put together in another, without our own frames.
+
+A frame travels as ``(filename, line, name)``. The receiving side makes real traceback objects of them, so that every
+tool (the interpreter, IPython, a debugger's post-mortem, ``logging``) shows the remote lines as if they had run here.
+Source that lies in no file, such as a notebook's cell, travels as text and is put into :mod:`linecache`.
+"""
+
+from __future__ import annotations
+
+import linecache
+import os
+import traceback
+import types
+from collections.abc import Iterable
+
+#: One line of a traceback: ``(filename, line, name)``.
+Frame = tuple[str, int, str]
+
+_OWN_FOLDER = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+
+_labels: dict[str, str] = {}
+
+
+def is_own(filename: str) -> bool:
+    """Return whether the code of this file belongs to this package."""
+    return filename.startswith(_OWN_FOLDER)
+
+
+def remember_source(filename: str, text: str, label: str = "") -> None:
+    """Make tracebacks in this process show ``text`` as the source of ``filename``, a name that no file has.
+
+    ``label`` is what people read instead of the name, such as ``Cell In[5]``.
+    """
+    # No modification time: linecache.checkcache() then leaves the entry alone.
+    linecache.cache[filename] = (len(text), None, text.splitlines(keepends=True), filename)
+    if label:
+        _labels[filename] = label
+
+
+def source_of(filename: str) -> tuple[str, str] | None:
+    """Return ``(text, label)`` of code that lies in no file, if its source is known here; None for a real file."""
+    if os.path.exists(filename):
+        return None
+    lines = linecache.getlines(filename)
+    return ("".join(lines), label_of(filename)) if lines else None
+
+
+def label_of(filename: str) -> str:
+    """Return what people call this source, or an empty string."""
+    return _labels.get(filename, "")
+
+
+def clean(text: str) -> str:
+    """Return ``text`` fit for UTF-8: a lone surrogate becomes an escape."""
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def describe(trace: types.TracebackType | None) -> list[Frame]:
+    """Return the frames of a traceback, outermost first, without ours."""
+    frames: list[Frame] = []
+    while trace is not None:
+        code = trace.tb_frame.f_code
+        if not is_own(code.co_filename):
+            frames.append((code.co_filename, trace.tb_lineno or 0, code.co_name))
+        trace = trace.tb_next
+    return frames
+
+
+def format_text(error: BaseException) -> str:
+    """Return the traceback of ``error`` and of its causes as text, without our frames. Never raises."""
+    try:
+        story = traceback.TracebackException.from_exception(error)
+        _strip(story)
+        return clean("".join(story.format()))
+    except Exception as problem:  # a user's __str__ may raise anything
+        return f"{type(error).__qualname__} (its traceback could not be formatted: {type(problem).__qualname__})\n"
+
+
+def _strip(story: traceback.TracebackException) -> None:
+    seen: set[int] = set()
+    waiting: list[traceback.TracebackException | None] = [story]
+    while waiting:
+        part = waiting.pop()
+        if part is None or id(part) in seen:
+            continue
+        seen.add(id(part))
+        kept = [_labelled(frame) for frame in part.stack if not is_own(frame.filename)]
+        part.stack = traceback.StackSummary.from_list(kept)
+        waiting += (part.__cause__, part.__context__, *(part.exceptions or ()))
+
+
+def _labelled(frame: traceback.FrameSummary) -> traceback.FrameSummary:
+    label = _labels.get(frame.filename)
+    if not label:
+        return frame
+    return traceback.FrameSummary(label, frame.lineno or 0, frame.name, line=frame.line or "")
+
+
+# -- putting together --------------------------------------------------------------------------------------------
+
+
+class _Here(Exception):  # noqa: N818 - no error
+    """Raised inside a stub to get hold of its frame."""
+
+
+_STUB = compile("raise _Here", "<stub>", "exec")
+
+
+def _stub_code(frame: Frame) -> types.CodeType:
+    """Return code that raises, and claims to be at ``frame``.
+
+    Its table of positions says "this line, no columns" throughout (kind 13 of the location table, at most eight
+    instructions per entry), so that nobody underlines the columns of the stub in the user's line.
+    """
+    filename, line, name = frame
+    table = bytearray()
+    left = len(_STUB.co_code) // 2
+    while left > 0:
+        units = min(left, 8)
+        table += bytes((0x80 | 13 << 3 | units - 1, 0))
+        left -= units
+    return _STUB.replace(
+        co_filename=filename, co_name=name, co_qualname=name, co_firstlineno=max(line, 1), co_linetable=bytes(table)
+    )
+
+
+def rebuild(
+    frames: Iterable[Frame], inner: types.TracebackType | None = None
+) -> types.TracebackType | None:
+    """Return a traceback that shows ``frames`` (outermost first) and then ``inner``; None if there is nothing."""
+    trace = inner
+    for frame in reversed(list(frames)):
+        try:
+            exec(_stub_code(frame), {"__name__": "remote", "__file__": frame[0], "_Here": _Here})
+        except _Here as here:
+            stub = here.__traceback__.tb_next if here.__traceback__ is not None else None
+            if stub is not None:
+                trace = types.TracebackType(trace, stub.tb_frame, stub.tb_lasti, max(frame[1], 1))
+    return trace
+
+
+def rejoin(
+    error: BaseException,
+    cause: BaseException | None,
+    context: BaseException | None,
+    suppress_context: bool,
+    frames: tuple[Frame, ...],
+) -> BaseException:
+    """Return ``error`` with what pickling drops: its cause, its context, its traceback. Called by unpickling."""
+    error.__cause__ = cause
+    error.__context__ = context
+    error.__suppress_context__ = suppress_context
+    return error.with_traceback(rebuild(frames))
+
+
+def revive(
+    kind: type[BaseException], args: tuple[object, ...], attributes: dict[str, object]
+) -> BaseException:
+    """Return an exception made without its ``__init__``. Called by unpickling.
+
+    For the commonest exception that pickle cannot make again: an ``__init__`` whose parameters are not its ``args``.
+    """
+    error = kind.__new__(kind, *args)
+    error.args = args
+    error.__dict__.update(attributes)
+    return error

@@ -1,0 +1,1 @@
+"""What may be said between processes, and how it travels. Knows no role."""

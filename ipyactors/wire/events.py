@@ -1,0 +1,58 @@
+"""What happened, for people: one event type, many kinds, each stamped with wall time.
+
+Owners record what becomes of their tasks and calls; the head records what becomes of processes and actors and
+reports it to every driver. A driver merges both into one log, which plots and tables read.
+"""
+
+from __future__ import annotations
+
+import enum
+
+import msgspec
+
+
+class EventKind(enum.StrEnum):
+    """What an event says."""
+
+    TASK_ATTEMPT = "task_attempt"
+    """A task's attempt ended well; ``duration_s`` ends at ``wall_s``."""
+    TASK_RETRY = "task_retry"
+    """An attempt failed and the task will run again; ``detail`` says why, ``attempt`` which one failed."""
+    TASK_FAILED = "task_failed"
+    """A task's last attempt failed."""
+    CALL_ATTEMPT = "call_attempt"
+    """A method call ended well."""
+    CALL_RETRY = "call_retry"
+    """A method call was interrupted by a death and will be sent again."""
+    CALL_FAILED = "call_failed"
+    """A method call failed for good, by an exception or by a death."""
+    ACTOR_CREATED = "actor_created"
+    ACTOR_ALIVE = "actor_alive"
+    """The constructor of an incarnation returned."""
+    ACTOR_DIED = "actor_died"
+    """An incarnation ended; ``detail`` says how."""
+    ACTOR_RESTARTING = "actor_restarting"
+    ACTOR_DEAD = "actor_dead"
+    """The actor will not come back."""
+    WORKER_STARTED = "worker_started"
+    WORKER_DIED = "worker_died"
+    HEAD_RESTARTED = "head_restarted"
+    NODE_ADDED = "node_added"
+    NODE_LOST = "node_lost"
+
+
+class Event(msgspec.Struct, array_like=True, frozen=True):
+    """One thing that happened. Ids are empty where they do not apply; ``attempt`` and ``incarnation`` start at 0."""
+
+    kind: EventKind
+    wall_s: float
+    name: str = ""
+    actor_id: bytes = b""
+    worker_id: bytes = b""
+    node_id: bytes = b""
+    task_id: bytes = b""
+    attempt: int = 0
+    incarnation: int = 0
+    duration_s: float = 0.0
+    detail: str = ""
+    injected: bool = False

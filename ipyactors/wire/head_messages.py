@@ -1,0 +1,306 @@
+"""Owner and head: who is there, who may use which worker, what becomes of actors.
+
+The head is never on the path of a call. Requests that are about a level ("I want three leases") carry the level
+and not a change, so that repeating one after the head restarted is harmless.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from ipyactors.ground.quantities import Units
+from ipyactors.wire.events import Event
+from ipyactors.wire.specs import ActorSpec, ActorStatus, Death, NodeStatus, RemoteError, WaitingDemand
+
+
+class _Word(msgspec.Struct, array_like=True, tag=True):
+    """Base of this file's messages."""
+
+
+# -- owner to head ---------------------------------------------------------------------------------------------
+
+
+class RegisterOwner(_Word):
+    """I am here, and I listen at ``address``. A worker's session registers too, with its worker id.
+
+    ``held`` maps the actors that I hold handles of to my count; it matters after the head restarted.
+    """
+
+    address: str
+    is_driver: bool
+    pid: int
+    namespace: str = ""
+    node_id: bytes = b""
+    held: dict[bytes, int] = {}
+
+
+class OwnerLeaving(_Word):
+    """I am going away in good order: end my actors, take back my leases."""
+
+
+class WantLeases(_Word):
+    """I have work for ``count`` more workers of this shape (0 takes the wish back). Replaces the earlier wish.
+
+    A shape is one demand on resources; ``shape_id`` is chosen by the owner.
+    """
+
+    shape_id: int
+    demand: Units
+    count: int
+    name: str = ""
+
+
+class ReturnLease(_Word):
+    """I no longer need the worker; it is idle as far as I know."""
+
+    lease_id: int
+
+
+class KillLeasedWorker(_Word):
+    """End the worker of this lease at once (a forced cancel). A ``LeaseLost`` follows."""
+
+    lease_id: int
+    detail: str = ""
+
+
+class WorkerBlocked(_Word):
+    """Sent by a worker's session: the code I run waits for others; lend my CPUs meanwhile."""
+
+
+class WorkerUnblocked(_Word):
+    """Sent by a worker's session: the code I run goes on."""
+
+
+class CreateActor(_Word):
+    """Build this actor. Answered by :class:`CreateActorReply`; its life is then told by :class:`ActorChanged`.
+
+    The sender starts with one count on the actor. With ``get_if_exists``, an actor of that name is returned instead.
+    """
+
+    request_id: int
+    spec: ActorSpec
+    get_if_exists: bool = False
+
+
+class GetActor(_Word):
+    """Look a name up. Answered by :class:`GetActorReply`, which grants one count when it is found."""
+
+    request_id: int
+    name: str
+    namespace: str
+
+
+class HoldActor(_Word):
+    """I made a handle without having been lent one (unpickled from a file, say): count me, and tell me of changes."""
+
+    actor_id: bytes
+
+
+class LendActor(_Word):
+    """I am sending a handle to ``borrower_id``: count one more for it, before it even knows."""
+
+    actor_id: bytes
+    borrower_id: bytes
+
+
+class ReleaseActor(_Word):
+    """My last handle went: take ``count`` off (everything that I was granted or lent so far)."""
+
+    actor_id: bytes
+    count: int
+
+
+class KillActor(_Word):
+    """End the actor's process now; ``no_restart`` makes that final."""
+
+    actor_id: bytes
+    no_restart: bool = True
+    detail: str = ""
+
+
+class ActorReady(_Word):
+    """Sent by an actor's worker: the constructor returned, calls may come to my address."""
+
+    actor_id: bytes
+    incarnation: int
+
+
+class ActorInitFailed(_Word):
+    """Sent by an actor's worker: the constructor raised. Final, as in Ray."""
+
+    actor_id: bytes
+    incarnation: int
+    error: RemoteError
+
+
+class ActorExited(_Word):
+    """Sent by an actor's worker just before it ends on purpose (``exit_actor()``, or told to finish)."""
+
+    actor_id: bytes
+    incarnation: int
+    detail: str
+
+
+class WatchOwner(_Word):
+    """I hold references to objects of ``owner_id``: tell me with :class:`OwnerLost` when it dies, or if it has."""
+
+    owner_id: bytes
+
+
+class DescribeCluster(_Word):
+    """Tell me about nodes, actors and what waits. Answered by :class:`ClusterReply`."""
+
+    request_id: int
+
+
+class WatchEvents(_Word):
+    """Report events to me from now on (drivers)."""
+
+
+class DropWorker(_Word):
+    """End this worker: I had leased it from a head that is gone, and am done with it.
+
+    The lease cannot be returned, because the head that was started since does not know it.
+    """
+
+    worker_id: bytes
+
+
+OwnerToHead = (
+    RegisterOwner
+    | OwnerLeaving
+    | WantLeases
+    | ReturnLease
+    | KillLeasedWorker
+    | WorkerBlocked
+    | WorkerUnblocked
+    | CreateActor
+    | GetActor
+    | HoldActor
+    | LendActor
+    | ReleaseActor
+    | KillActor
+    | ActorReady
+    | ActorInitFailed
+    | ActorExited
+    | WatchOwner
+    | DescribeCluster
+    | WatchEvents
+    | DropWorker
+)
+
+
+# -- head to owner ---------------------------------------------------------------------------------------------
+
+
+class OwnerRegistered(_Word):
+    """Welcome. ``head_epoch`` rises by one each time the head is started again."""
+
+    head_epoch: int
+    session_name: str
+    nodes: tuple[NodeStatus, ...] = ()
+
+
+class LeaseGranted(_Word):
+    """The worker is yours until you return it, or it dies. One wish of the shape is thereby fulfilled."""
+
+    lease_id: int
+    shape_id: int
+    worker_id: bytes
+    address: str
+    node_id: bytes = b""
+
+
+class LeaseLost(_Word):
+    """The worker of this lease died."""
+
+    lease_id: int
+    worker_id: bytes
+    death: Death
+
+
+class ReclaimLease(_Word):
+    """Others wait: send no more work to this worker and return it when what it has is done."""
+
+    lease_id: int
+
+
+class ShapeUnplaceable(_Word):
+    """No node could ever hold this demand; ``existing`` is the largest total of each resource on any one node."""
+
+    shape_id: int
+    demand: Units
+    existing: Units
+
+
+class OwnerLost(_Word):
+    """The process that owned these objects is gone, and they with it; ``detail`` says how it ended."""
+
+    owner_id: bytes
+    detail: str = ""
+
+
+class CreateActorReply(_Word):
+    """``error`` is empty when the actor was accepted; ``existing`` is set when another was found by its name."""
+
+    request_id: int
+    actor_id: bytes
+    error: str = ""
+    existing: ActorSpec | None = None
+
+
+class GetActorReply(_Word):
+    """The actor of that name, or None; ``status`` comes with it."""
+
+    request_id: int
+    spec: ActorSpec | None = None
+    status: ActorStatus | None = None
+
+
+class ActorChanged(_Word):
+    """Sent to everyone who holds a handle, at each step of the actor's life, and at once to a new holder.
+
+    ``unplaceable`` is set, with what exists, when the actor is dead because nothing could ever hold it.
+    """
+
+    status: ActorStatus
+    unplaceable: Units | None = None
+    demand: Units = {}
+
+
+class ClusterReply(_Word):
+    """The cluster at this moment."""
+
+    request_id: int
+    nodes: tuple[NodeStatus, ...]
+    actors: tuple[ActorStatus, ...]
+    waiting: tuple[WaitingDemand, ...] = ()
+
+
+class EventsReported(_Word):
+    """What happened since the last report."""
+
+    events: tuple[Event, ...]
+
+
+class WorkerLost(_Word):
+    """A worker died that was leased by a head that is gone; sent to every owner, for only its holder knows."""
+
+    worker_id: bytes
+    death: Death
+
+
+HeadToOwner = (
+    OwnerRegistered
+    | LeaseGranted
+    | LeaseLost
+    | ReclaimLease
+    | ShapeUnplaceable
+    | OwnerLost
+    | CreateActorReply
+    | GetActorReply
+    | ActorChanged
+    | ClusterReply
+    | EventsReported
+    | WorkerLost
+)

@@ -1,0 +1,55 @@
+"""Keyboard interrupts as messages: SIGINT may end a wait, never a change of state half way.
+
+Python runs signal handlers between any two bytecodes of the main thread, so a ``KeyboardInterrupt`` could leave a
+table half changed or a lock held for ever. Inside :class:`deferred`, the handler of SIGINT only takes a note and
+wakes whoever sleeps; the handler that was there before (the user's, IPython's, Python's own) is put back on the way
+out and called then. Outside such a section no handler of ours is installed. Other threads never see signals, and
+pay nothing.
+"""
+
+from __future__ import annotations
+
+import _signal  # type: ignore[import-not-found]  # the C functions: signal.signal() converts to enums and costs five times as much
+import signal
+import threading
+from collections.abc import Callable
+from typing import Any
+
+_SIGINT = int(signal.SIGINT)
+
+
+class deferred:  # noqa: N801 - a context manager, used like a function
+    """Hold SIGINT back in this section of the main thread; deliver it at the end.
+
+    ``wake`` is called from the handler; it must only do what is safe there (write to a pipe, set an event). The
+    section should look at ``came`` after each sleep and leave early. Does nothing on other threads, inside another
+    such section, and where SIGINT is handled outside Python.
+    """
+
+    __slots__ = ("_before", "_wake", "came")
+
+    def __init__(self, wake: Callable[[], None] | None = None) -> None:
+        self._wake = wake
+        self._before: Any = None
+        self.came = False
+
+    def __enter__(self) -> deferred:
+        if threading.current_thread() is threading.main_thread():
+            before = _signal.getsignal(_SIGINT)
+            if before is not None and type(getattr(before, "__self__", None)) is not deferred:
+                self._before = before
+                _signal.signal(_SIGINT, self._take_note)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        before = self._before
+        if before is not None:
+            self._before = None
+            _signal.signal(_SIGINT, before)
+            if self.came and callable(before):
+                before(_SIGINT, None)
+
+    def _take_note(self, _number: int, _frame: object) -> None:
+        self.came = True
+        if self._wake is not None:
+            self._wake()

@@ -1,0 +1,81 @@
+"""Which calls a worker has begun, in a file that outlives it.
+
+The worker maps the file and writes one number before each call starts; no system call, about 0.2 microseconds. The
+page cache keeps what was written through any death of the process, SIGKILL included, so that its agent can tell
+which calls certainly never ran. It is not meant to survive the machine.
+
+Layout, little-endian: a count of used slots (8 bytes), then slots of 16 bytes: a caller's process id and the highest
+``seq`` of its calls that has begun. The file has a fixed size and is sparse.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import mmap
+import os
+import struct
+
+from ipyactors.ground.ids import PROCESS_ID_BYTES
+
+SLOTS = 4096
+_HEADER_BYTES = 8
+_SLOT_BYTES = 16
+FILE_BYTES = _HEADER_BYTES + SLOTS * _SLOT_BYTES
+
+_U64 = struct.Struct("<Q")
+_SLOT = struct.Struct(f"<{PROCESS_ID_BYTES}sQ")
+
+
+class Marks:
+    """The worker's side. One thread at a time may mark; of one caller, only rising numbers."""
+
+    def __init__(self, path: str) -> None:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        try:
+            os.ftruncate(descriptor, FILE_BYTES)
+            self._map = mmap.mmap(descriptor, FILE_BYTES)
+        finally:
+            os.close(descriptor)
+        self._offsets: dict[bytes, int] = {}
+        self._write = _U64.pack_into
+
+    def mark(self, caller: bytes, seq: int) -> None:
+        """Note that the call ``seq`` of the process ``caller`` (8 bytes) is about to start."""
+        offset = self._offsets.get(caller)
+        if offset is None:
+            self._take_slot(caller, seq)
+        else:
+            self._write(self._map, offset, seq)
+
+    def _take_slot(self, caller: bytes, seq: int) -> None:
+        if len(caller) != PROCESS_ID_BYTES:
+            raise ValueError(f"a process id has {PROCESS_ID_BYTES} bytes, not {len(caller)}: {caller!r}")
+        used = len(self._offsets)
+        if used < SLOTS:
+            slot = _HEADER_BYTES + used * _SLOT_BYTES
+        else:
+            # Every slot is taken: the caller that came first gives up its own. It is the likeliest to be gone.
+            oldest = next(iter(self._offsets))
+            slot = self._offsets.pop(oldest) - PROCESS_ID_BYTES
+        _SLOT.pack_into(self._map, slot, caller, seq)
+        self._offsets[caller] = slot + PROCESS_ID_BYTES
+        self._write(self._map, 0, min(used + 1, SLOTS))  # last: a reader never sees a slot that is half written
+
+    def close(self) -> None:
+        """Unmap; the file stays for the agent to read and remove."""
+        with contextlib.suppress(BufferError):
+            self._map.close()
+
+
+def read_marks(path: str) -> dict[bytes, int]:
+    """Return the highest begun ``seq`` per caller; empty if the worker died before it made the file."""
+    try:
+        with open(path, "rb") as file:
+            data = file.read(FILE_BYTES)
+    except FileNotFoundError:
+        return {}
+    if len(data) < _HEADER_BYTES:
+        return {}
+    used = min(_U64.unpack_from(data)[0], (len(data) - _HEADER_BYTES) // _SLOT_BYTES)
+    end = _HEADER_BYTES + used * _SLOT_BYTES
+    return dict(_SLOT.iter_unpack(data[_HEADER_BYTES:end]))

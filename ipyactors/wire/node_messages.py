@@ -1,0 +1,150 @@
+"""Agent with head, with its zygote, and with the drivers and workers of its machine."""
+
+from __future__ import annotations
+
+import msgspec
+
+from ipyactors.ground.quantities import Units
+from ipyactors.wire.specs import ActorSpec, Death
+
+
+class _Word(msgspec.Struct, array_like=True, tag=True):
+    """Base of this file's messages."""
+
+
+# -- agent to head ---------------------------------------------------------------------------------------------
+
+
+class WorkerRecord(msgspec.Struct, array_like=True, frozen=True):
+    """A live worker, as an agent tells a new head about it. ``actor`` is set when it hosts one."""
+
+    worker_id: bytes
+    pid: int
+    address: str
+    actor: ActorSpec | None = None
+    incarnation: int = 0
+
+
+class RegisterNode(_Word):
+    """A machine joins, or an agent greets a restarted head with the workers that live."""
+
+    hostname: str
+    total: Units
+    workers: tuple[WorkerRecord, ...] = ()
+
+
+class WorkerStarted(_Word):
+    """The process exists; it will register itself when its socket is bound."""
+
+    worker_id: bytes
+    pid: int
+
+
+class WorkerDied(_Word):
+    """The process ended."""
+
+    worker_id: bytes
+    death: Death
+
+
+class ProcessGone(_Word):
+    """A driver on this machine is gone (its alive pipe closed)."""
+
+    process_id: bytes
+
+
+NodeToHead = RegisterNode | WorkerStarted | WorkerDied | ProcessGone
+
+
+# -- head to agent ---------------------------------------------------------------------------------------------
+
+
+class StartWorker(_Word):
+    """Start a worker with this id. With ``actor`` it hosts that actor as ``incarnation`` (from 0), else it runs tasks."""
+
+    worker_id: bytes
+    actor: ActorSpec | None = None
+    incarnation: int = 0
+
+
+class KillWorker(_Word):
+    """End the worker now. ``reason`` and ``detail`` go into its death report."""
+
+    worker_id: bytes
+    intended: bool = True
+    detail: str = ""
+
+
+HeadToNode = StartWorker | KillWorker
+
+
+# -- zygote (over a socketpair, length-prefixed frames) ----------------------------------------------------------
+
+
+class ForkWorker(_Word):
+    """Fork, and become this worker in the child. ``actor`` as in :class:`StartWorker`."""
+
+    worker_id: bytes
+    actor: ActorSpec | None = None
+    incarnation: int = 0
+
+
+class WorkerForked(_Word):
+    """The child exists."""
+
+    worker_id: bytes
+    pid: int
+
+
+class WorkerExited(_Word):
+    """The child ended; ``status`` is the wait status, ``max_rss_bytes`` its peak resident memory."""
+
+    worker_id: bytes
+    pid: int
+    status: int
+    max_rss_bytes: int
+
+
+class ForkFailed(_Word):
+    """The fork itself failed; ``detail`` is the system's words."""
+
+    worker_id: bytes
+    detail: str
+
+
+AgentToZygote = ForkWorker
+ZygoteToAgent = WorkerForked | WorkerExited | ForkFailed
+
+
+# -- drivers and workers with the agent of their machine ---------------------------------------------------------
+
+
+class AttachProcess(_Word):
+    """I live on this machine; tell me when the head restarts."""
+
+    is_driver: bool
+    pid: int
+
+
+class StopSession(_Word):
+    """End everything on this machine and go (``shutdown()``)."""
+
+    keep_detached: bool = False
+
+
+ProcessToNode = AttachProcess | StopSession
+
+
+class HeadRestarted(_Word):
+    """The head died and a new one listens at the same address: register again."""
+
+    head_epoch: int
+
+
+class SessionStopping(_Word):
+    """The session ends; ``detail`` says why."""
+
+    detail: str = ""
+
+
+NodeToProcess = HeadRestarted | SessionStopping

@@ -1,0 +1,235 @@
+"""Values to payloads and back: pickle protocol 5, by value for what a notebook defines.
+
+Three ways, the fastest that is right: plain scalars and flat containers of them are pickled by the C pickler; all
+else goes through cloudpickle, which sends functions and classes of ``__main__`` by value. Buffers over 64 KiB stay
+out of band, so they are neither copied into the pickle nor out of it: a large array arrives as a read-only view.
+
+References and handles announce themselves while they are being pickled (:func:`note_ref`, :func:`note_handle`), so
+that the payload can name what it carries.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import pickle
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import cloudpickle
+
+from ipyactors.ground.exceptions import SerializationError
+from ipyactors.wire.specs import Payload, RefSpec
+
+#: Results and arguments up to this size travel inside the pickle; a larger buffer travels beside it, uncopied.
+OUT_OF_BAND_BYTES = 64 * 1024
+
+_SCALARS = frozenset({type(None), bool, int, float, complex, str, bytes})
+_FLAT_CONTAINERS = frozenset({tuple, list})
+_FLAT_AT_MOST = 16
+
+_PROTOCOL = 5
+
+
+class ArgSlot:
+    """Stands for a top-level reference in pickled arguments; the worker puts the value of slot ``index`` there."""
+
+    __slots__ = ("index",)
+
+    def __init__(self, index: int) -> None:
+        self.index = index
+
+    def __reduce__(self) -> tuple[type[ArgSlot], tuple[int]]:
+        return ArgSlot, (self.index,)
+
+
+class _Found(threading.local):
+    """What the pickling under way on this thread has come across; None while nothing is being collected."""
+
+    refs: list[RefSpec] | None = None
+    actor_ids: list[bytes] | None = None
+
+
+_found = _Found()
+
+
+def note_ref(spec: RefSpec) -> None:
+    """Take note of a reference that is being pickled."""
+    if _found.refs is not None:
+        _found.refs.append(spec)
+
+
+def note_handle(actor_id: bytes) -> None:
+    """Take note of an actor handle that is being pickled."""
+    if _found.actor_ids is not None:
+        _found.actor_ids.append(actor_id)
+
+
+def is_collecting() -> bool:
+    """Return whether a payload is being made on this thread (and not, say, a file written by the user)."""
+    return _found.refs is not None
+
+
+@contextlib.contextmanager
+def _collecting() -> Iterator[_Found]:
+    outer = _found.refs, _found.actor_ids
+    _found.refs, _found.actor_ids = [], []
+    try:
+        yield _found
+    finally:
+        _found.refs, _found.actor_ids = outer
+
+
+def _is_plain(value: Any) -> bool:
+    kind = type(value)
+    if kind in _SCALARS:
+        return True
+    return (
+        kind in _FLAT_CONTAINERS
+        and len(value) <= _FLAT_AT_MOST
+        and all(type(item) in _SCALARS for item in value)
+    )
+
+
+def dumps(value: Any, *, what: str = "value", in_band: bool = False) -> Payload:
+    """Return ``value`` as a payload.
+
+    ``what`` names it in the :class:`~ipyactors.ground.exceptions.SerializationError` that is raised when it cannot
+    be pickled; the error also names the path to the part that cannot. With ``in_band`` all of it is in ``data``,
+    for what is kept as plain bytes.
+    """
+    if _is_plain(value):
+        return Payload(pickle.dumps(value, _PROTOCOL))
+    return _dumps_any(value, what, in_band=in_band)
+
+
+def dumps_call(args: tuple[Any, ...], kwargs: dict[str, Any], *, what: str) -> Payload:
+    """Return a call's arguments as one payload of ``(args, kwargs)``."""
+    if not kwargs and len(args) <= _FLAT_AT_MOST and all(map(_is_plain, args)):
+        return Payload(pickle.dumps((args, kwargs), _PROTOCOL))
+    return _dumps_any((args, kwargs), what)
+
+
+def _dumps_any(value: Any, what: str, *, in_band: bool = False) -> Payload:
+    buffers: list[memoryview] = []
+
+    def keep_inside(buffer: pickle.PickleBuffer) -> bool:
+        try:
+            view = buffer.raw()
+        except BufferError:  # not contiguous: pickle copies it
+            return True
+        if view.nbytes <= OUT_OF_BAND_BYTES:
+            return True
+        buffers.append(view)
+        return False
+
+    file = io.BytesIO()
+    with _collecting() as found:
+        try:
+            cloudpickle.Pickler(file, protocol=_PROTOCOL, buffer_callback=None if in_band else keep_inside).dump(value)
+        except Exception as error:
+            raise explain_failure(value, what, error) from error
+        refs, actor_ids = tuple(found.refs or ()), tuple(found.actor_ids or ())
+    return Payload(file.getvalue(), tuple(buffers), refs, actor_ids)
+
+
+def loads(payload: Payload) -> Any:
+    """Return the value of a payload. Arrays over 64 KiB are read-only views of the frame that they came in."""
+    if payload.buffers:
+        return pickle.loads(payload.data, buffers=[view.toreadonly() for view in payload.buffers])
+    return pickle.loads(payload.data)
+
+
+def definition_id(data: bytes) -> bytes:
+    """Return the name by content of a pickled definition (16 bytes)."""
+    return hashlib.blake2b(data, digest_size=16).digest()
+
+
+def can_pickle(value: Any) -> Exception | None:
+    """Return None if ``value`` can be pickled by value, else the error."""
+    try:
+        with _collecting():
+            cloudpickle.dumps(value, protocol=_PROTOCOL)
+    except Exception as error:  # noqa: BLE001 - a user's __reduce__ may raise anything
+        return error
+    return None
+
+
+def explain_failure(value: Any, what: str, error: Exception) -> SerializationError:
+    """Return the error for a ``value`` that did not pickle, naming the shortest path to the culprit."""
+    path = find_culprit(value, what)
+    kind = type(path[-1][1]).__qualname__ if path else type(value).__qualname__
+    where = " -> ".join(step for step, _ in path) or what
+    return SerializationError(
+        f"{what} cannot be sent to another process: {where} is a {kind}, which cannot be pickled ({error}). "
+        "Nothing was sent. Create it inside the remote function or actor instead, or keep it out of what is sent.",
+        path=tuple(step for step, _ in path),
+        type_name=kind,
+    )
+
+
+_DEPTH_AT_MOST = 8
+
+
+def find_culprit(value: Any, name: str) -> list[tuple[str, Any]]:
+    """Return the path from ``value`` to the innermost part that does not pickle: ``[(step, part), ...]``."""
+    path: list[tuple[str, Any]] = [(name, value)]
+    seen = {id(value)}
+    while len(path) <= _DEPTH_AT_MOST:
+        for step, part in _parts(path[-1][1]):
+            if id(part) not in seen and can_pickle(part) is not None:
+                seen.add(id(part))
+                path.append((step, part))
+                break
+        else:
+            break
+    return path
+
+
+def _parts(value: Any) -> Iterator[tuple[str, Any]]:
+    """Yield the named parts that pickling ``value`` would have to pickle."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield f"[{key!r}]", item
+    elif isinstance(value, (list, tuple, set, frozenset)):
+        for index, item in enumerate(value):
+            yield f"[{index}]", item
+    elif isinstance(value, type):
+        for key, item in vars(value).items():
+            if not key.startswith("__") or key == "__init__":
+                yield f"attribute {key!r}", item
+        for base in value.__bases__:
+            if base is not object:
+                yield f"base class {base.__qualname__}", base
+    elif hasattr(value, "__code__"):
+        yield from _function_parts(value)
+    elif hasattr(value, "__func__"):
+        yield "method", value.__func__
+        yield "self", value.__self__
+    elif hasattr(value, "__dict__"):
+        for key, item in vars(value).items():
+            yield f"attribute {key!r}", item
+
+
+def _function_parts(function: Any) -> Iterator[tuple[str, Any]]:
+    code = function.__code__
+    for key, cell in zip(code.co_freevars, function.__closure__ or (), strict=False):
+        with contextlib.suppress(ValueError):
+            yield f"variable {key!r} (from the enclosing function)", cell.cell_contents
+    for key in _names_used(code):
+        if key in function.__globals__:
+            yield f"global variable {key!r}", function.__globals__[key]
+    for index, default in enumerate(function.__defaults__ or ()):
+        yield f"default value {index}", default
+    for key, default in (function.__kwdefaults__ or {}).items():
+        yield f"default value of {key!r}", default
+
+
+def _names_used(code: Any) -> set[str]:
+    names = set(code.co_names)
+    for constant in code.co_consts:
+        if hasattr(constant, "co_names"):
+            names |= _names_used(constant)
+    return names

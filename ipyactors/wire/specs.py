@@ -1,0 +1,204 @@
+"""The nouns that several conversations share: payloads, definitions, actor specs, deaths and failures.
+
+Everything here is a msgspec struct. ``array_like`` keeps frames small and decoding fast; the price is that a
+field may only ever be added at the end, with a default.
+"""
+
+from __future__ import annotations
+
+import enum
+
+import msgspec
+
+from ipyactors.ground.quantities import Units
+
+
+class LossReason(enum.StrEnum):
+    """Why a process is no longer there."""
+
+    EXITED = "exited"
+    """It ended by itself: ``os._exit``, ``sys.exit``, a crash in the interpreter's own code."""
+    KILLED = "killed"
+    """A signal ended it that neither the user nor the runtime asked for."""
+    OUT_OF_MEMORY = "out_of_memory"
+    """The kernel's memory killer ended it."""
+    INTENDED = "intended"
+    """``kill()``, ``exit_actor()``, the last handle went, a forced cancel, or ``shutdown()``."""
+    INIT_FAILED = "init_failed"
+    """The actor's constructor raised."""
+    OWNER_DIED = "owner_died"
+    """The process that created it is gone, and it was not detached."""
+    NODE_LOST = "node_lost"
+    """Its machine, or the agent of its machine, is gone."""
+    START_FAILED = "start_failed"
+    """The process could not be started at all."""
+
+
+class RefSpec(msgspec.Struct, array_like=True, frozen=True):
+    """A reference inside a payload: which object, and where its owner listens."""
+
+    object_id: bytes
+    owner_address: str
+
+
+class Payload(msgspec.Struct, array_like=True, frozen=True):
+    """A pickled value as it travels. Only owners and workers ever unpickle one; agent and head pass it on.
+
+    ``data`` is a pickle, protocol 5; ``buffers`` are its out-of-band buffers (each over 64 KiB). ``refs`` and
+    ``actor_ids`` name the references and handles inside, so that whoever passes the payload on can keep them alive
+    without unpickling it.
+    """
+
+    data: bytes
+    buffers: tuple[memoryview, ...] = ()
+    refs: tuple[RefSpec, ...] = ()
+    actor_ids: tuple[bytes, ...] = ()
+
+
+class SourceText(msgspec.Struct, array_like=True, frozen=True):
+    """Source of a notebook cell, so that a worker's traceback shows its lines.
+
+    ``filename`` is what the code object says; ``label`` is what people read, such as ``Cell In[5]``.
+    """
+
+    filename: str
+    text: str
+    label: str = ""
+
+
+class Definition(msgspec.Struct, array_like=True, frozen=True):
+    """A function or class, pickled by value. ``definition_id`` is the BLAKE2b digest (16 bytes) of ``payload.data``."""
+
+    definition_id: bytes
+    name: str
+    payload: Payload
+    sources: tuple[SourceText, ...] = ()
+
+
+class FrameSpec(msgspec.Struct, array_like=True, frozen=True):
+    """One line of a remote traceback, outermost first; ours are left out."""
+
+    filename: str
+    line: int
+    name: str
+
+
+class RemoteError(msgspec.Struct, array_like=True, frozen=True):
+    """An exception raised by the user's code in a worker.
+
+    ``payload`` is the pickled exception (its ``__cause__`` chain included), or None where it cannot be pickled:
+    then ``type_name``, ``message`` and ``traceback_text`` are what is left, and they are always there.
+    """
+
+    type_name: str
+    message: str
+    traceback_text: str
+    payload: Payload | None = None
+    frames: tuple[FrameSpec, ...] = ()
+    sources: tuple[SourceText, ...] = ()
+    function_name: str = ""
+    actor_id: bytes = b""
+    incarnation: int = 0
+    pickling_problem: str = ""
+
+
+class Death(msgspec.Struct, array_like=True, frozen=True):
+    """What is known of a process that ended; written by its agent, read by people.
+
+    ``exit_code`` is the status of a process that exited, ``signal`` the number of the signal that ended it; one of
+    them is set unless the process could not be started. ``last_output`` holds the last lines that it wrote to its
+    standard error. ``started`` maps each caller's process id to the highest ``seq`` that had begun to run: a call
+    with a higher ``seq`` certainly did not run. Memory is in bytes; 0 where unknown.
+    """
+
+    reason: LossReason
+    exit_code: int | None = None
+    signal: int | None = None
+    detail: str = ""
+    last_output: tuple[str, ...] = ()
+    max_rss_bytes: int = 0
+    limit_bytes: int = 0
+    worker_id: bytes = b""
+    node_id: bytes = b""
+    incarnation: int = 0
+    wall_s: float = 0.0
+    started: dict[bytes, int] = {}
+    init_error: RemoteError | None = None
+
+
+class ActorState(enum.StrEnum):
+    """Where an actor is in its life; the table of allowed steps is in ``head/actors.py``."""
+
+    PENDING = "pending"
+    """Waiting for resources."""
+    STARTING = "starting"
+    """Its process exists, its constructor is running."""
+    ALIVE = "alive"
+    RESTARTING = "restarting"
+    """Its process died and it will come back."""
+    DEAD = "dead"
+
+
+class ActorSpec(msgspec.Struct, array_like=True, frozen=True):
+    """Everything that is needed to build an actor, now or after a crash.
+
+    ``demand`` is held while the actor lives; ``max_restarts`` is -1 for no limit. ``handle`` is the pickled
+    description from which :func:`get_actor` rebuilds a handle; the head keeps it and never opens it.
+    ``arg_values`` are the values of the top-level references among the constructor's arguments.
+    """
+
+    actor_id: bytes
+    class_name: str
+    owner_id: bytes
+    definition: Definition
+    args: Payload
+    arg_values: tuple[Payload, ...] = ()
+    name: str = ""
+    namespace: str = ""
+    detached: bool = False
+    demand: Units = {}
+    max_restarts: int = 0
+    max_concurrency: int = 1
+    is_async: bool = False
+    handle: bytes = b""
+
+
+class ActorStatus(msgspec.Struct, array_like=True, frozen=True):
+    """An actor as the head sees it at one moment. ``restarts_left`` is -1 for no limit."""
+
+    actor_id: bytes
+    state: ActorState
+    incarnation: int = 0
+    restarts_left: int = 0
+    worker_id: bytes = b""
+    node_id: bytes = b""
+    address: str = ""
+    pid: int = 0
+    death: Death | None = None
+    waiting_for: str = ""
+    class_name: str = ""
+    name: str = ""
+    namespace: str = ""
+    detached: bool = False
+
+
+class NodeStatus(msgspec.Struct, array_like=True, frozen=True):
+    """A machine as the head sees it. Resources are in units of 1/10,000."""
+
+    node_id: bytes
+    hostname: str
+    total: Units
+    available: Units
+    workers: int = 0
+    alive: bool = True
+
+
+class WaitingDemand(msgspec.Struct, array_like=True, frozen=True):
+    """Something that waits for resources, and why."""
+
+    owner_id: bytes
+    demand: Units
+    count: int
+    name: str
+    reason: str
+    actor_id: bytes = b""

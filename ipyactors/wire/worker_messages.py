@@ -1,0 +1,200 @@
+"""Caller and worker: the conversation on the path of every call, and the one for fetching a borrowed object.
+
+The caller is any owner session (a driver, or a worker on behalf of the code it runs). It is known by the routing
+id of its socket, never by a field that it could fill in. ``seq`` counts one caller's calls to one worker's
+mailbox from 1 without gaps; it names the call in every later message of this conversation.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from ipyactors.wire.specs import Definition, Payload, RemoteError
+
+
+class _Word(msgspec.Struct, array_like=True, tag=True):
+    """Base of this file's messages."""
+
+
+# -- caller to worker ------------------------------------------------------------------------------------------
+
+
+class Define(_Word):
+    """Here is a function that a later call in this stream will name by its id."""
+
+    definition: Definition
+
+
+class RunTask(_Word):
+    """Run a function once.
+
+    ``args`` is a pickled ``(args, kwargs)`` in which each top-level reference is an ``ArgSlot``; ``arg_values`` are
+    the values for the slots. ``num_returns`` is -1 for a streaming generator. ``retry_on`` is a pickled tuple of
+    exception types, or ``b"*"`` for all, ``b""`` for none: the worker says in its answer whether the exception is
+    one of them. ``task_id`` is the object id of the first result. ``skip_items`` is how many items of a generator
+    the caller already has from an earlier attempt.
+    """
+
+    seq: int
+    task_id: bytes
+    definition_id: bytes
+    name: str
+    args: Payload
+    arg_values: tuple[Payload, ...] = ()
+    num_returns: int = 1
+    retry_on: bytes = b""
+    attempt: int = 0
+    skip_items: int = 0
+
+
+class CallMethod(_Word):
+    """Call a method of the actor that this worker hosts; fields as in :class:`RunTask`.
+
+    Calls of one caller start in the order of their ``seq``. A worker whose incarnation is not ``incarnation``
+    refuses the call.
+    """
+
+    seq: int
+    task_id: bytes
+    method: str
+    args: Payload
+    arg_values: tuple[Payload, ...] = ()
+    num_returns: int = 1
+    retry_on: bytes = b""
+    attempt: int = 0
+    incarnation: int = 0
+    skip_items: int = 0
+
+
+class CancelCall(_Word):
+    """Do not start the call; if it runs, interrupt it (task), cancel it (async method) or set its flag (method).
+
+    ``recursive`` passes the wish on to what the call has submitted.
+    """
+
+    seq: int
+    recursive: bool = True
+
+
+class FinishAndExit(_Word):
+    """Run what the mailbox holds, then end the actor (``__ray_terminate__``, or its last handle went)."""
+
+    detail: str = ""
+
+
+CallerToWorker = Define | RunTask | CallMethod | CancelCall | FinishAndExit
+
+
+# -- worker to caller ------------------------------------------------------------------------------------------
+
+
+class CallSucceeded(_Word):
+    """The call returned. ``results`` has one payload per result; for a generator it is empty and ``items`` counts.
+
+    ``started_wall_s`` and ``duration_s`` are measured in the worker around the user's code.
+    """
+
+    seq: int
+    results: tuple[Payload, ...] = ()
+    items: int = 0
+    started_wall_s: float = 0.0
+    duration_s: float = 0.0
+
+
+class CallRaised(_Word):
+    """The user's code raised. ``retryable`` says whether the exception is one that the call asked to retry."""
+
+    seq: int
+    error: RemoteError
+    retryable: bool = False
+    items: int = 0
+    started_wall_s: float = 0.0
+    duration_s: float = 0.0
+
+
+class CallCancelled(_Word):
+    """The call was cancelled: before it started (``started=False``), or while it ran."""
+
+    seq: int
+    started: bool = False
+
+
+class CallsReturned(_Word):
+    """These calls had not started and will not run here: submit them elsewhere, at no cost in retries.
+
+    A worker gives back the tasks that wait behind a long one, so that a pipeline never starves them.
+    """
+
+    seqs: tuple[int, ...]
+
+
+class ItemYielded(_Word):
+    """A generator produced its ``index``-th item (from 0)."""
+
+    seq: int
+    index: int
+    payload: Payload
+
+
+class OutputWritten(_Word):
+    """The call ``seq`` printed. Sent before the call's answer, so a reader has the text first.
+
+    ``source`` is the name to put before each line (``f`` or ``Counter 'c1'``); ``stream`` is 1 for standard output,
+    2 for standard error. Output that no call caused has ``seq`` 0.
+    """
+
+    seq: int
+    source: str
+    stream: int
+    text: str
+
+
+class ActorExiting(_Word):
+    """The actor is ending on purpose. Calls not answered by now were not run, except those in ``running``."""
+
+    detail: str
+    running: tuple[int, ...] = ()
+
+
+WorkerToCaller = CallSucceeded | CallRaised | CallCancelled | CallsReturned | ItemYielded | OutputWritten | ActorExiting
+
+
+# -- borrower and owner ----------------------------------------------------------------------------------------
+
+
+class FetchObject(_Word):
+    """Send me this object as soon as it is there; sent by a process that holds a reference it does not own."""
+
+    object_id: bytes
+
+
+class CancelObject(_Word):
+    """Cancel the call that makes this object, as its owner would; sent by a borrower."""
+
+    object_id: bytes
+    force: bool = False
+    recursive: bool = True
+
+
+BorrowerToOwner = FetchObject | CancelObject
+
+
+class ObjectReady(_Word):
+    """Here is the object."""
+
+    object_id: bytes
+    payload: Payload
+
+
+class ObjectFailed(_Word):
+    """There will be no such object.
+
+    ``error`` is what the user's code raised; where it is None, ``failure`` is a pickled error of the runtime's own.
+    """
+
+    object_id: bytes
+    error: RemoteError | None = None
+    failure: bytes = b""
+
+
+OwnerToBorrower = ObjectReady | ObjectFailed

@@ -1,0 +1,117 @@
+"""A channel over one ZeroMQ ROUTER socket.
+
+Why ROUTER at both ends: it names its peers, so one socket reaches any number of processes and one descriptor
+tells of all of them; the cost of a wait does not grow with the number of actors. ROUTER can also name the peer
+that it connects to (``ZMQ_CONNECT_ROUTING_ID``), so a caller addresses a worker by its process id from the first
+message on.
+
+A process that both serves and calls has two channels, one bound and one connecting: two processes that call each
+other over a single pair of sockets would each claim the same routing id twice, and ROUTER refuses the second.
+
+High-water marks are off: what may be in flight is bounded by those who send (pipelines, pending-call limits), and
+a ROUTER at its mark would drop silently.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Sequence
+from typing import Any
+
+import zmq
+
+from ipyactors.wire.channel import Batch
+from ipyactors.wire.codec import Codec, Message, ProtocolError, encode
+
+#: Frames above this size are handed to ZeroMQ without a copy; below, the copy is cheaper.
+_ZERO_COPY_BYTES = 64 * 1024
+
+#: How many batches one ``receive`` takes before it lets its caller act on them.
+_RECEIVE_AT_MOST = 64
+
+
+class ZmqChannel:
+    """See :class:`ipyactors.wire.channel.Channel`. ``words`` is the union of the messages that may arrive."""
+
+    def __init__(
+        self,
+        context: zmq.Context[zmq.Socket[bytes]],
+        process_id: bytes,
+        words: Any,
+        *,
+        bind: str | None = None,
+        linger_ms: int = 0,
+    ) -> None:
+        socket = context.socket(zmq.ROUTER)
+        socket.setsockopt(zmq.ROUTING_ID, process_id)
+        socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
+        socket.setsockopt(zmq.SNDHWM, 0)
+        socket.setsockopt(zmq.RCVHWM, 0)
+        socket.setsockopt(zmq.LINGER, linger_ms)
+        socket.setsockopt(zmq.RECONNECT_IVL, 20)
+        if bind is None:
+            # Reconnects to a head that was started again must be able to take the old name over.
+            socket.setsockopt(zmq.ROUTER_HANDOVER, 1)
+        else:
+            socket.bind(bind)
+        self._socket = socket
+        self._codec = Codec(words)
+        self._addresses: dict[bytes, str] = {}
+        self.address = bind or ""
+        self.rejected = 0
+
+    def send(self, peer: bytes, messages: Sequence[Message]) -> bool:
+        """Queue one batch for ``peer``. Return False if it is not connected."""
+        frame = encode(messages)
+        try:
+            self._socket.send(peer, zmq.SNDMORE | zmq.NOBLOCK)
+            self._socket.send(frame, zmq.NOBLOCK, copy=len(frame) < _ZERO_COPY_BYTES)
+        except zmq.ZMQError as error:
+            if error.errno in (errno.EHOSTUNREACH, zmq.EHOSTUNREACH, errno.EAGAIN):
+                return False
+            raise
+        return True
+
+    def connect(self, peer: bytes, address: str) -> None:
+        """Make ``peer`` reachable at ``address``."""
+        if self._addresses.get(peer) == address:
+            return
+        self.disconnect(peer)
+        self._socket.setsockopt(zmq.CONNECT_ROUTING_ID, peer)
+        self._socket.connect(address)
+        self._addresses[peer] = address
+
+    def disconnect(self, peer: bytes) -> None:
+        """Forget ``peer``."""
+        address = self._addresses.pop(peer, None)
+        if address is not None:
+            self._socket.disconnect(address)
+
+    def receive(self) -> list[Batch]:
+        """Return what has arrived; at most 64 batches, so call again while it returns something."""
+        batches: list[Batch] = []
+        socket = self._socket
+        while len(batches) < _RECEIVE_AT_MOST and socket.getsockopt(zmq.EVENTS) & zmq.POLLIN:  # type: ignore[arg-type, operator]
+            peer = socket.recv(zmq.NOBLOCK)
+            frame = socket.recv(zmq.NOBLOCK, copy=False)
+            while socket.getsockopt(zmq.RCVMORE):
+                socket.recv(zmq.NOBLOCK)
+            try:
+                batches.append((peer, self._codec.decode(frame.buffer)))
+            except ProtocolError:
+                # Only processes of this user can connect (the folder is 0700); a frame that is not ours is a bug
+                # or a stray, and must not stop the process that got it.
+                self.rejected += 1
+        return batches
+
+    def fileno(self) -> int:
+        """Return the edge-triggered descriptor."""
+        return self._socket.getsockopt(zmq.FD)  # type: ignore[return-value]
+
+    def has_arrived(self) -> bool:
+        """Return whether something waits."""
+        return bool(self._socket.getsockopt(zmq.EVENTS) & zmq.POLLIN)  # type: ignore[arg-type, operator]
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._socket.close()
