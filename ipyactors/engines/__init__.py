@@ -1,0 +1,1 @@
+"""What can run the calls that the api makes."""

@@ -1,0 +1,104 @@
+"""The dozen verbs that the api needs of whatever runs the calls."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from ipyactors.owner.actors import ActorClient
+from ipyactors.owner.refs import ObjectRef, ObjectRefGenerator
+from ipyactors.owner.templates import ActorTemplate, MethodTemplate, TaskTemplate
+from ipyactors.wire.events import Event
+from ipyactors.wire.head_messages import ClusterReply
+
+Submitted = ObjectRef | list[ObjectRef] | ObjectRefGenerator | None
+
+
+class Engine(Protocol):
+    """Runs tasks and actors. Every method may be called from any thread of the process."""
+
+    namespace: str
+
+    def submit_task(self, template: TaskTemplate, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Submitted:
+        """Submit one call. One reference for ``num_returns`` 1, a list for more, None for 0, a generator for -1.
+
+        Raises SerializationError if the arguments cannot be pickled; nothing is sent then.
+        """
+        ...
+
+    def create_actor(
+        self, template: ActorTemplate, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[ActorClient, bytes | None]:
+        """Create an actor; return its client, and the ``handle`` bytes of the one found when ``get_if_exists`` found one.
+
+        Waits for the head only when the actor has a name. Raises ActorAlreadyExistsError, SerializationError.
+        """
+        ...
+
+    def call_method(
+        self, client: ActorClient, template: MethodTemplate, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Submitted:
+        """Submit one method call; returns as :meth:`submit_task`. Raises PendingCallsLimitError, SerializationError."""
+        ...
+
+    def adopt_actor(self, actor_id: bytes, class_name: str, name: str, *, lent: bool) -> ActorClient:
+        """Return the client for an actor whose handle was unpickled here. ``lent`` if it came inside a call's payload."""
+        ...
+
+    def find_actor(self, name: str, namespace: str) -> tuple[ActorClient, bytes]:
+        """Return the client and the ``handle`` bytes of the live actor of that name. Raises ActorNotFoundError."""
+        ...
+
+    def acquire_handle(self, client: ActorClient) -> None:
+        """Count one more handle object in this process."""
+        ...
+
+    def release_handle(self, client: ActorClient) -> None:
+        """A handle object went; safe to call from ``__del__``: it takes no lock and does no I/O."""
+        ...
+
+    def kill_actor(self, client: ActorClient, *, no_restart: bool) -> None:
+        """End the actor's process now."""
+        ...
+
+    def finish_actor(self, client: ActorClient) -> None:
+        """End the actor after the calls that this process has sent it (``__ray_terminate__``)."""
+        ...
+
+    def get(self, refs: Sequence[ObjectRef], timeout_s: float | None) -> list[Any]:
+        """Return the values; raise the first error among those that are there. Raises GetTimeoutError."""
+        ...
+
+    def wait(
+        self, refs: Sequence[ObjectRef], num_returns: int, timeout_s: float | None
+    ) -> tuple[list[ObjectRef], list[ObjectRef]]:
+        """Return ``(ready, rest)``, each in the given order; ``ready`` has at most ``num_returns``."""
+        ...
+
+    def put(self, value: Any) -> ObjectRef:
+        """Store a value; return a reference to it."""
+        ...
+
+    def cancel(self, ref: ObjectRef, *, force: bool, recursive: bool) -> None:
+        """Cancel what makes ``ref``. Never raises for something that has finished."""
+        ...
+
+    def explain(self, subject: ObjectRef | ActorClient) -> str:
+        """Return in words what the reference or actor is doing or waiting for, and why."""
+        ...
+
+    def describe_cluster(self) -> ClusterReply:
+        """Return nodes, actors and waiting demands. Raises HeadUnavailableError."""
+        ...
+
+    def events(self) -> list[Event]:
+        """Return what this process knows has happened, oldest first (a driver knows of all processes and actors)."""
+        ...
+
+    def subscribe(self, on_event: Callable[[Event], None]) -> Callable[[], None]:
+        """Call ``on_event`` from the session's reading thread for each new event; return what ends that."""
+        ...
+
+    def shutdown(self) -> None:
+        """End the session: a driver ends all its processes, a worker cannot."""
+        ...

@@ -1,0 +1,100 @@
+"""``explain`` in words: what a reference or an actor is doing, or waiting for, and why."""
+
+from __future__ import annotations
+
+from ipyactors.ground.quantities import describe
+from ipyactors.owner.actors import ActorClient
+from ipyactors.owner.calls import CallState, PendingCall
+from ipyactors.owner.failures import describe_death
+from ipyactors.owner.leases import Lease
+from ipyactors.owner.objects import Entry
+from ipyactors.owner.refs import ObjectRef
+from ipyactors.owner.state import OwnerState
+from ipyactors.owner.templates import TaskTemplate
+from ipyactors.wire.head_messages import ClusterReply
+from ipyactors.wire.specs import ActorState, ActorStatus, RemoteError
+
+
+def explain(state: OwnerState, cluster: ClusterReply, subject: ObjectRef | ActorClient) -> str:
+    """Return one or two sentences about ``subject``. Call it under the session's lock."""
+    if isinstance(subject, ActorClient):
+        return _actor(cluster, subject)
+    return _entry(state, cluster, subject._entry)
+
+
+def _entry(state: OwnerState, cluster: ClusterReply, entry: Entry) -> str:
+    if entry.done:
+        failure = entry.failure
+        if failure is None:
+            return "It is done: the value is there."
+        if isinstance(failure, RemoteError):
+            return f"It failed: {failure.type_name}: {failure.message}"
+        return f"It failed: {failure}"
+    if entry.owner_address:
+        return "It is owned by another process, and not there yet; ask there."
+    call = entry.producer
+    return _call(state, cluster, call) if call is not None else "It is on its way."
+
+
+def _call(state: OwnerState, cluster: ClusterReply, call: PendingCall) -> str:
+    attempt = f" This is attempt {call.attempt + 1}." if call.attempt else ""
+    if call.state is CallState.WAITING:
+        return f"{call.name} waits for {call.unready} of its arguments.{attempt}"
+    if call.client is not None:
+        return _method_call(cluster, call, call.client) + attempt
+    if call.state is CallState.SENT:
+        lease = next((lease for lease in state.leases.leases.values() if lease.in_flight.get(call.seq) is call), None)
+        return f"{_sent(call, lease)}{attempt}"
+    return f"{call.name} waits for a worker: {_why_waiting(state, cluster, call)}.{attempt}"
+
+
+def _sent(call: PendingCall, lease: Lease | None) -> str:
+    ahead = 0 if lease is None else list(lease.in_flight).index(call.seq)
+    return f"{call.name} is running." if not ahead else f"{call.name} is at a worker, behind {ahead} others."
+
+
+def _why_waiting(state: OwnerState, cluster: ClusterReply, call: PendingCall) -> str:
+    template = call.template
+    assert isinstance(template, TaskTemplate)
+    for waiting in cluster.waiting:
+        if waiting.owner_id == state.owner_id and not waiting.actor_id and waiting.demand == template.demand:
+            return waiting.reason
+    return f"it needs {describe(template.demand)}, and one is on its way"
+
+
+def _method_call(cluster: ClusterReply, call: PendingCall, client: ActorClient) -> str:
+    if call.state is CallState.SENT:
+        ahead = list(client.in_flight).index(call.seq) if call.seq in client.in_flight else 0
+        where = "is at the actor and runs" if not ahead else f"is at the actor, behind {ahead} of this process's calls"
+        return f"{call.name} {where}."
+    return f"{call.name} waits for its actor. {_actor(cluster, client)}"
+
+
+def _actor(cluster: ClusterReply, client: ActorClient) -> str:
+    status = next((status for status in cluster.actors if status.actor_id == client.actor_id), None)
+    text = _status(client, status)
+    waiting, running = len(client.outbox), len(client.in_flight)
+    if waiting or running:
+        text += f" Of this process's calls, {running} are with it and {waiting} wait."
+    return text
+
+
+def _status(client: ActorClient, status: ActorStatus | None) -> str:
+    state = status.state if status is not None else client.state
+    death = (status.death if status is not None else None) or client.death
+    restarts = client.restarts_left if status is None else status.restarts_left
+    left = "no limit to its restarts" if restarts < 0 else f"{restarts} restarts left"
+    match state:
+        case ActorState.PENDING:
+            why = status.waiting_for if status is not None else client.waiting_for
+            return f"Actor {client.label} waits to be placed: {why or 'it was created a moment ago'}."
+        case ActorState.STARTING:
+            return f"Actor {client.label} is starting: its constructor runs."
+        case ActorState.ALIVE:
+            incarnation = status.incarnation if status is not None else client.incarnation
+            return f"Actor {client.label} is alive (incarnation {incarnation}, {left})."
+        case ActorState.RESTARTING:
+            return f"Actor {client.label} is restarting ({left}): its process {describe_death(death)}."
+    if client.unplaceable is not None:
+        return f"Actor {client.label} can never be placed: it asks for {describe(client.demand)}."
+    return f"Actor {client.label} is dead: its process {describe_death(death)}."

@@ -1,0 +1,327 @@
+"""The engine that runs calls on processes of our own: a thin layer of verbs over an owner's session."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from ipyactors.engines import description
+from ipyactors.engines.base import Submitted
+from ipyactors.engines.creation import Creation
+from ipyactors.engines.starting import start_runtime
+from ipyactors.engines.waiting import AllDoneOrFailed, Countdown
+from ipyactors.ground import ids
+from ipyactors.ground.exceptions import (
+    ActorAlreadyExistsError,
+    ActorNotFoundError,
+    GetTimeoutError,
+    PendingCallsLimitError,
+)
+from ipyactors.launch.local import AgentProcess
+from ipyactors.owner import borrowing, current, outbox, reactor
+from ipyactors.owner.actors import ActorClient, HandleToken
+from ipyactors.owner.calls import PendingCall
+from ipyactors.owner.objects import Entry
+from ipyactors.owner.refs import ObjectRef, ObjectRefGenerator, Stream
+from ipyactors.owner.session import Session
+from ipyactors.owner.templates import STREAMING, ActorTemplate, MethodTemplate, TaskTemplate
+from ipyactors.wire import serialize
+from ipyactors.wire.events import Event
+from ipyactors.wire.head_messages import ClusterReply, DescribeCluster, GetActor, KillActor
+from ipyactors.wire.interrupts import deferred
+from ipyactors.wire.node_messages import StopSession
+from ipyactors.wire.serialize import ArgSlot
+from ipyactors.wire.specs import ActorSpec, Payload
+
+
+class LocalEngine:
+    """See :class:`ipyactors.engines.base.Engine`. In a driver it owns the agent; in a worker it only has a session."""
+
+    def __init__(self, session: Session, agent: AgentProcess | None = None) -> None:
+        self.session = session
+        self.namespace = session.namespace
+        self._agent = agent
+        self._pid = os.getpid()
+
+    @classmethod
+    def start(
+        cls,
+        *,
+        num_cpus: float | None = None,
+        num_gpus: float | None = None,
+        memory: float | None = None,
+        resources: Mapping[str, float] | None = None,
+        namespace: str | None = None,
+        session: str | None = None,
+        log_to_driver: bool = True,
+    ) -> LocalEngine:
+        """Start a session on this machine and return its engine. Raises StartError."""
+        started, agent = start_runtime(
+            num_cpus=num_cpus,
+            num_gpus=num_gpus,
+            memory=memory,
+            resources=resources,
+            namespace=namespace,
+            name=session,
+            log_to_driver=log_to_driver,
+        )
+        return cls(started, agent)
+
+    # -- submitting -------------------------------------------------------------------------------------------
+
+    def submit_task(self, template: TaskTemplate, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Submitted:
+        """Submit one call of a function."""
+        payload, deps, keep = self._pack(args, kwargs, template.name)
+        return self._submit(template, template.max_retries, payload, deps, keep, None)
+
+    def call_method(
+        self, client: ActorClient, template: MethodTemplate, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Submitted:
+        """Submit one call of a method."""
+        if template.max_pending_calls >= 0:
+            self._check_pending(client, template.max_pending_calls)
+        payload, deps, keep = self._pack(args, kwargs, template.method)
+        return self._submit(template, template.max_task_retries, payload, deps, keep, client)
+
+    def _pack(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], name: str
+    ) -> tuple[Payload, tuple[Entry, ...], object]:
+        """Pickle arguments; top-level references become slots, their entries are what the call waits for."""
+        if not any(type(value) is ObjectRef for value in (*args, *kwargs.values())):
+            payload = serialize.dumps_call(args, kwargs, what=f"the arguments of {name}")
+            return payload, (), (args, kwargs) if payload.actor_ids or payload.refs else None
+        deps: list[Entry] = []
+
+        def slot(value: Any) -> Any:
+            if type(value) is not ObjectRef:
+                return value
+            deps.append(value._entry)
+            return ArgSlot(len(deps) - 1)
+
+        packed = tuple(map(slot, args)), {key: slot(value) for key, value in kwargs.items()}
+        payload = serialize.dumps_call(*packed, what=f"the arguments of {name}")
+        return payload, tuple(deps), (args, kwargs)
+
+    def _submit(
+        self,
+        template: TaskTemplate | MethodTemplate,
+        retries: int,
+        payload: Payload,
+        deps: tuple[Entry, ...],
+        keep: object,
+        client: ActorClient | None,
+    ) -> Submitted:
+        session = self.session
+        if session.stopping_detail or session.is_closed:
+            session.check_open()
+        owner_id, counter = session.process_id, session.next_counter()
+        call = PendingCall(
+            template, ids.object_id(owner_id, counter), payload, deps, retries, current.call.get(), client
+        )
+        call.keep = keep
+        returns = template.num_returns
+        result: Submitted
+        if returns == 1:
+            call.entries = (Entry(call.task_id, call),)
+            result = ObjectRef(call.entries[0])
+        elif returns == STREAMING:
+            call.stream = Stream(call, owner_id)
+            result = ObjectRefGenerator(call.stream, call)
+        else:
+            call.entries = tuple(Entry(ids.object_id(owner_id, counter, index), call) for index in range(returns))
+            result = [ObjectRef(entry) for entry in call.entries] or None
+        session.submit(call)
+        return result
+
+    def _check_pending(self, client: ActorClient, limit: int) -> None:
+        session = self.session
+        session.turn()
+        with deferred(), session.lock:
+            pending = len(client.in_flight) + len(client.outbox)
+        if pending >= limit:
+            raise PendingCallsLimitError(
+                f"{client.label} has {pending} unanswered calls of this process, and max_pending_calls={limit}. "
+                "This call was not sent; get some results first."
+            )
+
+    # -- actors -----------------------------------------------------------------------------------------------
+
+    def create_actor(
+        self, template: ActorTemplate, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[ActorClient, bytes | None]:
+        """Create an actor; a named one only after the head has agreed to the name."""
+        session = self.session
+        session.check_open()
+        payload, deps, keep = self._pack(args, kwargs, f"{template.class_name}.__init__")
+        actor_id = ids.new_actor_id()
+        with deferred(), session.lock:
+            client = outbox.client_of(session.state, actor_id)
+            client.class_name, client.name = template.class_name, template.name
+            client.weight, client.creating = 1, True
+        creation = Creation(session, client, template, payload, deps, keep)
+        if not template.name:
+            creation.send_when_ready()
+            return client, None
+        if deps:
+            session.wait(lambda: all(entry.done for entry in deps))
+        reply = session.ask_head(creation.request)
+        creation.finish()
+        if reply.error:
+            raise ActorAlreadyExistsError(reply.error, actor_id=actor_id.hex())
+        if reply.existing is None:
+            return client, None
+        return self._found(reply.existing), reply.existing.handle
+
+    def _found(self, spec: ActorSpec) -> ActorClient:
+        """Return the client of an actor that the head has just granted this process a weight on."""
+        session = self.session
+        with deferred(), session.lock:
+            client = outbox.client_of(session.state, spec.actor_id)
+            client.weight += 1
+            client.class_name, client.name = spec.class_name, spec.name
+            outbox.take_early_status(session.state, session.mail, client)
+        return client
+
+    def adopt_actor(self, actor_id: bytes, class_name: str, name: str, *, lent: bool) -> ActorClient:  # noqa: ARG002
+        """Return the client for an actor whose handle was unpickled here."""
+        return self.session.adopt_actor(actor_id, class_name, name)
+
+    def find_actor(self, name: str, namespace: str) -> tuple[ActorClient, bytes]:
+        """Look a name up at the head."""
+        reply = self.session.ask_head(lambda request_id: GetActor(request_id, name, namespace))
+        if reply.spec is None:
+            where = f" in namespace {namespace!r}" if namespace else ""
+            raise ActorNotFoundError(
+                f"no live actor is named {name!r}{where}. It was never created, or has ended; "
+                "ipyactors.util.list_named_actors() tells which there are."
+            )
+        return self._found(reply.spec), reply.spec.handle
+
+    def acquire_handle(self, client: ActorClient) -> None:
+        """Count one more handle object."""
+        self.session.count_handle(client, 1)
+
+    def release_handle(self, client: ActorClient) -> None:
+        """Count one handle object less."""
+        self.session.count_handle(client, -1)
+
+    def kill_actor(self, client: ActorClient, *, no_restart: bool) -> None:
+        """Have the head end the actor's process."""
+        self.session.turn()  # what was submitted before the kill is sent before it
+        self.session.tell_head(KillActor(client.actor_id, no_restart, "kill()"))
+
+    def finish_actor(self, client: ActorClient) -> None:
+        """End the actor after the calls that it has been sent."""
+        session = self.session
+        session.turn()
+        with deferred(), session.lock:
+            client.finishing = True
+            session.state.ready_actors.add(client)
+        session.turn()
+
+    # -- values -----------------------------------------------------------------------------------------------
+
+    def get(self, refs: Sequence[ObjectRef], timeout_s: float | None) -> list[Any]:
+        """Return the values, in order."""
+        __tracebackhide__ = True
+        session = self.session
+        entries = [ref._entry for ref in refs]
+        if not all([entry.done for entry in entries]):
+            self._fetch(entries)
+            progress = AllDoneOrFailed(session.state.objects, entries)
+            if not session.wait(progress, timeout_s):
+                missing = sum(not entry.done for entry in entries)
+                raise GetTimeoutError(
+                    f"{missing} of {len(entries)} values were not there within {timeout_s:g} s. Nothing is lost: "
+                    "get the same references again, or ask ipyactors.explain(ref) what they wait for."
+                )
+            for entry in entries:
+                if entry.failure is not None:
+                    session.value_of(entry)
+        return [session.value_of(entry) for entry in entries]
+
+    def _fetch(self, entries: Sequence[Entry]) -> None:
+        borrowed = [entry for entry in entries if entry.owner_address and not entry.done]
+        if borrowed:
+            session = self.session
+            with deferred(), session.lock:
+                for entry in borrowed:
+                    borrowing.fetch(session.state, session.mail, entry)
+            session.flush()
+
+    def wait(
+        self, refs: Sequence[ObjectRef], num_returns: int, timeout_s: float | None
+    ) -> tuple[list[ObjectRef], list[ObjectRef]]:
+        """Wait for ``num_returns`` of the references."""
+        entries = [ref._entry for ref in refs]
+        self._fetch(entries)
+        countdown = Countdown(num_returns)
+        session = self.session
+        with deferred(), session.lock:
+            for entry in entries:
+                entry.when_done(countdown.count)
+        session.wait(countdown, timeout_s)
+        ready: list[ObjectRef] = []
+        rest: list[ObjectRef] = []
+        for ref, entry in zip(refs, entries, strict=True):
+            (ready if entry.done and len(ready) < num_returns else rest).append(ref)
+        return ready, rest
+
+    def put(self, value: Any) -> ObjectRef:
+        """Pickle a value now; later changes to it are not seen by those who get it."""
+        session = self.session
+        entry = Entry(ids.object_id(session.process_id, session.next_counter()))
+        payload = serialize.dumps(value, what="the value")
+        entry.complete(payload)
+        if payload.actor_ids:
+            with deferred(), session.lock:
+                clients = [outbox.client_of(session.state, actor_id) for actor_id in payload.actor_ids]
+            entry.tokens = tuple(HandleToken(session, client) for client in clients)
+        return ObjectRef(entry)
+
+    def cancel(self, ref: ObjectRef | ObjectRefGenerator, *, force: bool, recursive: bool) -> None:
+        """Cancel what makes ``ref``."""
+        session = self.session
+        session.turn()
+        with deferred(), session.lock:
+            if isinstance(ref, ObjectRefGenerator):
+                reactor.cancel_call(session.state, session.mail, ref.call, force=force, recursive=recursive)
+            else:
+                reactor.cancel(session.state, session.mail, ref._entry, force=force, recursive=recursive)
+        session.turn()
+
+    # -- looking ----------------------------------------------------------------------------------------------
+
+    def explain(self, subject: ObjectRef | ActorClient) -> str:
+        """Return in words what the reference or actor is doing or waiting for."""
+        cluster = self.describe_cluster()
+        with deferred(), self.session.lock:
+            return description.explain(self.session.state, cluster, subject)
+
+    def describe_cluster(self) -> ClusterReply:
+        """Ask the head."""
+        reply: ClusterReply = self.session.ask_head(DescribeCluster)
+        return reply
+
+    def events(self) -> list[Event]:
+        """Return what this process knows has happened."""
+        self.session.turn()
+        with deferred(), self.session.lock:
+            return self.session.log.events()
+
+    def subscribe(self, on_event: Callable[[Event], None]) -> Callable[[], None]:
+        """Call ``on_event`` for each new event."""
+        with deferred(), self.session.lock:
+            return self.session.log.subscribe(on_event)
+
+    def shutdown(self) -> None:
+        """End the session and everything in it; returns when nothing is left."""
+        if os.getpid() != self._pid:
+            return  # a child of a fork has copies of descriptors, and no part in the session
+        current.set_session(None)
+        if self._agent is not None:
+            self.session.tell_agent(StopSession())
+        self.session.close()
+        if self._agent is not None:
+            self._agent.stop()

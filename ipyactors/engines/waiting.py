@@ -1,0 +1,41 @@
+"""Conditions that a wait asks again and again; each is cheap however many objects it is about."""
+
+from __future__ import annotations
+
+from ipyactors.owner.objects import Entry, ObjectTable
+
+
+class AllDoneOrFailed:
+    """Whether all entries are done, or one of them has failed."""
+
+    def __init__(self, objects: ObjectTable, entries: list[Entry]) -> None:
+        self._objects = objects
+        self._entries = entries
+        self._next = 0
+        self._failures_seen = -1
+
+    def __call__(self) -> bool:
+        entries, index = self._entries, self._next
+        while index < len(entries) and entries[index].done:
+            index += 1
+        self._next = index
+        if index == len(entries):
+            return True
+        if self._objects.failures == self._failures_seen:
+            return False
+        self._failures_seen = self._objects.failures
+        return any(entry.failure is not None for entry in entries)
+
+
+class Countdown:
+    """Whether enough entries are done; ``count`` is called back by each."""
+
+    def __init__(self, left: int) -> None:
+        self._left = left
+
+    def count(self, _entry: Entry) -> None:
+        """Take one off."""
+        self._left -= 1
+
+    def __call__(self) -> bool:
+        return self._left <= 0

@@ -1,0 +1,1 @@
+"""The side of a call that made it: references, retries, leases, outboxes; in a driver and in every worker."""

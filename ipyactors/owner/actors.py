@@ -1,0 +1,110 @@
+"""What a caller knows of an actor: its state, the calls that wait for it, the calls that it has.
+
+A handle is counted: while this process holds one (or a payload that contains one, or an unanswered call), it holds
+the weight that the head has granted it; when the last is gone the weight goes back. Weights make the count exact
+without a question to the head: whoever ships a handle first adds to the receiver's weight.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+from ipyactors.ground import ids
+from ipyactors.ground.quantities import Units
+from ipyactors.wire.specs import ActorState, ActorStatus, Death
+
+if TYPE_CHECKING:
+    from ipyactors.owner.calls import PendingCall
+    from ipyactors.owner.traffic import Traffic
+
+#: How many calls one caller has under way in one worker; the rest waits in the caller's outbox.
+WINDOW = 1024
+
+
+class ActorClient:
+    """One actor, as seen from here. Changed only under the session's lock.
+
+    ``outbox`` holds the calls that were not sent, oldest first; ``in_flight`` those that were not answered, by
+    their number in the stream to the present worker. ``weight`` is what the head has granted this process.
+    """
+
+    __slots__ = (
+        "actor_id",
+        "address",
+        "class_name",
+        "creating",
+        "death",
+        "demand",
+        "exiting",
+        "failure",
+        "finishing",
+        "handles",
+        "in_flight",
+        "incarnation",
+        "name",
+        "next_seq",
+        "outbox",
+        "restarts_left",
+        "state",
+        "unplaceable",
+        "waiting_for",
+        "weight",
+        "worker_id",
+    )
+
+    def __init__(self, actor_id: bytes, class_name: str = "", name: str = "") -> None:
+        self.actor_id = actor_id
+        self.class_name = class_name
+        self.name = name
+        self.state = ActorState.PENDING
+        self.incarnation = 0
+        self.worker_id = b""
+        self.address = ""
+        self.next_seq = 1
+        self.outbox: deque[PendingCall] = deque()
+        self.in_flight: dict[int, PendingCall] = {}
+        self.handles = 0
+        self.weight = 0
+        self.restarts_left = 0
+        self.death: Death | None = None
+        self.unplaceable: Units | None = None
+        self.demand: Units = {}
+        self.waiting_for = ""
+        self.exiting = ""
+        self.creating = False
+        self.failure: Exception | None = None
+        self.finishing = False
+
+    @property
+    def label(self) -> str:
+        """``Counter 'c1'``, or ``Counter 5ae90b11`` when it has no name."""
+        return f"{self.class_name or 'actor'} {self.name!r}" if self.name else f"{self.class_name} {ids.short(self.actor_id)}"
+
+    @property
+    def is_unused(self) -> bool:
+        """Whether nothing in this process needs the actor any more."""
+        return self.handles <= 0 and not self.in_flight and not self.outbox and not self.creating
+
+    def take_status(self, status: ActorStatus) -> None:
+        """Copy what the head says."""
+        self.state = status.state
+        self.restarts_left = status.restarts_left
+        self.death = status.death or self.death
+        self.waiting_for = status.waiting_for
+        self.class_name = self.class_name or status.class_name
+        self.name = self.name or status.name
+
+
+class HandleToken:
+    """Counts as one handle for as long as it lives; what an ActorHandle, and a payload with one inside, hold."""
+
+    __slots__ = ("_session", "client")
+
+    def __init__(self, session: Traffic, client: ActorClient) -> None:
+        self._session = session
+        self.client = client
+        session.count_handle(client, 1)
+
+    def __del__(self) -> None:
+        self._session.count_handle(self.client, -1)

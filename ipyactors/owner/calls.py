@@ -1,0 +1,116 @@
+"""One call on its way: what was submitted, where it is, what is left to try.
+
+The same record serves a task and a method call; they differ in where they wait (a shape's queue, an actor's
+outbox) and in what a death means for them.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import TYPE_CHECKING, Any
+
+from ipyactors.owner.objects import Entry, Failure
+from ipyactors.owner.templates import MethodTemplate, TaskTemplate
+from ipyactors.wire.specs import Payload
+
+if TYPE_CHECKING:
+    from ipyactors.owner.actors import ActorClient
+    from ipyactors.owner.current import CurrentCall
+    from ipyactors.owner.refs import Stream
+
+
+class CallState(enum.IntEnum):
+    """Where a call is."""
+
+    WAITING = 0
+    """For its arguments."""
+    QUEUED = 1
+    """For a worker (task), or for the actor to be there (method call)."""
+    SENT = 2
+    DONE = 3
+
+
+class PendingCall:
+    """A call that is not done. Changed only under the session's lock, once it was submitted.
+
+    ``seq`` is its number in the stream to the worker that has it; ``retries_left`` is -1 for no limit. ``keep``
+    holds the handles among the arguments alive for as long as the call may have to be sent again.
+    """
+
+    __slots__ = (
+        "args",
+        "attempt",
+        "cancelled",
+        "client",
+        "deps",
+        "entries",
+        "keep",
+        "parent",
+        "retries_left",
+        "seq",
+        "state",
+        "stream",
+        "task_id",
+        "template",
+        "unready",
+    )
+
+    def __init__(
+        self,
+        template: TaskTemplate | MethodTemplate,
+        task_id: bytes,
+        args: Payload,
+        deps: tuple[Entry, ...],
+        retries_left: int,
+        parent: CurrentCall | None,
+        client: ActorClient | None = None,
+    ) -> None:
+        self.template = template
+        self.task_id = task_id
+        self.args = args
+        self.deps = deps
+        self.unready = 0
+        self.retries_left = retries_left
+        self.attempt = 0
+        self.parent = parent
+        self.client = client
+        self.entries: tuple[Entry, ...] = ()
+        self.stream: Stream | None = None
+        self.state = CallState.WAITING
+        self.seq = 0
+        self.cancelled = False
+        self.keep: Any = None
+
+    @property
+    def name(self) -> str:
+        """The function's name, or ``Class.method``."""
+        if self.client is None:
+            return self.template.name  # type: ignore[union-attr]
+        return f"{self.client.class_name}.{self.template.method}"  # type: ignore[union-attr]
+
+    def arg_values(self) -> tuple[Payload, ...]:
+        """Return the values of the references among the arguments; all are there by now."""
+        return tuple(entry.payload for entry in self.deps if entry.payload is not None) if self.deps else ()
+
+    def take_retry(self) -> bool:
+        """Use one retry up; return False if there is none, or the call was cancelled."""
+        if self.retries_left == 0 or self.cancelled:
+            return False
+        if self.retries_left > 0:
+            self.retries_left -= 1
+        self.attempt += 1
+        return True
+
+    def finish(self, failure: Failure | None, results: tuple[Payload, ...] = ()) -> None:
+        """Complete every entry, or fail those that are not complete."""
+        self.state = CallState.DONE
+        self.keep = None
+        self.deps = ()
+        if failure is None:
+            for entry, payload in zip(self.entries, results, strict=False):
+                entry.complete(payload)
+        else:
+            for entry in self.entries:
+                entry.fail(failure)
+        if self.stream is not None:
+            self.stream.end(failure)

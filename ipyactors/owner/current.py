@@ -1,0 +1,61 @@
+"""Which session this process has, and which call the running code belongs to.
+
+The session is one per process. The call is a context variable, so that it is right in threads of a threaded actor
+and in coroutines of an async one.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import dataclasses
+import threading
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ipyactors.owner.session import Session
+    from ipyactors.wire.specs import ActorSpec
+
+_session: Session | None = None
+_actor: ActorSpec | None = None
+
+
+@dataclasses.dataclass(slots=True)
+class CurrentCall:
+    """The call that runs here. ``caller`` is the process id of who sent it, ``seq`` its number there.
+
+    ``cancelled`` is set when the caller asked to cancel it.
+    """
+
+    caller: bytes
+    seq: int
+    task_id: bytes
+    name: str
+    actor_id: bytes = b""
+    attempt: int = 0
+    incarnation: int = 0
+    cancelled: threading.Event = dataclasses.field(default_factory=threading.Event)
+
+
+call: contextvars.ContextVar[CurrentCall | None] = contextvars.ContextVar("ipyactors_call", default=None)
+
+
+def session() -> Session | None:
+    """Return this process's session, or None."""
+    return _session
+
+
+def set_session(new: Session | None) -> None:
+    """Make ``new`` this process's session."""
+    global _session  # noqa: PLW0603 - one session per process
+    _session = new
+
+
+def actor() -> ActorSpec | None:
+    """Return the actor that this process hosts, or None."""
+    return _actor
+
+
+def set_actor(spec: ActorSpec) -> None:
+    """Say which actor this process hosts; called by a worker before it runs the constructor."""
+    global _actor  # noqa: PLW0603 - one actor per process
+    _actor = spec

@@ -1,0 +1,94 @@
+"""What this process knows has happened: its own calls, and (in a driver) what the head reports.
+
+Recording a call costs one append of a tuple; the event is made when somebody reads it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+from ipyactors.ground.clock import Clock
+from ipyactors.owner.calls import PendingCall
+from ipyactors.wire.events import Event, EventKind
+
+#: Attempts that ended well may be a hundred thousand a second; what went wrong is kept apart and is never pushed
+#: out by them.
+_ROUTINE_AT_MOST = 20_000
+_NOTABLE_AT_MOST = 20_000
+
+_ROUTINE = frozenset({EventKind.TASK_ATTEMPT, EventKind.CALL_ATTEMPT})
+
+_Raw = tuple[EventKind, float, PendingCall, int, int, float, str]
+
+
+class EventLog:
+    """Two rings of events, and those who listen. Guarded by the session's lock."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._routine: deque[_Raw] = deque(maxlen=_ROUTINE_AT_MOST)
+        self._notable: deque[Event] = deque(maxlen=_NOTABLE_AT_MOST)
+        self._unheard: list[Event] = []
+        self._listeners: list[Callable[[Event], None]] = []
+
+    def record(self, kind: EventKind, call: PendingCall, duration_s: float, detail: str) -> None:
+        """Note what became of a call."""
+        incarnation = call.client.incarnation if call.client is not None else 0
+        raw = (kind, self._clock.wall(), call, call.attempt, incarnation, duration_s, detail)
+        if kind in _ROUTINE and not self._listeners:
+            self._routine.append(raw)
+            return
+        event = _event(raw)
+        if kind in _ROUTINE:
+            self._routine.append(raw)
+        else:
+            self._notable.append(event)
+        if self._listeners:
+            self._unheard.append(event)
+
+    def extend(self, events: tuple[Event, ...]) -> None:
+        """Note what the head reports."""
+        self._notable.extend(events)
+        if self._listeners:
+            self._unheard.extend(events)
+
+    def events(self) -> list[Event]:
+        """Return everything that is kept, oldest first."""
+        return sorted([*self._notable, *map(_event, self._routine)], key=lambda event: event.wall_s)
+
+    def subscribe(self, listener: Callable[[Event], None]) -> Callable[[], None]:
+        """Add a listener; return what removes it."""
+        self._listeners.append(listener)
+
+        def unsubscribe() -> None:
+            if listener in self._listeners:
+                self._listeners.remove(listener)
+
+        return unsubscribe
+
+    def take_unheard(self) -> list[tuple[Callable[[Event], None], Event]]:
+        """Return what is to be told to whom; to be called without the session's lock held."""
+        events, self._unheard = self._unheard, []
+        return [(listener, event) for event in events for listener in tuple(self._listeners)]
+
+    @property
+    def has_unheard(self) -> bool:
+        """Whether a listener waits to be told."""
+        return bool(self._unheard)
+
+
+def _event(raw: _Raw) -> Event:
+    kind, wall_s, call, attempt, incarnation, duration_s, detail = raw
+    client = call.client
+    return Event(
+        kind,
+        wall_s,
+        name=call.name,
+        actor_id=client.actor_id if client is not None else b"",
+        task_id=call.task_id,
+        attempt=attempt,
+        incarnation=incarnation,
+        duration_s=duration_s,
+        detail=detail,
+    )

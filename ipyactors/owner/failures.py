@@ -1,0 +1,165 @@
+"""Deaths into words: pure functions from what is known to the error that a user reads.
+
+Each says who, what happened, why, what became of the call, and what to do.
+"""
+
+from __future__ import annotations
+
+import signal
+
+from ipyactors.ground import ids
+from ipyactors.ground.exceptions import (
+    ActorDiedError,
+    ActorUnavailableError,
+    IpyactorsError,
+    NodeDiedError,
+    OutOfMemoryError,
+    PlacementError,
+    TaskCancelledError,
+    WorkerCrashedError,
+)
+from ipyactors.ground.quantities import Units, describe
+from ipyactors.owner.actors import ActorClient
+from ipyactors.owner.calls import PendingCall
+from ipyactors.wire.specs import Death, LossReason
+
+
+def signal_name(number: int) -> str:
+    """Return ``SIGKILL`` for 9, and ``signal 99`` for what has no name."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def describe_death(death: Death | None) -> str:
+    """Return how a process ended, in half a sentence without a full stop."""
+    if death is None:
+        return "ended, and nothing more is known of it"
+    match death.reason:
+        case LossReason.OUT_OF_MEMORY:
+            return _memory(death)
+        case LossReason.NODE_LOST:
+            return f"was lost with its node{_in_brackets(death.detail)}"
+        case LossReason.START_FAILED:
+            return f"could not be started{_in_brackets(death.detail)}"
+        case LossReason.OWNER_DIED:
+            return "was ended because the process that created it is gone"
+        case LossReason.INTENDED:
+            return f"was ended on purpose{_in_brackets(death.detail)}"
+        case _ if death.signal is not None:
+            return f"was killed by {signal_name(death.signal)}{_in_brackets(death.detail)}"
+        case _ if death.exit_code is not None:
+            return f"exited with code {death.exit_code}{_in_brackets(death.detail)}"
+    return f"ended{_in_brackets(death.detail)}"
+
+
+def _in_brackets(detail: str) -> str:
+    return f" ({detail})" if detail else ""
+
+
+def _memory(death: Death) -> str:
+    used = f"{death.max_rss_bytes / 1e9:.1f} GB" if death.max_rss_bytes else "unknown use"
+    limit = f" of {death.limit_bytes / 1e9:.1f} GB allowed" if death.limit_bytes else ""
+    return f"was killed by SIGKILL, out of memory ({used}{limit})"
+
+
+def last_output(death: Death | None) -> str:
+    """Return the last lines of its standard error as a paragraph, or nothing."""
+    if death is None or not death.last_output:
+        return ""
+    lines = "\n".join(f"    {line}" for line in death.last_output)
+    return f"\n  Its last output:\n{lines}"
+
+
+def task_crashed(call: PendingCall, death: Death) -> WorkerCrashedError:
+    """Return the error of a task whose last attempt ended with the death of its worker."""
+    attempts = call.attempt + 1
+    kind = {LossReason.OUT_OF_MEMORY: OutOfMemoryError, LossReason.NODE_LOST: NodeDiedError}.get(
+        death.reason, WorkerCrashedError
+    )
+    tried = "once" if attempts == 1 else f"{attempts} times"
+    return kind(
+        f"Task {call.name} crashed: its worker process {describe_death(death)}. "
+        f"It was tried {tried} and its retries are used up; an attempt may have run in part. "
+        f"To try more often, set max_retries (-1: no limit).{last_output(death)}",
+        attempts=attempts,
+        exit_code=death.exit_code,
+        signal=death.signal,
+    )
+
+
+def what_became(call: PendingCall, *, started: bool | None) -> str:
+    """Return what is known of a call that got no answer."""
+    if started is None:
+        return f"The call {call.name} may or may not have run"
+    return f"The call {call.name} had started and may have taken effect" if started else f"The call {call.name} was not run"
+
+
+def actor_died(client: ActorClient, call: PendingCall, *, started: bool | None) -> IpyactorsError:
+    """Return the error of a call to an actor that is dead for good."""
+    death = client.death
+    if client.unplaceable is not None:
+        return placement(f"Actor {client.label}", client.demand, client.unplaceable)
+    if death is not None and death.reason is LossReason.INIT_FAILED and death.init_error is not None:
+        why = (
+            f"its constructor raised {death.init_error.type_name}: {death.init_error.message}. An exception in "
+            f"__init__ is final, whatever max_restarts says\n{death.init_error.traceback_text}"
+        )
+    else:
+        why = f"its process {describe_death(death)}"
+    incarnation = f" (incarnation {client.incarnation})" if client.incarnation else ""
+    return ActorDiedError(
+        f"Actor {client.label}{incarnation} is dead: {why}. {what_became(call, started=started)}. "
+        f"{_advice(client, death)}{last_output(death)}",
+        actor_id=client.actor_id.hex(),
+        incarnation=client.incarnation,
+        started=started,
+        exit_code=death.exit_code if death else None,
+        signal=death.signal if death else None,
+    )
+
+
+def _advice(client: ActorClient, death: Death | None) -> str:
+    if death is None or death.reason in (LossReason.INTENDED, LossReason.OWNER_DIED):
+        return "Create the actor again to go on."
+    if death.reason is LossReason.INIT_FAILED:
+        return "Correct the constructor or its arguments, and create the actor again."
+    if client.incarnation:
+        return "Its max_restarts are used up; -1 means no limit."
+    return "It has no restarts left; max_restarts=n lets it come back, and max_task_retries=n resends its calls."
+
+
+def actor_unavailable(client: ActorClient, call: PendingCall, death: Death | None) -> ActorUnavailableError:
+    """Return the error of a call that was running when its actor died, while the actor comes back."""
+    return ActorUnavailableError(
+        f"Actor {client.label} (incarnation {client.incarnation}) is restarting: its process {describe_death(death)}. "
+        f"{what_became(call, started=True)}. Later calls wait for the new incarnation. "
+        f"To have such calls resent, set max_task_retries.{last_output(death)}",
+        actor_id=client.actor_id.hex(),
+        incarnation=client.incarnation,
+    )
+
+
+def placement(who: str, demand: Units, existing: Units) -> PlacementError:
+    """Return the error for what no node could ever hold."""
+    return PlacementError(
+        f"{who} can never be placed: it asks for {describe(demand)}, and the largest node has {describe(existing)}. "
+        "It was not run. Ask for less, or start with more: init(num_cpus=..., num_gpus=..., resources={...}).",
+        demand=dict(demand),
+        existing=dict(existing),
+    )
+
+
+def cancelled(call: PendingCall, *, started: bool) -> TaskCancelledError:
+    """Return the error of a call that was cancelled."""
+    became = "It was interrupted while it ran" if started else "It was not run"
+    return TaskCancelledError(f"{call.name} was cancelled. {became}.", task_id=call.task_id.hex())
+
+
+def owner_died(object_id: bytes, detail: str) -> str:
+    """Return the text for an object whose owner is gone."""
+    return (
+        f"The object {object_id.hex()} is lost: the process {ids.short(object_id)} that made the reference and kept "
+        f"its value is gone{_in_brackets(detail)}. Make it in a process that lives longer, such as the driver."
+    )

@@ -1,0 +1,105 @@
+"""The owner's ``out``: collects what a turn wants sent, and sends it as one batch to each peer.
+
+A payload that carries actor handles is announced to the head before it leaves, so that the receiver is counted
+before the sender could let go.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ipyactors.ground import ids
+from ipyactors.owner.actors import HandleToken
+from ipyactors.owner.calls import PendingCall
+from ipyactors.owner.event_log import EventLog
+from ipyactors.wire.channel import Channel
+from ipyactors.wire.codec import Message
+from ipyactors.wire.events import EventKind
+from ipyactors.wire.head_messages import LendActor
+from ipyactors.wire.specs import Payload
+from ipyactors.wire.worker_messages import CallMethod, OutputWritten, RunTask
+
+#: A frame carries at most this many messages, so that a worker starts on the first while the last is being packed.
+_BATCH_AT_MOST = 128
+
+
+class Mail:
+    """See :class:`ipyactors.owner.out.Out`. Used under the session's lock only."""
+
+    def __init__(self, outbound: Channel, inbound: Channel, log: EventLog) -> None:
+        self._outbound = outbound
+        self._inbound = inbound
+        self._log = log
+        self._head: list[Message] = []
+        self._workers: dict[bytes, list[Message]] = {}
+        self._callers: dict[bytes, list[Message]] = {}
+        self.outputs: list[OutputWritten] = []
+        self.hold: Callable[[Payload], tuple[HandleToken, ...]] = lambda _payload: ()
+        """Takes over the handles in a payload that arrived; set by the session."""
+
+    def to_head(self, message: Message) -> None:
+        """Send to the head with the next flush."""
+        self._head.append(message)
+
+    def to_worker(self, worker_id: bytes, message: Message) -> None:
+        """Send to a connected worker with the next flush."""
+        if isinstance(message, (RunTask, CallMethod)) and (message.args.actor_ids or message.arg_values):
+            for payload in (message.args, *message.arg_values):
+                for actor_id in payload.actor_ids:
+                    self._head.append(LendActor(actor_id, worker_id))
+        batch = self._workers.get(worker_id)
+        if batch is None:
+            self._workers[worker_id] = [message]
+        else:
+            batch.append(message)
+
+    def to_caller(self, peer: bytes, message: Message) -> None:
+        """Answer with the next flush."""
+        batch = self._callers.get(peer)
+        if batch is None:
+            self._callers[peer] = [message]
+        else:
+            batch.append(message)
+
+    def connect(self, process_id: bytes, address: str) -> None:
+        """Make a process reachable."""
+        self._outbound.connect(process_id, address)
+
+    def disconnect(self, process_id: bytes) -> None:
+        """Forget a process."""
+        self._workers.pop(process_id, None)
+        self._outbound.disconnect(process_id)
+
+    def event(self, kind: EventKind, call: PendingCall, *, duration_s: float = 0.0, detail: str = "") -> None:
+        """Record what became of a call."""
+        self._log.record(kind, call, duration_s, detail)
+
+    def show(self, output: OutputWritten) -> None:
+        """Keep printed text for the shell to show, outside the lock."""
+        self.outputs.append(output)
+
+    def flush(self) -> None:
+        """Send everything; the head first, because it must count a borrowed handle before it arrives."""
+        if self._head:
+            messages, self._head = self._head, []
+            _send(self._outbound, ids.HEAD_ID, messages)
+        if self._workers:
+            batches, self._workers = self._workers, {}
+            for worker_id, messages in batches.items():
+                _send(self._outbound, worker_id, messages)
+        if self._callers:
+            batches, self._callers = self._callers, {}
+            for peer, messages in batches.items():
+                _send(self._inbound, peer, messages)
+
+    def take_outputs(self) -> list[OutputWritten]:
+        """Return the printed text that was not shown yet."""
+        outputs, self.outputs = self.outputs, []
+        return outputs
+
+
+def _send(channel: Channel, peer: bytes, messages: Sequence[Any]) -> None:
+    # A peer that cannot be reached is dead or dying: its death notice settles what it was sent.
+    for start in range(0, len(messages), _BATCH_AT_MOST):
+        channel.send(peer, messages[start : start + _BATCH_AT_MOST])

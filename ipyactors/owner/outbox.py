@@ -1,0 +1,200 @@
+"""Method calls: in submission order to wherever the actor is, through its deaths.
+
+Calls wait in the actor's outbox until it is alive, so a call made while the actor restarts costs no retry. A death
+tells which calls had started. Those that had not are sent again, at no cost and in their order; one that had is
+sent again only if ``max_task_retries`` allows.
+"""
+
+from __future__ import annotations
+
+from ipyactors.owner import failures
+from ipyactors.owner.actors import WINDOW, ActorClient
+from ipyactors.owner.calls import CallState, PendingCall
+from ipyactors.owner.out import Out
+from ipyactors.owner.retries import finish
+from ipyactors.owner.state import OwnerState
+from ipyactors.owner.templates import MethodTemplate
+from ipyactors.wire.events import EventKind
+from ipyactors.wire.head_messages import ActorChanged, ReleaseActor
+from ipyactors.wire.specs import ActorState, ActorStatus, Death, RemoteError
+from ipyactors.wire.worker_messages import CallMethod, CancelCall, FinishAndExit
+
+
+def client_of(state: OwnerState, actor_id: bytes) -> ActorClient:
+    """Return the client of an actor, made on first use; what the head already said of it is not lost."""
+    client = state.actors.get(actor_id)
+    if client is None:
+        client = state.actors[actor_id] = ActorClient(actor_id)
+    return client
+
+
+def pump(state: OwnerState, out: Out, client: ActorClient) -> None:
+    """Send what may be sent, or fail what can never be."""
+    if client.state is ActorState.DEAD:
+        _fail_outbox(state, out, client)
+    elif client.state is ActorState.ALIVE and not client.exiting:
+        _send_ready(client, out)
+    release_if_unused(state, out, client)
+
+
+def _send_ready(client: ActorClient, out: Out) -> None:
+    outbox, in_flight, worker_id = client.outbox, client.in_flight, client.worker_id
+    incarnation = client.incarnation
+    while outbox and len(in_flight) < WINDOW:
+        call = outbox[0]
+        if call.state is CallState.WAITING:
+            break  # calls of one caller start in the order in which it made them
+        outbox.popleft()
+        if call.state is CallState.DONE:
+            continue
+        template = call.template
+        assert isinstance(template, MethodTemplate)
+        call.seq = seq = client.next_seq
+        client.next_seq = seq + 1
+        in_flight[seq] = call
+        call.state = CallState.SENT
+        out.to_worker(
+            worker_id,
+            CallMethod(
+                seq,
+                call.task_id,
+                template.method,
+                call.args,
+                call.arg_values(),
+                template.num_returns,
+                template.retry_on,
+                call.attempt,
+                incarnation,
+                len(call.stream.items) if call.stream is not None else 0,
+            ),
+        )
+    if client.finishing and not outbox:
+        client.finishing = False
+        out.to_worker(worker_id, FinishAndExit("told to finish with __ray_terminate__"))
+
+
+def _fail_outbox(state: OwnerState, out: Out, client: ActorClient) -> None:
+    waiting, client.outbox = list(client.outbox), type(client.outbox)()
+    for call in waiting:
+        if call.state is not CallState.DONE:
+            _fail(state, out, call, client.failure or failures.actor_died(client, call, started=False))
+
+
+def on_creation_failed(state: OwnerState, client: ActorClient, error: Exception) -> None:
+    """An argument of the constructor failed: so does every call."""
+    client.state = ActorState.DEAD
+    client.failure = error
+    client.weight = 0  # the head has never heard of it
+    state.ready_actors.add(client)
+
+
+def _fail(state: OwnerState, out: Out, call: PendingCall, error: Exception) -> None:
+    out.event(EventKind.CALL_FAILED, call, detail=str(error).partition("\n")[0])
+    finish(state, call, error)
+
+
+def on_actor_changed(state: OwnerState, out: Out, message: ActorChanged) -> None:
+    """The head tells a step of an actor's life."""
+    status = message.status
+    client = state.actors.get(status.actor_id)
+    if client is None:
+        state.statuses[status.actor_id] = status  # its handle is on the way
+        while len(state.statuses) > 1000:
+            state.statuses.pop(next(iter(state.statuses)))
+        return
+    if message.unplaceable is not None:
+        client.unplaceable, client.demand = message.unplaceable, message.demand
+    _apply(state, out, client, status)
+
+
+def take_early_status(state: OwnerState, out: Out, client: ActorClient) -> None:
+    """Apply what the head said of an actor before its handle arrived."""
+    status = state.statuses.pop(client.actor_id, None)
+    if status is not None:
+        _apply(state, out, client, status)
+
+
+def _apply(state: OwnerState, out: Out, client: ActorClient, status: ActorStatus) -> None:
+    was_worker = client.worker_id
+    client.take_status(status)
+    if status.state is ActorState.ALIVE:
+        if was_worker and was_worker != status.worker_id:
+            on_actor_lost(state, out, client, status.death)  # a death whose notice was overtaken
+        _arrive(state, out, client, status.worker_id, status.address, status.incarnation)
+    elif status.state in (ActorState.RESTARTING, ActorState.DEAD):
+        if was_worker:
+            on_actor_lost(state, out, client, status.death)
+        client.incarnation = status.incarnation
+    state.ready_actors.add(client)
+
+
+def _arrive(state: OwnerState, out: Out, client: ActorClient, worker_id: bytes, address: str, incarnation: int) -> None:
+    if client.worker_id == worker_id:
+        return
+    client.worker_id, client.address, client.incarnation = worker_id, address, incarnation
+    client.next_seq = 1
+    client.exiting = ""
+    state.holders[worker_id] = client
+    out.connect(worker_id, address)
+
+
+def on_actor_lost(state: OwnerState, out: Out, client: ActorClient, death: Death | None) -> None:
+    """Its process is gone: decide for each call that it had."""
+    worker_id, client.worker_id = client.worker_id, b""
+    state.holders.pop(worker_id, None)
+    out.disconnect(worker_id)
+    in_flight, client.in_flight = client.in_flight, {}
+    known = death is not None and death.worker_id == worker_id
+    started_up_to = death.started.get(state.owner_id, 0) if death is not None and known else None
+    again: list[PendingCall] = []
+    for seq, call in in_flight.items():
+        started = None if started_up_to is None else seq <= started_up_to
+        if call.cancelled:
+            finish(state, call, failures.cancelled(call, started=started is not False))
+        elif client.state is ActorState.DEAD:
+            _fail(state, out, call, failures.actor_died(client, call, started=started))
+        elif started is False:
+            again.append(call)
+        elif call.take_retry():
+            out.event(EventKind.CALL_RETRY, call, detail=failures.describe_death(death))
+            again.append(call)
+        else:
+            _fail(state, out, call, failures.actor_unavailable(client, call, death))
+    for call in again:
+        call.state = CallState.QUEUED
+    client.outbox.extendleft(reversed(again))
+
+
+def on_call_raised(
+    state: OwnerState, out: Out, client: ActorClient, call: PendingCall, error: RemoteError, retryable: bool
+) -> None:
+    """The method raised: send the call again if that was asked for, else it is the outcome."""
+    if retryable and call.take_retry():
+        out.event(EventKind.CALL_RETRY, call, detail=f"{error.type_name}: {error.message}")
+        call.state = CallState.QUEUED
+        client.outbox.appendleft(call)
+        return
+    out.event(EventKind.CALL_FAILED, call, detail=f"{error.type_name}: {error.message}")
+    finish(state, call, error)
+
+
+def cancel_call(state: OwnerState, out: Out, call: PendingCall, *, recursive: bool) -> None:
+    """Cancel a method call wherever it is; one that runs in a sync actor only learns of the wish."""
+    assert call.client is not None
+    call.cancelled = True
+    if call.state is CallState.SENT:
+        out.to_worker(call.client.worker_id, CancelCall(call.seq, recursive))
+    else:
+        finish(state, call, failures.cancelled(call, started=False))
+        state.ready_actors.add(call.client)
+
+
+def release_if_unused(state: OwnerState, out: Out, client: ActorClient) -> None:
+    """Give the weight back when nothing here needs the actor any more."""
+    if client.is_unused and state.actors.get(client.actor_id) is client:
+        del state.actors[client.actor_id]
+        if client.worker_id:
+            state.holders.pop(client.worker_id, None)
+        if client.weight:
+            out.to_head(ReleaseActor(client.actor_id, client.weight))
+            client.weight = 0

@@ -1,0 +1,279 @@
+"""The owner's decisions: one function per fact, dispatched by the type of the message.
+
+Everything here runs under the session's lock and does no I/O; what is to happen goes through ``out``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ipyactors.owner import borrowing, failures, leases, outbox, retries
+from ipyactors.owner.actors import ActorClient
+from ipyactors.owner.calls import CallState, PendingCall
+from ipyactors.owner.leases import Lease
+from ipyactors.owner.objects import Entry
+from ipyactors.owner.out import Out
+from ipyactors.owner.state import OwnerState
+from ipyactors.wire.events import EventKind
+from ipyactors.wire.head_messages import (
+    ActorChanged,
+    ClusterReply,
+    CreateActorReply,
+    GetActorReply,
+    LeaseGranted,
+    LeaseLost,
+    OwnerLost,
+    OwnerRegistered,
+    ReclaimLease,
+    ShapeUnplaceable,
+    WorkerLost,
+)
+from ipyactors.wire.worker_messages import (
+    ActorExiting,
+    CallCancelled,
+    CallRaised,
+    CallsReturned,
+    CallSucceeded,
+    CancelObject,
+    FetchObject,
+    ItemYielded,
+    ObjectFailed,
+    ObjectReady,
+    OutputWritten,
+)
+
+
+def submit(state: OwnerState, out: Out, call: PendingCall) -> None:
+    """Take a call that user code has made; it may wait for its arguments first."""
+    state.unanswered += 1
+    if call.parent is not None:
+        state.children.setdefault(call.parent.task_id, set()).add(call)
+    if call.client is not None:
+        call.client.outbox.append(call)
+    unready = [entry for entry in call.deps if not entry.done]
+    call.unready = len(unready)
+    for entry in unready:
+        borrowing.fetch(state, out, entry)
+        entry.when_done(lambda _: _on_argument(state, out, call))
+    if not unready:
+        _on_arguments_there(state, out, call)
+
+
+def _on_argument(state: OwnerState, out: Out, call: PendingCall) -> None:
+    call.unready -= 1
+    if call.unready == 0 and call.state is CallState.WAITING:
+        _on_arguments_there(state, out, call)
+
+
+def _on_arguments_there(state: OwnerState, out: Out, call: PendingCall) -> None:
+    """Queue the call, or let it fail with what its argument failed with."""
+    failed = next((entry.failure for entry in call.deps if entry.failure is not None), None)
+    if call.client is not None:
+        state.ready_actors.add(call.client)
+    if failed is not None:
+        kind = EventKind.TASK_FAILED if call.client is None else EventKind.CALL_FAILED
+        out.event(kind, call, detail="one of its arguments failed")
+        retries.finish(state, call, failed)
+    elif call.client is None:
+        leases.enqueue(state.leases, call)
+    else:
+        call.state = CallState.QUEUED
+
+
+def settle(state: OwnerState, out: Out, now_s: float) -> None:
+    """Act on what the messages of this turn have made possible; the last step of every turn."""
+    while state.leases.touched:
+        leases.dispatch(state.leases, state.leases.touched.pop(), out)
+    while state.ready_actors:
+        outbox.pump(state, out, state.ready_actors.pop())
+    for lease in leases.expired(state.leases, now_s):
+        state.holders.pop(lease.worker_id, None)
+        leases.give_back(state.leases, lease, out)
+    while state.leases.touched:
+        leases.dispatch(state.leases, state.leases.touched.pop(), out)
+
+
+def cancel(state: OwnerState, out: Out, entry: Entry, *, force: bool, recursive: bool) -> None:
+    """Cancel what makes an object; nothing happens when it is done."""
+    if entry.done:
+        return
+    if entry.owner_address:
+        borrowing.fetch(state, out, entry)
+        out.to_worker(entry.object_id[:8], CancelObject(entry.object_id, force, recursive))
+    elif entry.producer is not None:
+        cancel_call(state, out, entry.producer, force=force, recursive=recursive)
+
+
+def cancel_call(state: OwnerState, out: Out, call: PendingCall, *, force: bool, recursive: bool) -> None:
+    """Cancel a call of this process."""
+    if call.state is CallState.DONE:
+        return
+    if call.client is None:
+        retries.cancel_task(state, out, call, force=force, recursive=recursive)
+    else:
+        outbox.cancel_call(state, out, call, recursive=recursive)
+
+
+# -- from workers ----------------------------------------------------------------------------------------------
+
+
+def on_succeeded(state: OwnerState, out: Out, peer: bytes, message: CallSucceeded, now_s: float) -> None:
+    """The hot path: a call returned."""
+    holder = state.holders.get(peer)
+    call = holder.in_flight.pop(message.seq, None) if holder is not None else None
+    if holder is None or call is None:
+        return
+    call.finish(None, message.results)
+    for entry in call.entries:
+        if entry.payload is not None and entry.payload.actor_ids:
+            entry.tokens = out.hold(entry.payload)
+    retries.finish(state, call, None)
+    if isinstance(holder, Lease):
+        state.leases.note_duration(retries.template_of(call).definition.definition_id, message.duration_s)
+        retries.settle(state, holder, now_s)
+        out.event(EventKind.TASK_ATTEMPT, call, duration_s=message.duration_s)
+    else:
+        if holder.outbox or not holder.in_flight:
+            state.ready_actors.add(holder)
+        out.event(EventKind.CALL_ATTEMPT, call, duration_s=message.duration_s)
+
+
+def on_raised(state: OwnerState, out: Out, peer: bytes, message: CallRaised, now_s: float) -> None:
+    """A call raised."""
+    holder = state.holders.get(peer)
+    call = holder.in_flight.pop(message.seq, None) if holder is not None else None
+    if holder is None or call is None:
+        return
+    if isinstance(holder, Lease):
+        retries.on_task_raised(state, out, holder, call, message.error, message.retryable)
+        retries.settle(state, holder, now_s)
+    else:
+        outbox.on_call_raised(state, out, holder, call, message.error, message.retryable)
+        state.ready_actors.add(holder)
+
+
+def on_cancelled(state: OwnerState, out: Out, peer: bytes, message: CallCancelled, now_s: float) -> None:
+    """A call was cancelled."""
+    holder = state.holders.get(peer)
+    call = holder.in_flight.pop(message.seq, None) if holder is not None else None
+    if holder is None or call is None:
+        return
+    kind = EventKind.TASK_FAILED if isinstance(holder, Lease) else EventKind.CALL_FAILED
+    out.event(kind, call, detail="cancelled")
+    retries.finish(state, call, failures.cancelled(call, started=message.started))
+    if isinstance(holder, Lease):
+        retries.settle(state, holder, now_s)
+    else:
+        state.ready_actors.add(holder)
+
+
+def on_returned(state: OwnerState, _out: Out, peer: bytes, message: CallsReturned, _now_s: float) -> None:
+    """Tasks were given back."""
+    holder = state.holders.get(peer)
+    if isinstance(holder, Lease):
+        retries.on_returned(state, holder, message.seqs)
+
+
+def on_item(state: OwnerState, out: Out, peer: bytes, message: ItemYielded, _now_s: float) -> None:
+    """A generator made an item."""
+    holder = state.holders.get(peer)
+    call = holder.in_flight.get(message.seq) if holder is not None else None
+    if call is not None and call.stream is not None:
+        item = call.stream.add(message.index, message.payload)
+        if message.payload.actor_ids:
+            tokens = out.hold(message.payload)
+            if item is not None:
+                item.tokens = tokens
+
+
+def on_output(state: OwnerState, out: Out, peer: bytes, message: OutputWritten, _now_s: float) -> None:
+    """Something was printed: show it, or pass it to whoever called the code that called this."""
+    holder = state.holders.get(peer)
+    call = holder.in_flight.get(message.seq) if holder is not None else None
+    parent = call.parent if call is not None else None
+    if parent is None:
+        out.show(message)
+    else:
+        out.to_caller(parent.caller, OutputWritten(parent.seq, message.source, message.stream, message.text))
+
+
+def on_exiting(state: OwnerState, _out: Out, peer: bytes, message: ActorExiting, _now_s: float) -> None:
+    """An actor ends on purpose: send it nothing more; the head will say the rest."""
+    holder = state.holders.get(peer)
+    if isinstance(holder, ActorClient):
+        holder.exiting = message.detail or "exit_actor()"
+
+
+# -- from the head ---------------------------------------------------------------------------------------------
+
+
+def on_registered(state: OwnerState, _out: Out, _peer: bytes, message: OwnerRegistered, _now_s: float) -> None:
+    """The head knows this process."""
+    state.head_epoch = message.head_epoch
+
+
+def on_lease_lost(state: OwnerState, out: Out, _peer: bytes, message: LeaseLost, _now_s: float) -> None:
+    """A leased worker died."""
+    lease = state.leases.leases.get(message.lease_id)
+    if lease is not None:
+        retries.on_lease_lost(state, out, lease, message.death)
+
+
+def on_worker_lost(state: OwnerState, out: Out, _peer: bytes, message: WorkerLost, _now_s: float) -> None:
+    """A worker died that the head does not connect with a lease or an actor."""
+    holder = state.holders.get(message.worker_id)
+    if isinstance(holder, Lease):
+        retries.on_lease_lost(state, out, holder, message.death)
+    elif isinstance(holder, ActorClient):
+        return  # ActorChanged follows and says what becomes of it
+    else:
+        state.leases.streams.pop(message.worker_id, None)
+        out.disconnect(message.worker_id)
+
+
+def on_reply(
+    state: OwnerState, _out: Out, _peer: bytes, message: CreateActorReply | GetActorReply | ClusterReply, _now_s: float
+) -> None:
+    """The head answers a request."""
+    if message.request_id in state.requests:
+        del state.requests[message.request_id]
+        state.replies[message.request_id] = message
+
+
+# -- from other owners -----------------------------------------------------------------------------------------
+
+
+def on_cancel_object(state: OwnerState, out: Out, _peer: bytes, message: CancelObject, _now_s: float) -> None:
+    """A borrower wishes to cancel."""
+    entry = state.objects.exported.get(message.object_id)
+    if entry is not None:
+        cancel(state, out, entry, force=message.force, recursive=message.recursive)
+
+
+Handler = Callable[[OwnerState, Out, bytes, Any, float], None]
+
+HANDLERS: dict[type, Handler] = {
+    CallSucceeded: on_succeeded,
+    CallRaised: on_raised,
+    CallCancelled: on_cancelled,
+    CallsReturned: on_returned,
+    ItemYielded: on_item,
+    OutputWritten: on_output,
+    ActorExiting: on_exiting,
+    OwnerRegistered: on_registered,
+    LeaseGranted: lambda state, out, _peer, message, now_s: retries.on_lease_granted(state, out, message, now_s),
+    LeaseLost: on_lease_lost,
+    WorkerLost: on_worker_lost,
+    ReclaimLease: lambda state, _out, _peer, message, _now_s: retries.on_reclaim(state, message),
+    ShapeUnplaceable: lambda state, out, _peer, message, _now_s: retries.on_unplaceable(state, out, message),
+    ActorChanged: lambda state, out, _peer, message, _now_s: outbox.on_actor_changed(state, out, message),
+    CreateActorReply: on_reply,
+    GetActorReply: on_reply,
+    ClusterReply: on_reply,
+    OwnerLost: lambda state, out, _peer, message, _now_s: borrowing.on_owner_lost(state, out, message),
+    ObjectReady: lambda state, out, _peer, message, _now_s: borrowing.on_ready(state, out, message),
+    ObjectFailed: lambda state, _out, _peer, message, _now_s: borrowing.on_failed(state, message),
+    FetchObject: lambda state, out, peer, message, _now_s: borrowing.on_fetch(state, out, peer, message),
+    CancelObject: on_cancel_object,
+}

@@ -1,0 +1,27 @@
+"""A head that was started again knows nothing: tell it what this process has and wants.
+
+The head's tables are in memory for now. Calls go on meanwhile, because they never pass it. The leases that the old
+head granted are finished and not renewed; their workers are ended when idle, because no head would account for them.
+"""
+
+from __future__ import annotations
+
+from ipyactors.owner.out import Out
+from ipyactors.owner.state import OwnerState
+from ipyactors.wire.head_messages import RegisterOwner, WatchEvents, WatchOwner
+
+
+def on_head_restarted(state: OwnerState, out: Out, registration: RegisterOwner, *, is_driver: bool) -> None:
+    """Register again, repeat wishes and unanswered requests, let go of the old leases."""
+    out.to_head(registration)
+    if is_driver:
+        out.to_head(WatchEvents())
+    for lease in state.leases.leases.values():
+        lease.reclaimed = lease.is_orphan = True
+    for shape in state.leases.by_id.values():
+        shape.wished = 0
+        state.leases.touched.add(shape)
+    for owner_id in state.watched:
+        out.to_head(WatchOwner(owner_id))
+    for request in state.requests.values():
+        out.to_head(request)

@@ -1,0 +1,200 @@
+"""References: promises of values, that can be waited for, passed on and awaited."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import contextlib
+import functools
+from collections.abc import Callable, Generator
+from typing import TYPE_CHECKING, Any
+
+from ipyactors.ground import ids
+from ipyactors.ground.exceptions import SessionError
+from ipyactors.owner import current
+from ipyactors.owner.objects import Entry, Failure
+from ipyactors.wire import serialize
+from ipyactors.wire.specs import Payload, RefSpec
+
+if TYPE_CHECKING:
+    from ipyactors.owner.calls import PendingCall
+    from ipyactors.owner.session import Session
+
+#: An awaiting coroutine looks up this often: an interrupt of a notebook's loop is only noticed when it wakes.
+_AWAIT_TICK_S = 0.1
+
+
+class ObjectRef:
+    """A promise of a value, returned by ``.remote()`` and :func:`ipyactors.put`.
+
+    Pass it to :func:`ipyactors.get`, ``await`` it, or hand it to another task: as an argument of its own it arrives
+    as the value, inside a container it arrives as a reference. It may be used from any thread.
+    """
+
+    __slots__ = ("__weakref__", "_entry")
+
+    def __init__(self, entry: Entry) -> None:
+        self._entry = entry
+
+    def binary(self) -> bytes:
+        """Return the object's id (16 bytes)."""
+        return self._entry.object_id
+
+    def hex(self) -> str:
+        """Return the object's id in hexadecimal."""
+        return self._entry.object_id.hex()
+
+    def task_id(self) -> str:
+        """Return the id of the call that makes the object, in hexadecimal."""
+        return ids.object_id(ids.owner_of(self.binary()), ids.counter_of(self.binary())).hex()
+
+    def future(self) -> concurrent.futures.Future[Any]:
+        """Return a future of the value; its callbacks run on the session's reading thread."""
+        return _session().future_of(self._entry)
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        return self._wait_async().__await__()
+
+    async def _wait_async(self) -> Any:
+        session, entry = _session(), self._entry
+        if not entry.done:
+            loop = asyncio.get_running_loop()
+            done = asyncio.Event()
+            session.when_done(entry, lambda _: _set_soon(loop, done))
+            waiter = asyncio.ensure_future(done.wait())
+            try:
+                while not entry.done:
+                    await asyncio.wait({waiter}, timeout=_AWAIT_TICK_S)
+            finally:
+                waiter.cancel()
+        return session.value_of(entry)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        spec = _session().export(self._entry)
+        serialize.note_ref(spec)
+        return _rebuild, (spec.object_id, spec.owner_address)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ObjectRef) and other._entry.object_id == self._entry.object_id
+
+    def __hash__(self) -> int:
+        return hash(self._entry.object_id)
+
+    def __repr__(self) -> str:
+        return f"ObjectRef({self._entry.object_id.hex()})"
+
+
+def _set_soon(loop: asyncio.AbstractEventLoop, event: asyncio.Event) -> None:
+    """Set an event of another thread's loop; a loop that was closed meanwhile does not care."""
+    with contextlib.suppress(RuntimeError):
+        loop.call_soon_threadsafe(event.set)
+
+
+def _session() -> Session:
+    session = current.session()
+    if session is None:
+        raise SessionError(
+            "this reference belongs to a session that has ended, and its value went with it. "
+            "Call ipyactors.init() and submit the work again."
+        )
+    return session
+
+
+def _rebuild(object_id: bytes, owner_address: str) -> ObjectRef:
+    return ObjectRef(_session().adopt_ref(RefSpec(object_id, owner_address)))
+
+
+class Stream:
+    """The items of a streaming generator as they arrive. Changed only under the session's lock."""
+
+    def __init__(self, call: PendingCall, owner_id: bytes) -> None:
+        self._owner_id = owner_id
+        self._counter = ids.counter_of(call.task_id)
+        self.items: list[Entry] = []
+        self.ended = False
+        self.failure: Failure | None = None
+        self.callbacks: list[Callable[[], None]] = []
+
+    def add(self, index: int, payload: Payload) -> Entry | None:
+        """Take the ``index``-th item and return it; one that is there already (from an earlier attempt) is ignored."""
+        if index != len(self.items) or self.ended:
+            return None
+        entry = Entry(ids.object_id(self._owner_id, self._counter, index + 1))
+        entry.complete(payload)
+        self.items.append(entry)
+        self._call_back()
+        return entry
+
+    def end(self, failure: Failure | None) -> None:
+        """No item follows. A failure becomes one last item, as in Ray, so that it is raised where it is asked for."""
+        if self.ended:
+            return
+        self.ended = True
+        self.failure = failure
+        if failure is not None:
+            entry = Entry(ids.object_id(self._owner_id, self._counter, len(self.items) + 1))
+            entry.fail(failure)
+            self.items.append(entry)
+        self._call_back()
+
+    def _call_back(self) -> None:
+        callbacks, self.callbacks = self.callbacks, []
+        for callback in callbacks:
+            callback()
+
+
+class ObjectRefGenerator:
+    """The references that a generator task produces, while it runs: an iterator, and an async iterator.
+
+    Each step waits until the next item exists and returns its reference. After an attempt that crashed, the task
+    runs again and the items that were taken already are not produced twice.
+    """
+
+    def __init__(self, stream: Stream, call: PendingCall) -> None:
+        self._stream = stream
+        self._call = call
+        self._next = 0
+
+    def __iter__(self) -> ObjectRefGenerator:
+        return self
+
+    def __next__(self) -> ObjectRef:
+        __tracebackhide__ = True
+        stream, index = self._stream, self._next
+        _session().wait(lambda: len(stream.items) > index or stream.ended)
+        return self._take(StopIteration)
+
+    def __aiter__(self) -> ObjectRefGenerator:
+        return self
+
+    async def __anext__(self) -> ObjectRef:
+        stream, index = self._stream, self._next
+        loop = asyncio.get_running_loop()
+        while not (len(stream.items) > index or stream.ended):
+            changed = asyncio.Event()
+            with _session().lock:
+                stream.callbacks.append(functools.partial(_set_soon, loop, changed))
+            if not (len(stream.items) > index or stream.ended):
+                waiter = asyncio.ensure_future(changed.wait())
+                await asyncio.wait({waiter}, timeout=_AWAIT_TICK_S)
+                waiter.cancel()
+        return self._take(StopAsyncIteration)
+
+    def _take(self, end: type[Exception]) -> ObjectRef:
+        if self._next >= len(self._stream.items):
+            raise end
+        entry = self._stream.items[self._next]
+        self._next += 1
+        return ObjectRef(entry)
+
+    def is_finished(self) -> bool:
+        """Return whether every item has been taken and none will follow."""
+        return self._stream.ended and self._next >= len(self._stream.items)
+
+    @property
+    def call(self) -> PendingCall:
+        """The call that produces the items; for ``cancel``."""
+        return self._call
+
+    def __repr__(self) -> str:
+        return f"ObjectRefGenerator({self._call.name}, {self._next} taken)"

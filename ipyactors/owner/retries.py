@@ -1,0 +1,133 @@
+"""Tasks: from submission to outcome, through crashes.
+
+A death says which tasks had started (the worker's marks). One that had not runs elsewhere at no cost; one that had
+uses up a retry; when none is left, the death becomes the task's error.
+"""
+
+from __future__ import annotations
+
+from ipyactors.owner import failures, leases
+from ipyactors.owner.calls import CallState, PendingCall
+from ipyactors.owner.leases import Lease
+from ipyactors.owner.objects import Failure
+from ipyactors.owner.out import Out
+from ipyactors.owner.state import OwnerState
+from ipyactors.owner.templates import TaskTemplate
+from ipyactors.wire.events import EventKind
+from ipyactors.wire.head_messages import KillLeasedWorker, LeaseGranted, LeaseLost, ReclaimLease, ShapeUnplaceable
+from ipyactors.wire.specs import Death, RemoteError
+from ipyactors.wire.worker_messages import CancelCall
+
+
+def finish(state: OwnerState, call: PendingCall, failure: Failure | None) -> None:
+    """Complete a call that is in no table any more."""
+    state.unanswered -= 1
+    if failure is not None:
+        state.objects.failures += 1
+    if call.parent is not None:
+        siblings = state.children.get(call.parent.task_id)
+        if siblings is not None:
+            siblings.discard(call)
+            if not siblings:
+                del state.children[call.parent.task_id]
+    if failure is not None or call.state is not CallState.DONE:
+        call.finish(failure)
+
+
+def on_lease_granted(state: OwnerState, out: Out, message: LeaseGranted, now_s: float) -> None:
+    """A worker is ours."""
+    lease = leases.on_granted(state.leases, out, message, now_s)
+    if lease is not None:
+        state.holders[message.worker_id] = lease
+
+
+def on_reclaim(state: OwnerState, message: ReclaimLease) -> None:
+    """Others wait: the lease goes back when its work is done."""
+    lease = state.leases.leases.get(message.lease_id)
+    if lease is not None:
+        lease.reclaimed = True
+
+
+def on_lease_lost(state: OwnerState, out: Out, lease: Lease, death: Death) -> None:
+    """The worker died: decide for each of its tasks."""
+    leases.drop(state.leases, lease)
+    state.leases.streams.pop(lease.worker_id, None)
+    state.holders.pop(lease.worker_id, None)
+    out.disconnect(lease.worker_id)
+    started_up_to = death.started.get(state.owner_id, 0) if death.started else 0
+    again: list[PendingCall] = []
+    for seq, call in lease.in_flight.items():
+        if call.cancelled:
+            finish(state, call, failures.cancelled(call, started=seq <= started_up_to))
+        elif seq > started_up_to:
+            again.append(call)
+        elif call.take_retry():
+            out.event(EventKind.TASK_RETRY, call, detail=failures.describe_death(death))
+            again.append(call)
+        else:
+            out.event(EventKind.TASK_FAILED, call, detail=failures.describe_death(death))
+            finish(state, call, failures.task_crashed(call, death))
+    lease.in_flight = {}
+    leases.requeue(state.leases, lease.shape, again)
+
+
+def on_unplaceable(state: OwnerState, out: Out, message: ShapeUnplaceable) -> None:
+    """No node could ever hold this: everything that waits for it fails."""
+    shape = state.leases.by_id.get(message.shape_id)
+    if shape is None:
+        return
+    shape.wished = 0
+    waiting, shape.queue = list(shape.queue), type(shape.queue)()
+    for call in waiting:
+        if call.state is not CallState.DONE:
+            error = failures.placement(f"Task {call.name}", message.demand, message.existing)
+            out.event(EventKind.TASK_FAILED, call, detail=str(error))
+            finish(state, call, error)
+
+
+def on_task_raised(state: OwnerState, out: Out, lease: Lease, call: PendingCall, error: RemoteError, retryable: bool) -> None:
+    """The function raised: try again if that was asked for, else it is the outcome."""
+    if retryable and call.take_retry():
+        out.event(EventKind.TASK_RETRY, call, detail=f"{error.type_name}: {error.message}")
+        leases.requeue(state.leases, lease.shape, [call])
+        return
+    out.event(EventKind.TASK_FAILED, call, detail=f"{error.type_name}: {error.message}")
+    finish(state, call, error)
+
+
+def on_returned(state: OwnerState, lease: Lease, seqs: tuple[int, ...]) -> None:
+    """The worker gave tasks back that wait behind a long one."""
+    lease.stalled = bool(lease.in_flight)
+    again = [lease.in_flight.pop(seq) for seq in seqs if seq in lease.in_flight]
+    lease.stalled = bool(lease.in_flight)
+    leases.requeue(state.leases, lease.shape, again)
+
+
+def settle(state: OwnerState, lease: Lease, now_s: float) -> None:
+    """Note that a lease has room again after an answer."""
+    lease.stalled = False
+    if not lease.in_flight:
+        lease.idle_since_s = now_s
+    state.leases.touched.add(lease.shape)
+
+
+def cancel_task(state: OwnerState, out: Out, call: PendingCall, *, force: bool, recursive: bool) -> None:
+    """Cancel a task wherever it is. A forced cancel ends the worker, if this is what the worker is at."""
+    call.cancelled = True
+    if call.state is not CallState.SENT:
+        finish(state, call, failures.cancelled(call, started=False))
+        return
+    lease = next((lease for lease in state.leases.leases.values() if lease.in_flight.get(call.seq) is call), None)
+    if lease is None:
+        return
+    is_running = next(iter(lease.in_flight)) == call.seq
+    if force and is_running:
+        out.to_head(KillLeasedWorker(lease.lease_id, f"cancel of {call.name} with force=True"))
+    else:
+        out.to_worker(lease.worker_id, CancelCall(call.seq, recursive))
+
+
+def template_of(call: PendingCall) -> TaskTemplate:
+    """Return a task's template."""
+    assert isinstance(call.template, TaskTemplate)
+    return call.template

@@ -1,0 +1,187 @@
+"""What user code in this process asks of its session: to wait, to hold references and handles, to ask the head."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import itertools
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from ipyactors.ground.config import SessionPaths
+from ipyactors.ground.exceptions import HeadUnavailableError, SessionError
+from ipyactors.owner import borrowing, current, outbox, reactor, values
+from ipyactors.owner.actors import ActorClient, HandleToken
+from ipyactors.owner.objects import Entry
+from ipyactors.owner.traffic import Traffic
+from ipyactors.wire.codec import Message
+from ipyactors.wire.head_messages import HoldActor, WorkerBlocked, WorkerUnblocked
+from ipyactors.wire.interrupts import deferred
+from ipyactors.wire.specs import Payload, RefSpec
+
+#: Code in a worker that waits longer than this lends its CPU to others.
+_BLOCKED_AFTER_S = 0.002
+
+#: How long the head may take to answer a request; it restarts in well under a second.
+_HEAD_ANSWERS_S = 30.0
+
+
+class Session(Traffic):
+    """This process's part in a session, as the owner of what it submits. One per process, usable from any thread."""
+
+    def __init__(
+        self, paths: SessionPaths, process_id: bytes, *, is_driver: bool, namespace: str = "", node_id: bytes = b""
+    ) -> None:
+        super().__init__(paths, process_id, is_driver=is_driver, namespace=namespace, node_id=node_id)
+        self.mail.hold = self.receive_handles
+        self.is_blocked = False
+        self._counter = itertools.count(1)
+        self._requests = itertools.count(1)
+
+    def next_counter(self) -> int:
+        """Return the number of the next thing that this process makes."""
+        return next(self._counter)
+
+    # -- waiting ----------------------------------------------------------------------------------------------
+
+    def wait(self, is_done: Callable[[], bool], timeout_s: float | None = None) -> bool:
+        """Block until ``is_done()``, leading or following; return False when ``timeout_s`` passes first.
+
+        In a worker, code that waits lends its CPUs to others meanwhile. Raises SessionError if the session ends.
+        """
+        __tracebackhide__ = True
+        if self.is_driver or current.call.get() is None:
+            done = self.leader.wait(lambda: is_done() or self.is_over, timeout_s)
+        else:
+            done = self._wait_in_worker(is_done, timeout_s)
+        if self.is_over and not is_done():
+            self.check_open()
+        return done
+
+    def _wait_in_worker(self, is_done: Callable[[], bool], timeout_s: float | None) -> bool:
+        soon_s = _BLOCKED_AFTER_S if timeout_s is None else min(_BLOCKED_AFTER_S, timeout_s)
+        if self.leader.wait(is_done, soon_s):
+            return True
+        if timeout_s is not None:
+            timeout_s -= soon_s
+            if timeout_s <= 0:
+                return False
+        self.is_blocked = True
+        self.tell_head(WorkerBlocked())
+        try:
+            return self.leader.wait(lambda: is_done() or self.is_over, timeout_s)
+        finally:
+            self.is_blocked = False
+            self.tell_head(WorkerUnblocked())
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the session has ended, here or at its agent."""
+        return self.is_closed or bool(self.stopping_detail)
+
+    def check_open(self) -> None:
+        """Raise SessionError if the session has ended."""
+        if self.is_over:
+            why = self.stopping_detail or "shutdown() was called"
+            raise SessionError(
+                f"the session {self.paths.name} has ended ({why}); what was under way is lost. "
+                "Call ipyactors.init() to start another."
+            )
+
+    def ask_head(self, make: Callable[[int], Message]) -> Any:
+        """Send the request that ``make(request_id)`` returns; wait for the answer and return it.
+
+        Raises HeadUnavailableError after 30 s.
+        """
+        __tracebackhide__ = True
+        request_id = next(self._requests)
+        message = make(request_id)
+        with deferred(), self.lock:
+            self.state.requests[request_id] = message
+            self.mail.to_head(message)
+        self.flush()
+        answered = self.wait(lambda: request_id in self.state.replies, _HEAD_ANSWERS_S)
+        with deferred(), self.lock:
+            self.state.requests.pop(request_id, None)
+            reply = self.state.replies.pop(request_id, None)
+        if not answered or reply is None:
+            raise HeadUnavailableError(
+                f"the head of session {self.paths.name} did not answer within {_HEAD_ANSWERS_S:.0f} s. Calls to actors "
+                f"that are alive still work. Its log: {self.paths.state_dir}/logs/agent.log"
+            )
+        return reply
+
+    # -- objects ----------------------------------------------------------------------------------------------
+
+    def when_done(self, entry: Entry, callback: Callable[[Entry], None]) -> None:
+        """Call back when an entry is done, fetching it if it is borrowed; on the reading thread, so be quick."""
+        with deferred(), self.lock:
+            borrowing.fetch(self.state, self.mail, entry)
+            entry.when_done(callback)
+        self.flush()
+
+    def future_of(self, entry: Entry) -> concurrent.futures.Future[Any]:
+        """Return a future of an entry's value."""
+        future: concurrent.futures.Future[Any] = concurrent.futures.Future()
+        future.set_running_or_notify_cancel()
+
+        def settle(done: Entry) -> None:
+            try:
+                future.set_result(self.value_of(done))
+            except Exception as error:  # noqa: BLE001 - it is handed on to whoever holds the future
+                future.set_exception(error)
+
+        self.when_done(entry, settle)
+        return future
+
+    def value_of(self, entry: Entry) -> Any:
+        """Return the value of an entry that is done, or raise its failure."""
+        __tracebackhide__ = True
+        return values.value_of(entry)
+
+    def export(self, entry: Entry) -> RefSpec:
+        """Make an entry findable for other processes."""
+        with deferred(), self.lock:
+            return borrowing.export(self.state, entry)
+
+    def adopt_ref(self, spec: RefSpec) -> Entry:
+        """Return the entry of a reference that was unpickled here."""
+        with deferred(), self.lock:
+            return borrowing.adopt(self.state, spec)
+
+    # -- actors -----------------------------------------------------------------------------------------------
+
+    def adopt_actor(self, actor_id: bytes, class_name: str, name: str) -> ActorClient:
+        """Return the client of an actor whose handle was unpickled here; the head is told if it did not know."""
+        with deferred(), self.lock:
+            client = outbox.client_of(self.state, actor_id)
+            client.class_name = client.class_name or class_name
+            client.name = client.name or name
+            unknown = not client.weight
+            if unknown:
+                client.weight = 1
+                self.mail.to_head(HoldActor(actor_id))
+        if unknown:
+            self.flush()
+        return client
+
+    def receive_handles(self, payload: Payload) -> tuple[HandleToken, ...]:
+        """Take over the handles that came inside a payload; they live at least as long as the returned tokens.
+
+        To be called once for every payload that arrived with ``actor_ids``: its sender had this process counted
+        once for each.
+        """
+        tokens: list[HandleToken] = []
+        with deferred(), self.lock:
+            for actor_id in payload.actor_ids:
+                client = outbox.client_of(self.state, actor_id)
+                client.weight += 1
+                outbox.take_early_status(self.state, self.mail, client)
+                tokens.append(HandleToken(self, client))
+        return tuple(tokens)
+
+    def cancel_children(self, task_id: bytes) -> None:
+        """Cancel what the call of that id has submitted from here and is not done."""
+        with deferred(), self.lock:
+            for call in tuple(self.state.children.get(task_id, ())):
+                reactor.cancel_call(self.state, self.mail, call, force=False, recursive=True)
+        self.turn()

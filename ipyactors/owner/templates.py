@@ -1,0 +1,60 @@
+"""What every call of one function or method has in common, worked out once and not per call.
+
+Made by the api from validated options; immutable, so that any number of threads may submit from one.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+from ipyactors.ground.quantities import Units
+from ipyactors.wire.specs import Definition
+
+#: ``num_returns`` of a generator whose items are references of their own.
+STREAMING = -1
+
+#: ``retry_on`` when every exception may be retried.
+ANY_EXCEPTION = b"*"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class TaskTemplate:
+    """A remote function with its options. ``retry_on`` is as in :class:`~ipyactors.wire.worker_messages.RunTask`.
+
+    ``max_retries`` is -1 for no limit.
+    """
+
+    definition: Definition
+    name: str
+    demand: Units
+    num_returns: int = 1
+    max_retries: int = 3
+    retry_on: bytes = b""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class MethodTemplate:
+    """A method of an actor with its options. ``max_task_retries`` is -1 for no limit; ``max_pending_calls`` too."""
+
+    method: str
+    num_returns: int = 1
+    max_task_retries: int = 0
+    retry_on: bytes = b""
+    max_pending_calls: int = -1
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ActorTemplate:
+    """A remote class with its options. ``handle`` is what a handle of it is rebuilt from, pickled."""
+
+    definition: Definition
+    class_name: str
+    demand: Units
+    name: str = ""
+    namespace: str = ""
+    get_if_exists: bool = False
+    detached: bool = False
+    max_restarts: int = 0
+    max_concurrency: int = 1
+    is_async: bool = False
+    handle: bytes = b""

@@ -1,0 +1,267 @@
+"""The owner's shell: two channels, a lock, a clock, and turns.
+
+User code submits from any thread without taking the lock: a call is appended to a queue, and whichever thread
+takes the next turn hands it to the reactor. A turn reads what has arrived, takes what was submitted, lets the
+reactor settle, and sends one batch to each peer. Only the leader (see :mod:`ipyactors.wire.leader`) sleeps on the
+sockets, but any thread may take a turn.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+import zmq
+
+from ipyactors.ground import ids
+from ipyactors.ground.clock import SystemClock
+from ipyactors.ground.config import SessionPaths
+from ipyactors.owner import leases, reactor
+from ipyactors.owner.actors import ActorClient
+from ipyactors.owner.calls import PendingCall
+from ipyactors.owner.event_log import EventLog
+from ipyactors.owner.mail import Mail
+from ipyactors.owner.output import show_in_terminal
+from ipyactors.owner.reconnect import on_head_restarted
+from ipyactors.owner.state import OwnerState
+from ipyactors.wire.codec import Message
+from ipyactors.wire.head_messages import EventsReported, HeadToOwner, RegisterOwner, WatchEvents
+from ipyactors.wire.interrupts import deferred
+from ipyactors.wire.leader import LeaderFollowers
+from ipyactors.wire.node_messages import AttachProcess, HeadRestarted, NodeToProcess, SessionStopping
+from ipyactors.wire.worker_messages import (
+    BorrowerToOwner,
+    CallerToWorker,
+    OutputWritten,
+    OwnerToBorrower,
+    WorkerToCaller,
+)
+from ipyactors.wire.zmq_channel import ZmqChannel
+
+_log = logging.getLogger("ipyactors.owner")
+
+#: A burst of submissions is sent in batches of this size while earlier ones are under way.
+_BURST = 64
+
+#: What is queued when the process ends gets this long to leave.
+_LINGER_MS = 500
+
+_TO_OUTBOUND = HeadToOwner | NodeToProcess | WorkerToCaller | OwnerToBorrower
+_TO_INBOUND = CallerToWorker | BorrowerToOwner
+
+
+class Traffic:
+    """Reads, decides, sends. ``lock`` guards ``state`` and ``mail``; see the module."""
+
+    def __init__(
+        self, paths: SessionPaths, process_id: bytes, *, is_driver: bool, namespace: str = "", node_id: bytes = b""
+    ) -> None:
+        self.paths = paths
+        self.process_id = process_id
+        self.is_driver = is_driver
+        self.namespace = namespace
+        self.node_id = node_id
+        self.lock = threading.RLock()
+        self.is_closed = False
+        self.stopping_detail = ""
+        self.on_output: Callable[[OutputWritten], None] = show_in_terminal
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        address = paths.process_address(process_id)
+        self._inbound = ZmqChannel(self._context, process_id, _TO_INBOUND, bind=address, linger_ms=_LINGER_MS)
+        self._outbound = ZmqChannel(self._context, process_id, _TO_OUTBOUND, linger_ms=_LINGER_MS)
+        self.log = EventLog(SystemClock())
+        self.mail = Mail(self._outbound, self._inbound, self.log)
+        self.state = OwnerState(process_id, address)
+        self.leader = LeaderFollowers(
+            self._turn, (self._inbound.fileno(), self._outbound.fileno()), f"ipyactors-{ids.short(process_id)}"
+        )
+        self._submitted: deque[PendingCall] = deque()
+        self._handle_counts: deque[tuple[ActorClient, int]] = deque()
+        self._answers: deque[tuple[bytes, Message]] = deque()
+        self._serve: Callable[[bytes, Any], None] | None = None
+        self._on_turn: Callable[[float], float | None] | None = None
+        self._showing = threading.RLock()
+
+    # -- life -------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Connect to the head and the agent, register, and start the standby thread."""
+        with self.lock:
+            self._outbound.connect(ids.HEAD_ID, self.paths.head_address)
+            self._outbound.connect(ids.AGENT_ID, self.paths.agent_address)
+            self._outbound.send(ids.AGENT_ID, [AttachProcess(self.is_driver, os.getpid())])
+            self.mail.to_head(self._registration())
+            if self.is_driver:
+                self.mail.to_head(WatchEvents())
+            self.mail.flush()
+        self.leader.start()
+
+    def _registration(self) -> RegisterOwner:
+        held = {client.actor_id: client.weight for client in self.state.actors.values() if client.weight}
+        return RegisterOwner(self.state.address, self.is_driver, os.getpid(), self.namespace, self.node_id, held)
+
+    def close(self) -> None:
+        """Close the sockets. Calls under way are abandoned; what was queued to leave gets half a second."""
+        with deferred(), self.lock:
+            if self.is_closed:
+                return
+            self._take_answers()
+            self.mail.flush()
+            self.is_closed = True
+        self.leader.close()
+        self._inbound.close()
+        self._outbound.close()
+        self._context.term()
+
+    def serve(self, on_message: Callable[[bytes, Any], None], on_turn: Callable[[float], float | None]) -> None:
+        """Hand calls that others make of this process to a worker's shell.
+
+        Both functions are called by whichever thread takes a turn, under the lock: ``on_message(peer, message)``
+        for each, ``on_turn(now_s)`` near the end of a turn; it returns after how many seconds it wants another.
+        """
+        self._serve = on_message
+        self._on_turn = on_turn
+
+    # -- sending ----------------------------------------------------------------------------------------------
+
+    def submit(self, call: PendingCall) -> None:
+        """Queue a call for the reactor; sent at once if nothing is under way, else in batches."""
+        submitted = self._submitted
+        submitted.append(call)
+        waiting = len(submitted)
+        if not self.state.unanswered or waiting >= _BURST:
+            self.turn()
+        elif waiting == 1:
+            self.leader.wake()
+
+    def answer(self, peer: bytes, *messages: Message) -> None:
+        """Queue answers to a caller; they leave with the next turn or :meth:`flush`. Callable from any thread."""
+        for message in messages:
+            self._answers.append((peer, message))
+
+    def tell_head(self, message: Message) -> None:
+        """Send to the head, now."""
+        with deferred(), self.lock:
+            self.mail.to_head(message)
+        self.flush()
+
+    def tell_agent(self, message: Message) -> None:
+        """Send to this machine's agent, now."""
+        with deferred(), self.lock:
+            self._outbound.send(ids.AGENT_ID, [message])
+            self._wake_if_arrived()
+
+    def flush(self) -> None:
+        """Send what is queued. Callable from any thread."""
+        with deferred(), self.lock:
+            if not self.is_closed:
+                self._take_answers()
+                self.mail.flush()
+                self._wake_if_arrived()
+
+    def turn(self) -> None:
+        """Take a turn on the calling thread, whoever leads."""
+        self._turn()
+        self.leader.wake()
+
+    def count_handle(self, client: ActorClient, change: int) -> None:
+        """Count a handle object up or down. Takes no lock: it is called from ``__del__``, at any moment."""
+        self._handle_counts.append((client, change))
+        if change < 0 and not self.is_closed:
+            self.leader.wake()
+
+    # -- turns ------------------------------------------------------------------------------------------------
+
+    def _turn(self) -> float | None:
+        """Read, submit, settle, send; return how long a leader may sleep."""
+        with deferred():
+            with self.lock:
+                if self.is_closed:
+                    return 0.05
+                pause_s = self._turn_locked(time.monotonic())
+            if self.mail.outputs or self.log.has_unheard:
+                self._tell_user()
+        return pause_s
+
+    def _turn_locked(self, now_s: float) -> float | None:
+        state, mail = self.state, self.mail
+        while True:
+            self._read(now_s)
+            while self._submitted:
+                reactor.submit(state, mail, self._submitted.popleft())
+            while self._handle_counts:
+                self._count(*self._handle_counts.popleft())
+            reactor.settle(state, mail, now_s)
+            pause_s = self._on_turn(now_s) if self._on_turn is not None else None
+            self._take_answers()
+            mail.flush()
+            # Sending may have used up the descriptor's edge: look before anyone sleeps on it.
+            if not (self._outbound.has_arrived() or self._inbound.has_arrived() or self._submitted):
+                break
+        expiry_s = leases.next_expiry_s(state.leases)
+        if expiry_s is not None:
+            left_s = max(0.0, expiry_s - now_s)
+            pause_s = left_s if pause_s is None else min(pause_s, left_s)
+        return pause_s
+
+    def _read(self, now_s: float) -> None:
+        for channel in (self._outbound, self._inbound):
+            while batches := channel.receive():
+                for peer, messages in batches:
+                    for message in messages:
+                        self._on_message(peer, message, now_s)
+
+    def _on_message(self, peer: bytes, message: Any, now_s: float) -> None:
+        handler = reactor.HANDLERS.get(type(message))
+        try:
+            if handler is not None:
+                handler(self.state, self.mail, peer, message, now_s)
+            else:
+                self._on_other(peer, message)
+        except Exception:
+            _log.exception("a message of type %s could not be handled", type(message).__name__)
+
+    def _on_other(self, peer: bytes, message: Any) -> None:
+        match message:
+            case EventsReported():
+                self.log.extend(message.events)
+            case HeadRestarted():
+                on_head_restarted(self.state, self.mail, self._registration(), is_driver=self.is_driver)
+            case SessionStopping():
+                self.stopping_detail = message.detail or "its agent stopped"
+            case _ if self._serve is not None:
+                self._serve(peer, message)
+
+    def _count(self, client: ActorClient, change: int) -> None:
+        client.handles += change
+        if client.is_unused:
+            self.state.ready_actors.add(client)
+
+    def _take_answers(self) -> None:
+        answers, to_caller = self._answers, self.mail.to_caller
+        while answers:
+            to_caller(*answers.popleft())
+
+    def _wake_if_arrived(self) -> None:
+        if self._outbound.has_arrived() or self._inbound.has_arrived():
+            self.leader.wake()
+
+    def _tell_user(self) -> None:
+        """Print and call listeners, in order, without the session's lock; one thread at a time."""
+        with self._showing:
+            with self.lock:
+                outputs, heard = self.mail.take_outputs(), self.log.take_unheard()
+            for output in outputs:
+                with contextlib.suppress(Exception):
+                    self.on_output(output)
+            for listener, event in heard:
+                try:
+                    listener(event)
+                except Exception:
+                    _log.exception("a listener to events raised")

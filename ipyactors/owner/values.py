@@ -1,0 +1,119 @@
+"""Entries that are done, into values and exceptions for the user.
+
+An exception of the user's code is raised as an instance of its own type and of TaskError, by a class made for the
+pair; its traceback continues with the remote frames, so that it reads as if the code had run here.
+"""
+
+from __future__ import annotations
+
+import weakref
+from typing import Any
+
+from ipyactors.ground import tracebacks
+from ipyactors.ground.exceptions import SerializationError, TaskError
+from ipyactors.owner.objects import Entry
+from ipyactors.wire import serialize
+from ipyactors.wire.specs import RemoteError
+
+
+def value_of(entry: Entry) -> Any:
+    """Return the value of an entry that is done, a fresh copy each time; raise its failure if it has one."""
+    __tracebackhide__ = True
+    failure = entry.failure
+    if failure is None:
+        assert entry.payload is not None, "the entry is not done"
+        return _load(entry)
+    if isinstance(failure, RemoteError):
+        raise exception_of(failure) from None
+    raise failure.with_traceback(None)
+
+
+def _load(entry: Entry) -> Any:
+    __tracebackhide__ = True
+    assert entry.payload is not None
+    try:
+        return serialize.loads(entry.payload)
+    except Exception as error:
+        raise SerializationError(
+            f"the value of {entry.object_id.hex()} arrived but cannot be unpickled here: "
+            f"{type(error).__qualname__}: {error}. The value is not lost; a process that can import what it needs "
+            "can still get it."
+        ) from error
+
+
+def exception_of(remote: RemoteError) -> BaseException:
+    """Return what to raise for an exception of the user's code."""
+    for source in remote.sources:
+        tracebacks.remember_source(source.filename, source.text, source.label)
+    cause = _original(remote)
+    if cause is None:
+        error: BaseException = TaskError(_as_text(remote), cause=None)
+        frames = [(frame.filename, frame.line, frame.name) for frame in remote.frames]
+        error.__traceback__ = tracebacks.rebuild(frames)
+    elif isinstance(cause, TaskError):
+        error = cause
+    else:
+        error = _both(cause)
+    _describe(error, remote, cause)
+    return error
+
+
+def _original(remote: RemoteError) -> BaseException | None:
+    if remote.payload is None:
+        return None
+    try:
+        cause = serialize.loads(remote.payload)
+    except Exception:  # noqa: BLE001 - a class that exists only in the worker: its text is what is left
+        return None
+    return cause if isinstance(cause, BaseException) else None
+
+
+def _as_text(remote: RemoteError) -> str:
+    problem = f" ({remote.pickling_problem})" if remote.pickling_problem else ""
+    return (
+        f"{remote.function_name} raised {remote.type_name}: {remote.message}\n"
+        f"The exception itself could not be brought here{problem}. As text:\n{remote.traceback_text}"
+    )
+
+
+_classes: weakref.WeakKeyDictionary[type, type[BaseException]] = weakref.WeakKeyDictionary()
+
+
+def _class_of_both(kind: type[BaseException]) -> type[BaseException]:
+    made = _classes.get(kind)
+    if made is None:
+        facts = {"__module__": kind.__module__, "__qualname__": kind.__qualname__, "__doc__": kind.__doc__}
+        made = _classes[kind] = type(kind.__name__, (kind, TaskError), facts)
+    return made
+
+
+def _both(cause: BaseException) -> BaseException:
+    """Return a copy of ``cause`` that is a TaskError too; TaskError alone where the type cannot be combined."""
+    kind = type(cause)
+    try:
+        error: BaseException = _copy_into(_class_of_both(kind), cause)
+    except Exception:  # noqa: BLE001 - a type may forbid subclasses, or need more than its args
+        error = TaskError(f"{kind.__qualname__}: {cause}")
+    error.__traceback__ = cause.__traceback__
+    error.__cause__, error.__context__ = cause.__cause__, cause.__context__
+    error.__suppress_context__ = cause.__suppress_context__
+    return error
+
+
+def _copy_into(kind: type[BaseException], cause: BaseException) -> BaseException:
+    # Built-in types keep facts outside their dict (OSError.filename, say): their own __reduce__ knows them all.
+    reduced = cause.__reduce__()
+    args = reduced[1] if isinstance(reduced, tuple) and reduced[0] is type(cause) else cause.args
+    error = kind.__new__(kind, *args)
+    if isinstance(error, OSError):
+        OSError.__init__(error, *args)
+    error.args = cause.args
+    error.__dict__.update(cause.__dict__)
+    return error
+
+
+def _describe(error: BaseException, remote: RemoteError, cause: BaseException | None) -> None:
+    if isinstance(error, TaskError):
+        error.cause = cause
+        error.remote_traceback = remote.traceback_text
+        error.function_name = remote.function_name
