@@ -79,8 +79,13 @@ class Mail:
         """Keep printed text for the shell to show, outside the lock."""
         self.outputs.append(output)
 
-    def flush(self) -> None:
-        """Send everything; the head first, because it must count a borrowed handle before it arrives."""
+    def flush(self) -> bool:
+        """Send everything; the head first, because it must count a borrowed handle before it arrives.
+
+        Return whether anything was sent.
+        """
+        if not (self._head or self._workers or self._callers):
+            return False
         if self._head:
             messages, self._head = self._head, []
             _send(self._outbound, ids.HEAD_ID, messages)
@@ -92,6 +97,7 @@ class Mail:
             batches, self._callers = self._callers, {}
             for peer, messages in batches.items():
                 _send(self._inbound, peer, messages)
+        return True
 
     def take_outputs(self) -> list[OutputWritten]:
         """Return the printed text that was not shown yet."""

@@ -136,7 +136,7 @@ class Traffic:
         submitted.append(call)
         waiting = len(submitted)
         if not self.state.unanswered or waiting >= _BURST:
-            self.turn()
+            self._push()
         elif waiting == 1:
             self.leader.wake()
 
@@ -162,8 +162,8 @@ class Traffic:
         with deferred(), self.lock:
             if not self.is_closed:
                 self._take_answers()
-                self.mail.flush()
-                self._wake_if_arrived()
+                if self.mail.flush():
+                    self._wake_if_arrived()
 
     def turn(self) -> None:
         """Take a turn on the calling thread, whoever leads."""
@@ -189,20 +189,25 @@ class Traffic:
                 self._tell_user()
         return pause_s
 
+    def _push(self) -> None:
+        """Send what was submitted, and read nothing: the thread that submits is about to wait, or to submit more."""
+        with deferred(), self.lock:
+            if not self.is_closed:
+                self._take_submissions()
+                reactor.settle(self.state, self.mail, time.monotonic())
+                if self.mail.flush():
+                    self._wake_if_arrived()
+
     def _turn_locked(self, now_s: float) -> float | None:
         state, mail = self.state, self.mail
         while True:
             self._read(now_s)
-            while self._submitted:
-                reactor.submit(state, mail, self._submitted.popleft())
-            while self._handle_counts:
-                self._count(*self._handle_counts.popleft())
+            self._take_submissions()
             reactor.settle(state, mail, now_s)
             pause_s = self._on_turn(now_s) if self._on_turn is not None else None
             self._take_answers()
-            mail.flush()
             # Sending may have used up the descriptor's edge: look before anyone sleeps on it.
-            if not (self._outbound.has_arrived() or self._inbound.has_arrived() or self._submitted):
+            if not (mail.flush() and self._has_arrived()) and not self._submitted:
                 break
         expiry_s = leases.next_expiry_s(state.leases)
         if expiry_s is not None:
@@ -248,8 +253,18 @@ class Traffic:
         while answers:
             to_caller(*answers.popleft())
 
+    def _take_submissions(self) -> None:
+        while self._submitted:
+            reactor.submit(self.state, self.mail, self._submitted.popleft())
+        while self._handle_counts:
+            self._count(*self._handle_counts.popleft())
+
+    def _has_arrived(self) -> bool:
+        return self._outbound.has_arrived() or self._inbound.has_arrived()
+
     def _wake_if_arrived(self) -> None:
-        if self._outbound.has_arrived() or self._inbound.has_arrived():
+        """Wake a sleeping leader if this thread's sending has used up the edge that would have woken it."""
+        if self.leader.is_sleeping and self._has_arrived():
             self.leader.wake()
 
     def _tell_user(self) -> None:

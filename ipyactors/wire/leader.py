@@ -73,22 +73,14 @@ class LeaderFollowers:
         self._standby.start()
 
     @property
-    def is_led(self) -> bool:
-        """Whether some thread leads at this moment."""
-        return self._lead.locked()
+    def is_sleeping(self) -> bool:
+        """Whether a leader sleeps on the descriptors, or is about to."""
+        return self._sleeping
 
     def wake(self) -> None:
         """Make a sleeping leader take a turn; callable from any thread, and from a signal handler."""
         if self._sleeping:
             self._poke()
-
-    def turn_if_free(self) -> None:
-        """Take one turn if no thread leads; for a thread that is busy but passes by."""
-        if self._lead.acquire(blocking=False):
-            try:
-                self._turn()
-            finally:
-                self._leave()
 
     def wait(self, is_done: Callable[[], bool], timeout_s: float | None = None) -> bool:
         """Block the calling thread until ``is_done()``; return False when ``timeout_s`` passes first.

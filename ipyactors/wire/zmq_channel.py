@@ -26,6 +26,12 @@ from ipyactors.wire.codec import Codec, Message, ProtocolError, encode
 #: Frames above this size are handed to ZeroMQ without a copy; below, the copy is cheaper.
 _ZERO_COPY_BYTES = 64 * 1024
 
+# Plain integers: pyzmq's enums cost as much as the calls that they are passed to.
+_EVENTS = int(zmq.EVENTS)
+_POLLIN = int(zmq.POLLIN)
+_NOBLOCK = int(zmq.NOBLOCK)
+_SNDMORE_NOBLOCK = int(zmq.SNDMORE | zmq.NOBLOCK)
+
 #: How many batches one ``receive`` takes before it lets its caller act on them.
 _RECEIVE_AT_MOST = 64
 
@@ -64,8 +70,8 @@ class ZmqChannel:
         """Queue one batch for ``peer``. Return False if it is not connected."""
         frame = encode(messages)
         try:
-            self._socket.send(peer, zmq.SNDMORE | zmq.NOBLOCK)
-            self._socket.send(frame, zmq.NOBLOCK, copy=len(frame) < _ZERO_COPY_BYTES)
+            self._socket.send(peer, _SNDMORE_NOBLOCK)
+            self._socket.send(frame, _NOBLOCK, copy=len(frame) < _ZERO_COPY_BYTES)
         except zmq.ZMQError as error:
             if error.errno in (errno.EHOSTUNREACH, zmq.EHOSTUNREACH, errno.EAGAIN):
                 return False
@@ -91,11 +97,11 @@ class ZmqChannel:
         """Return what has arrived; at most 64 batches, so call again while it returns something."""
         batches: list[Batch] = []
         socket = self._socket
-        while len(batches) < _RECEIVE_AT_MOST and socket.getsockopt(zmq.EVENTS) & zmq.POLLIN:  # type: ignore[arg-type, operator]
-            peer = socket.recv(zmq.NOBLOCK)
-            frame = socket.recv(zmq.NOBLOCK, copy=False)
-            while socket.getsockopt(zmq.RCVMORE):
-                socket.recv(zmq.NOBLOCK)
+        while len(batches) < _RECEIVE_AT_MOST and socket.get(_EVENTS) & _POLLIN:  # type: ignore[operator]
+            peer = socket.recv(_NOBLOCK)
+            frame = more = socket.recv(_NOBLOCK, copy=False)
+            while more.more:  # a stray part must not be taken for the next sender's name
+                more = socket.recv(_NOBLOCK, copy=False)
             try:
                 batches.append((peer, self._codec.decode(frame.buffer)))
             except ProtocolError:
@@ -110,7 +116,7 @@ class ZmqChannel:
 
     def has_arrived(self) -> bool:
         """Return whether something waits."""
-        return bool(self._socket.getsockopt(zmq.EVENTS) & zmq.POLLIN)  # type: ignore[arg-type, operator]
+        return bool(self._socket.get(_EVENTS) & _POLLIN)  # type: ignore[operator]
 
     def close(self) -> None:
         """Close the socket."""

@@ -1,0 +1,1 @@
+"""What holds the promise: unit, cluster, chaos, notebook and browser tests."""

@@ -1,0 +1,192 @@
+"""Method calls as their caller decides: order, restarts, what becomes of each call."""
+
+from __future__ import annotations
+
+import pytest
+
+from ipyactors.ground.exceptions import ActorDiedError, ActorUnavailableError
+from ipyactors.owner import reactor
+from ipyactors.owner.actors import WINDOW
+from ipyactors.owner.calls import CallState
+from ipyactors.wire.head_messages import ActorChanged, ReleaseActor
+from ipyactors.wire.specs import ActorState, ActorStatus, Death, LossReason
+from ipyactors.wire.worker_messages import ActorExiting, CallMethod, CallRaised, CancelCall
+from tests.support.owner_scenario import OwnerScenario, error
+
+W1, W2 = b"wworker1", b"wworker2"
+
+
+@pytest.fixture
+def owner() -> OwnerScenario:
+    return OwnerScenario()
+
+
+def test_calls_wait_until_the_actor_is_alive_and_leave_in_order(owner: OwnerScenario) -> None:
+    client = owner.actor()
+    calls = [owner.method(client, name) for name in ("a", "b", "c")]
+    owner.silence()
+    owner.alive(client, W1)
+    sent = owner.take(CallMethod, CallMethod, CallMethod)
+    assert [(word.seq, word.method, word.task_id) for word in sent] == [
+        (seq, name, call.task_id) for seq, name, call in zip((1, 2, 3), "abc", calls, strict=True)
+    ]
+
+
+def test_a_call_whose_argument_is_missing_holds_the_later_ones_of_this_caller(owner: OwnerScenario) -> None:
+    client = owner.actor()
+    owner.alive(client, W1)
+    argument = owner.task()
+    owner.out.sent.clear()
+    owner.method(client, "first", deps=(argument.entries[0],))
+    owner.method(client, "second")
+    owner.silence()
+    owner.grant(1, W2)
+    owner.out.sent.clear()
+    owner.answer(W2, 1)
+    assert [word.method for word in owner.take(CallMethod, CallMethod)] == ["first", "second"]
+
+
+def test_no_more_than_a_window_is_under_way(owner: OwnerScenario) -> None:
+    client = owner.actor()
+    owner.alive(client, W1)
+    for _ in range(WINDOW + 10):
+        owner.method(client, settle=False)
+    owner.settle()
+    assert len(owner.take_seqs(W1, CallMethod)) == WINDOW
+    owner.answer(W1, 1, 2)
+    assert owner.take_seqs(W1, CallMethod) == [WINDOW + 1, WINDOW + 2]
+
+
+def test_a_death_fails_the_call_that_ran_and_keeps_those_that_had_not_started(owner: OwnerScenario) -> None:
+    client = owner.actor()
+    owner.alive(client, W1)
+    calls = [owner.method(client) for _ in range(3)]
+    owner.out.sent.clear()
+    owner.died(client, W1, started=1, final=False, incarnation=1)
+    assert isinstance(calls[0].entries[0].failure, ActorUnavailableError)
+    assert [call.state for call in calls[1:]] == [CallState.QUEUED] * 2
+    late = owner.method(client, "late")
+    owner.silence()
+    owner.alive(client, W2, incarnation=1)
+    sent = owner.take(CallMethod, CallMethod, CallMethod)
+    assert [word.task_id for word in sent] == [call.task_id for call in (*calls[1:], late)]
+    assert [(word.seq, word.attempt, word.incarnation) for word in sent] == [(1, 0, 1), (2, 0, 1), (3, 0, 1)]
+
+
+def test_max_task_retries_resends_in_order(owner: OwnerScenario) -> None:
+    client = owner.actor()
+    owner.alive(client, W1)
+    calls = [owner.method(client, max_task_retries=1) for _ in range(3)]
+    owner.died(client, W1, started=2, final=False, incarnation=1)
+    owner.out.sent.clear()
+    owner.alive(client, W2, incarnation=1)
+    sent = owner.take(CallMethod, CallMethod, CallMethod)
+    assert [word.task_id for word in sent] == [call.task_id for call in calls]
+    assert [word.attempt for word in sent] == [1, 1, 0]
+
+
+def test_a_call_made_while_it_restarts_costs_no_retry(owner: OwnerScenario) -> None:
+    client = owner.actor()
+    owner.alive(client, W1)
+    owner.died(client, W1, started=0, final=False, incarnation=1)
+    call = owner.method(client, max_task_retries=1)
+    owner.alive(client, W2, incarnation=1)
+    assert (call.attempt, call.retries_left) == (0, 1)
+
+
+def test_a_final_death_says_of_each_call_whether_it_had_started(owner: OwnerScenario) -> None:
+    client = owner.actor()
+    owner.alive(client, W1)
+    ran, waited = owner.method(client, "ran"), owner.method(client, "waited")
+    owner.died(client, W1, started=1, final=True)
+    for call, words in ((ran, "Counter.ran had started and may have taken effect"), (waited, "Counter.waited was not run")):
+        failure = call.entries[0].failure
+        assert isinstance(failure, ActorDiedError)
+        assert words in str(failure)
+        assert "killed by SIGKILL" in str(failure)
+
+
+def test_a_call_to_a_dead_actor_fails_at_once(owner: OwnerScenario) -> None:
+    client = owner.actor()
+    owner.died(client, W1, started=0, final=True)
+    call = owner.method(client)
+    assert isinstance(call.entries[0].failure, ActorDiedError)
+    owner.silence()
+
+
+def test_a_constructor_that_raised_is_told_with_its_traceback(owner: OwnerScenario) -> None:
+    client = owner.actor()
+    call = owner.method(client)
+    died = Death(LossReason.INIT_FAILED, init_error=error("too little"))
+    owner.hear(b"head", ActorChanged(ActorStatus(client.actor_id, ActorState.DEAD, death=died)))
+    assert "constructor raised ValueError: too little" in str(call.entries[0].failure)
+
+
+def test_the_new_incarnation_may_be_heard_of_before_the_death(owner: OwnerScenario) -> None:
+    client = owner.actor()
+    owner.alive(client, W1)
+    owner.method(client, max_task_retries=-1)
+    owner.out.sent.clear()
+    owner.alive(client, W2, incarnation=1)
+    (word,) = owner.take(CallMethod)
+    assert (word.attempt, word.incarnation) == (1, 1)
+
+
+def test_an_exception_is_retried_only_when_asked(owner: OwnerScenario) -> None:
+    client = owner.actor()
+    owner.alive(client, W1)
+    call = owner.method(client, max_task_retries=1)
+    owner.hear(W1, CallRaised(1, error("first"), retryable=True))
+    owner.hear(W1, CallRaised(2, error("second"), retryable=True))
+    assert call.entries[0].failure == error("second")
+
+
+def test_nothing_is_sent_to_an_actor_that_is_leaving(owner: OwnerScenario) -> None:
+    client = owner.actor()
+    owner.alive(client, W1)
+    owner.hear(W1, ActorExiting("exit_actor()"))
+    call = owner.method(client)
+    owner.silence()
+    owner.died(client, W1, started=0, final=True)
+    assert "was not run" in str(call.entries[0].failure)
+
+
+def test_the_weight_goes_back_when_the_last_handle_goes_and_all_calls_are_answered(owner: OwnerScenario) -> None:
+    client = owner.actor()
+    owner.alive(client, W1)
+    owner.method(client)
+    owner.out.sent.clear()
+    client.handles = 0
+    owner.state.ready_actors.add(client)
+    owner.settle()
+    owner.silence()
+    owner.answer(W1, 1)
+    (release,) = owner.take(ReleaseActor)
+    assert release.count == 1
+    assert client.actor_id not in owner.state.actors
+
+
+def test_cancel_of_a_call_that_waits_and_of_one_that_runs(owner: OwnerScenario) -> None:
+    client = owner.actor()
+    waiting = owner.method(client)
+    reactor.cancel(owner.state, owner.out, waiting.entries[0], force=False, recursive=True)
+    owner.alive(client, W1)
+    owner.silence()
+    running = owner.method(client)
+    owner.out.sent.clear()
+    reactor.cancel(owner.state, owner.out, running.entries[0], force=False, recursive=True)
+    owner.take(CancelCall)
+    assert running.state is CallState.SENT, "only the worker can say what becomes of it"
+
+
+def test_what_the_head_says_before_the_handle_arrives_is_not_lost(owner: OwnerScenario) -> None:
+    actor_id = b"early".ljust(16, b".")
+    status = ActorStatus(actor_id, ActorState.ALIVE, 3, -1, W1, address="mem://1")
+    owner.hear(b"head", ActorChanged(status))
+    from ipyactors.owner import outbox
+
+    client = outbox.client_of(owner.state, actor_id)
+    client.handles = 1
+    outbox.take_early_status(owner.state, owner.out, client)
+    owner.settle()
+    assert (client.state, client.incarnation, client.worker_id) == (ActorState.ALIVE, 3, W1)
