@@ -45,7 +45,7 @@ class Creation:
             args=self._payload,
             arg_values=tuple(entry.payload for entry in self._deps if entry.payload is not None),
             name=template.name,
-            namespace=template.namespace,
+            namespace=template.namespace or self._session.namespace,
             detached=template.detached,
             demand=template.demand,
             max_restarts=template.max_restarts,

@@ -40,6 +40,7 @@ def start_runtime(
         driver_pid=os.getpid(),
         sys_path=tuple(sys.path),
         cwd=os.getcwd(),
+        namespace=namespace if namespace is not None else prepared.paths.name,
     )
     agent = start_agent(prepared, config)
     agent.wait_ready()
@@ -47,7 +48,7 @@ def start_runtime(
         config.paths,
         ids.new_driver_id(),
         is_driver=True,
-        namespace=namespace if namespace is not None else config.paths.name,
+        namespace=config.namespace,
         node_id=config.node_id,
     )
     if not log_to_driver:

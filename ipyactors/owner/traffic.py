@@ -236,7 +236,8 @@ class Traffic:
         match message:
             case EventsReported():
                 self.log.extend(message.events)
-            case HeadRestarted():
+            case HeadRestarted() if message.head_epoch > self.state.head_epoch:
+                self.state.head_epoch = message.head_epoch
                 on_head_restarted(self.state, self.mail, self._registration(), is_driver=self.is_driver)
             case SessionStopping():
                 self.stopping_detail = message.detail or "its agent stopped"

@@ -83,7 +83,8 @@ def _class_of_both(kind: type[BaseException]) -> type[BaseException]:
     made = _classes.get(kind)
     if made is None:
         facts = {"__module__": kind.__module__, "__qualname__": kind.__qualname__, "__doc__": kind.__doc__}
-        made = _classes[kind] = type(kind.__name__, (kind, TaskError), facts)
+        bases = (TaskError,) if issubclass(TaskError, kind) else (kind, TaskError)
+        made = _classes[kind] = type(kind.__name__, bases, facts)
     return made
 
 

@@ -55,14 +55,12 @@ class ZmqChannel:
         socket.setsockopt(zmq.RCVHWM, 0)
         socket.setsockopt(zmq.LINGER, linger_ms)
         socket.setsockopt(zmq.RECONNECT_IVL, 20)
-        if bind is None:
-            # Reconnects to a head that was started again must be able to take the old name over.
-            socket.setsockopt(zmq.ROUTER_HANDOVER, 1)
-        else:
+        if bind is not None:
             socket.bind(bind)
         self._socket = socket
         self._codec = Codec(words)
         self._addresses: dict[bytes, str] = {}
+        self._gone: set[bytes] = set()
         self.address = bind or ""
         self.rejected = 0
 
@@ -79,10 +77,17 @@ class ZmqChannel:
         return True
 
     def connect(self, peer: bytes, address: str) -> None:
-        """Make ``peer`` reachable at ``address``."""
-        if self._addresses.get(peer) == address:
+        """Make ``peer`` reachable at ``address``.
+
+        A peer has one connection in its life: libzmq aborts the process when a name is given a second time while
+        the first pipe is still closing (``router.cpp``, ``!has_out_pipe``). Process ids are never used again, so
+        nothing needs it; ValueError is raised instead.
+        """
+        known = self._addresses.get(peer)
+        if known == address:
             return
-        self.disconnect(peer)
+        if known is not None or peer in self._gone:
+            raise ValueError(f"peer {peer!r} was connected before, at {known or 'an address that was given up'}")
         self._socket.setsockopt(zmq.CONNECT_ROUTING_ID, peer)
         self._socket.connect(address)
         self._addresses[peer] = address
@@ -91,6 +96,7 @@ class ZmqChannel:
         """Forget ``peer``."""
         address = self._addresses.pop(peer, None)
         if address is not None:
+            self._gone.add(peer)
             self._socket.disconnect(address)
 
     def receive(self) -> list[Batch]:

@@ -86,8 +86,14 @@ class OwnerScenario:
 
     # -- what user code does ----------------------------------------------------------------------------------
 
-    def _call(self, template: Any, retries: int, deps: tuple[Entry, ...], parent: CurrentCall | None,
-              client: ActorClient | None) -> PendingCall:
+    def _call(
+        self,
+        template: Any,
+        retries: int,
+        deps: tuple[Entry, ...],
+        parent: CurrentCall | None,
+        client: ActorClient | None,
+    ) -> PendingCall:
         self._counter += 1
         call = PendingCall(
             template, ids.object_id(OWNER, self._counter), payload(self._counter), deps, retries, parent, client
@@ -101,16 +107,24 @@ class OwnerScenario:
         reactor.submit(self.state, self.out, call)
         return call
 
-    def task(self, name: str = "f", *, deps: tuple[Entry, ...] = (), parent: CurrentCall | None = None,
-             settle: bool = True, **options: Any) -> PendingCall:
+    def task(
+        self,
+        name: str = "f",
+        *,
+        deps: tuple[Entry, ...] = (),
+        parent: CurrentCall | None = None,
+        settle: bool = True,
+        **options: Any,
+    ) -> PendingCall:
         template = task_template(name, **options)
         call = self._call(template, template.max_retries, deps, parent, None)
         if settle:
             self.settle()
         return call
 
-    def method(self, client: ActorClient, name: str = "m", *, deps: tuple[Entry, ...] = (), settle: bool = True,
-               **options: Any) -> PendingCall:
+    def method(
+        self, client: ActorClient, name: str = "m", *, deps: tuple[Entry, ...] = (), settle: bool = True, **options: Any
+    ) -> PendingCall:
         template = MethodTemplate(name, **options)
         call = self._call(template, template.max_task_retries, deps, None, client)
         if settle:

@@ -99,7 +99,10 @@ def test_a_final_death_says_of_each_call_whether_it_had_started(owner: OwnerScen
     owner.alive(client, W1)
     ran, waited = owner.method(client, "ran"), owner.method(client, "waited")
     owner.died(client, W1, started=1, final=True)
-    for call, words in ((ran, "Counter.ran had started and may have taken effect"), (waited, "Counter.waited was not run")):
+    for call, words in (
+        (ran, "Counter.ran had started and may have taken effect"),
+        (waited, "Counter.waited was not run"),
+    ):
         failure = call.entries[0].failure
         assert isinstance(failure, ActorDiedError)
         assert words in str(failure)

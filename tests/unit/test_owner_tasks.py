@@ -154,8 +154,13 @@ def test_unlimited_retries(owner: OwnerScenario) -> None:
 def test_out_of_memory_has_its_own_error(owner: OwnerScenario) -> None:
     call = owner.task(max_retries=0)
     owner.grant(1, W1)
-    killed = Death(LossReason.OUT_OF_MEMORY, signal=9, max_rss_bytes=2_100_000_000, limit_bytes=2_000_000_000,
-                   started={b"downer01": 1})
+    killed = Death(
+        LossReason.OUT_OF_MEMORY,
+        signal=9,
+        max_rss_bytes=2_100_000_000,
+        limit_bytes=2_000_000_000,
+        started={b"downer01": 1},
+    )
     owner.hear(b"head", LeaseLost(1, W1, killed))
     assert isinstance(call.entries[0].failure, OutOfMemoryError)
     assert "out of memory (2.1 GB of 2.0 GB allowed)" in str(call.entries[0].failure)

@@ -1,0 +1,212 @@
+"""Starts the agent from a driver, and lets go of it without leaving anything behind.
+
+The driver may be a Jupyter kernel: many threads, its own signal handlers, its own children. So it is never forked
+(``subprocess`` execs at once), no signal handler is installed, and no child is waited for but this one. The agent
+gets a session of its own, so that an interrupt at the terminal never reaches it.
+
+Three descriptors pass through the exec. The *alive pipe*: the driver keeps the only write end, and its end of file
+tells the agent that the driver is gone, however it died. The *ready pipe*: the agent says once that it is ready, or
+what went wrong. The session's *lock*.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pathlib
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+
+import msgspec
+
+from ipyactors.ground.config import AgentConfig
+from ipyactors.ground.exceptions import StartError
+from ipyactors.launch.argv import role_argv, role_input
+from ipyactors.launch.leftovers import end_leftovers
+from ipyactors.launch.sessions import PreparedSession, remove_run_dir
+from ipyactors.wire import liveness
+
+AGENT_ROLE = "ipyactors.node.agent:main"
+
+#: What the agent writes to the ready pipe when all is well; anything else is an error's text.
+READY = b"ready"
+
+_LAST_WORDS_BYTES = 4096
+
+
+def package_parent() -> str:
+    """Return the folder from which ``ipyactors`` was imported here."""
+    # Not resolved: a link named ipyactors may lead to a folder of another name.
+    return str(pathlib.Path(__file__).absolute().parents[2])
+
+
+def spawn(
+    role: str, arguments: Sequence[str], config: bytes, *, sys_path: Sequence[str], pass_fds: Sequence[int], log: str
+) -> subprocess.Popen[bytes]:
+    """Exec a role in a new session of the operating system; its output is appended to the file ``log``.
+
+    ``config`` is what it reads after the path list. Returns when all of it was handed over. Raises StartError when
+    the interpreter cannot be started, or ends before it has read its configuration.
+    """
+    try:
+        with open(log, "ab") as output:
+            process = subprocess.Popen(
+                role_argv(sys.executable, role, arguments),
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=output,
+                pass_fds=pass_fds,
+                start_new_session=True,
+            )
+    except OSError as error:
+        raise StartError(f"{role} could not be started with {sys.executable}: {error}. Nothing was run.") from error
+    try:
+        assert process.stdin is not None
+        with process.stdin as stdin:
+            stdin.write(role_input(package_parent(), sys_path, config))
+    except BrokenPipeError as error:
+        process.wait()
+        raise StartError(f"{role} ended with exit code {process.returncode} at once. {last_words(log)}") from error
+    except BaseException:
+        process.kill()
+        process.wait()
+        raise
+    return process
+
+
+def last_words(log: str) -> str:
+    """Return the end of a log, for an error's text."""
+    try:
+        with open(log, "rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - _LAST_WORDS_BYTES))
+            text = file.read().decode("utf-8", "replace").strip()
+    except OSError:
+        text = ""
+    return f"Its last words ({log}):\n{text}" if text else f"It wrote nothing to {log}."
+
+
+def start_agent(session: PreparedSession, config: AgentConfig, *, role: str = AGENT_ROLE) -> AgentProcess:
+    """Start the agent of a prepared session; the session's lock passes to it. Does not wait until it is ready.
+
+    Raises StartError; the session's runtime folder is gone then.
+    """
+    alive_r, alive_w = os.pipe()
+    ready_r, ready_w = os.pipe()
+    log = agent_log(session)
+    try:
+        process = spawn(
+            role,
+            [str(alive_r), str(ready_w), str(session.lock_fd)],
+            msgspec.msgpack.encode(config),
+            sys_path=config.sys_path,
+            pass_fds=(alive_r, ready_w, session.lock_fd),
+            log=log,
+        )
+    except BaseException:
+        os.close(alive_w)
+        os.close(ready_r)
+        session.discard()
+        raise
+    finally:
+        os.close(alive_r)
+        os.close(ready_w)
+    session.release()
+    return AgentProcess(process, session, alive_w, ready_r)
+
+
+def agent_log(session: PreparedSession) -> str:
+    """Return where the agent of a session writes."""
+    return os.path.join(session.paths.state_dir, "logs", "agent.log")
+
+
+class AgentProcess:
+    """The agent as its driver sees it. It ends when this process does, or :meth:`stop` is called. Not thread-safe."""
+
+    def __init__(self, process: subprocess.Popen[bytes], session: PreparedSession, alive_w: int, ready_r: int) -> None:
+        self._process = process
+        self._session = session
+        self._alive_w = alive_w
+        self._ready_r = ready_r
+        self.pid = process.pid
+
+    def __repr__(self) -> str:
+        state = "alive" if self.is_alive() else f"ended with {self._process.returncode}"
+        return f"<agent of session {self._session.paths.name!r}, pid {self.pid}, {state}>"
+
+    def is_alive(self) -> bool:
+        """Return whether it runs."""
+        return self._process.poll() is None
+
+    def wait_ready(self, timeout_s: float = 30.0) -> None:
+        """Wait until its socket is bound and it has reported to the head.
+
+        Raises StartError with its last words when it failed or was too slow; everything is cleaned up then.
+        """
+        if self._ready_r < 0:
+            return
+        try:
+            said, in_time = self._read_ready(timeout_s)
+        except BaseException:
+            # An interrupt: nobody will hold this object any more, and its pipe alone would keep the agent alive.
+            self.stop()
+            raise
+        if said == READY:
+            os.close(self._ready_r)
+            self._ready_r = -1
+            return
+        self.stop(timeout_s=5.0 if in_time else 0.0)
+        name = self._session.paths.name
+        words = said.decode("utf-8", "replace") or last_words(agent_log(self._session))
+        happened = (
+            f"its agent ended with {self._process.returncode}"
+            if in_time
+            else f"its agent was not ready after {timeout_s:g} s"
+        )
+        raise StartError(f"session {name!r} could not be started: {happened}. Nothing was run. {words}")
+
+    def _read_ready(self, timeout_s: float) -> tuple[bytes, bool]:
+        """Return what the agent says until it closes the ready pipe, and whether it did so in time."""
+        deadline = time.monotonic() + timeout_s
+        said = b""
+        while liveness.wait_readable(self._ready_r, deadline - time.monotonic()):
+            chunk = os.read(self._ready_r, 65536)
+            if not chunk:
+                return said, True
+            said += chunk
+        return said, False
+
+    def wait(self, timeout_s: float | None = None) -> int | None:
+        """Wait until it has ended; return its exit status (negative: the signal), or None if it has not in time."""
+        if self._process.poll() is None and timeout_s is not None:
+            # Popen.wait with a timeout polls with growing sleeps; the descriptor wakes at once where there is one.
+            descriptor = liveness.open_pidfd(self.pid)
+            if descriptor is not None:
+                with os.fdopen(descriptor, "rb"):
+                    liveness.wait_readable(descriptor, timeout_s)
+                timeout_s = 0.0
+        try:
+            return self._process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            return None
+
+    def stop(self, timeout_s: float = 5.0) -> int | None:
+        """End the session: the agent ends all its processes and removes its sockets. Return its exit status.
+
+        An agent that does not manage in ``timeout_s`` is killed, and what it left is ended here. Harmless if repeated.
+        """
+        for descriptor in (self._alive_w, self._ready_r):
+            if descriptor >= 0:
+                os.close(descriptor)
+        self._alive_w = self._ready_r = -1
+        if self.wait(timeout_s) is None:
+            self._process.kill()
+            self._process.wait()
+        if os.path.exists(self._session.paths.run_dir):
+            end_leftovers(self._session.paths.state_dir)
+            remove_run_dir(self._session.paths.run_dir)
+        with contextlib.suppress(OSError):
+            os.unlink(os.path.join(self._session.paths.state_dir, "processes"))
+        return self._process.returncode

@@ -1,0 +1,1 @@
+"""The agent: starts and watches everything that runs on one machine."""

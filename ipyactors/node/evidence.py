@@ -1,0 +1,133 @@
+"""What is left of a process after its death: its marks, its last lines, its wait status, the memory killer's count.
+
+The files are read only when the process has certainly ended: a mark that is read too early would let a call that
+ran pass for one that did not.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import pathlib
+import signal
+
+from ipyactors.ground.config import SessionPaths
+from ipyactors.node import resources
+from ipyactors.node.children import Child, Evidence
+from ipyactors.wire.marks import read_marks
+
+_LAST_LINES = 20
+_TAIL_BYTES = 16 * 1024
+_LINE_CHARS = 500
+
+#: Without a counter, a killed process whose peak was above this share of the limit counts as out of memory.
+_SUSPICIOUS_SHARE = 0.9
+
+
+class OomCounter:
+    """Tells whether the kernel's memory killer has struck since it was last asked.
+
+    It counts per cgroup (``memory.events`` in version 2, ``memory.oom_control`` in version 1) or, without those, for
+    the machine (``/proc/vmstat``); never per process, so this is asked only about processes that SIGKILL ended.
+    """
+
+    def __init__(self, candidates: list[pathlib.Path] | None = None) -> None:
+        if candidates is None:
+            names = ("memory.events", "memory.oom_control")
+            candidates = [group / name for group in resources.cgroups("memory") for name in names]
+            candidates.append(pathlib.Path("/proc/vmstat"))
+        self._file = next((path for path in candidates if _read_count(path) is not None), None)
+        self._seen = self._read()
+
+    @property
+    def can_tell(self) -> bool:
+        """Whether there is a counter at all."""
+        return self._file is not None
+
+    def has_struck(self) -> bool:
+        """Return whether the count has risen. Each strike explains one death."""
+        if self._read() <= self._seen:
+            return False
+        self._seen += 1
+        return True
+
+    def catch_up(self) -> None:
+        """Forget strikes so far: they hit something else."""
+        self._seen = self._read()
+
+    def _read(self) -> int:
+        """Return the count now."""
+        return (_read_count(self._file) or 0) if self._file is not None else 0
+
+
+class Coroner:
+    """Gathers the evidence on a dead worker, and removes the files that only mattered while it lived."""
+
+    def __init__(self, paths: SessionPaths, limit_bytes: int, counter: OomCounter) -> None:
+        self._paths = paths
+        self._limit_bytes = limit_bytes
+        self._counter = counter
+
+    def examine(self, child: Child, status: int, max_rss_bytes: int, wall_s: float) -> Evidence:
+        """Return what is known. ``status`` is the wait status. The marks and the socket are gone afterwards."""
+        code = os.waitstatus_to_exitcode(status)
+        number = -code if code < 0 else None
+        worker_id = child.worker_id
+        marks = self._paths.marks_path(worker_id)
+        log = self._paths.log_path(worker_id)
+        evidence = Evidence(
+            exit_code=code if code >= 0 else None,
+            signal=number,
+            max_rss_bytes=max_rss_bytes,
+            limit_bytes=self._limit_bytes,
+            ran_out_of_memory=self._ran_out_of_memory(child, number, max_rss_bytes),
+            last_output=last_lines(log),
+            started=_read_marks(marks),
+            wall_s=wall_s,
+        )
+        for left in (marks, self._paths.process_address(worker_id).removeprefix("ipc://")):
+            with contextlib.suppress(OSError):
+                os.unlink(left)
+        with contextlib.suppress(OSError):
+            if os.path.getsize(log) == 0:
+                os.unlink(log)
+        return evidence
+
+    def _ran_out_of_memory(self, child: Child, number: int | None, max_rss_bytes: int) -> bool:
+        """Return whether the memory killer did it, as far as can be told."""
+        if number != signal.SIGKILL or child.kill is not None or child.orphaned:
+            self._counter.catch_up()
+            return False
+        if self._counter.can_tell:
+            return self._counter.has_struck()
+        return 0 < _SUSPICIOUS_SHARE * self._limit_bytes < max_rss_bytes
+
+
+def last_lines(path: str) -> tuple[str, ...]:
+    """Return the last 20 lines of a log, each cut at 500 characters."""
+    try:
+        with open(path, "rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - _TAIL_BYTES))
+            text = file.read().decode("utf-8", "replace")
+    except OSError:
+        return ()
+    return tuple(line[:_LINE_CHARS] for line in text.splitlines()[-_LAST_LINES:])
+
+
+def _read_marks(path: str) -> dict[bytes, int]:
+    """Return which calls had started; none if the worker died before it could have made the file."""
+    try:
+        return read_marks(path)
+    except FileNotFoundError:
+        return {}
+
+
+def _read_count(path: pathlib.Path) -> int | None:
+    """Return the number behind ``oom_kill`` in a file of names and numbers."""
+    words = resources.read_words(path)
+    for name, value in itertools.pairwise(words):
+        if name == "oom_kill" and value.isdecimal():
+            return int(value)
+    return None

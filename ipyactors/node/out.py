@@ -1,0 +1,40 @@
+"""What the agent's reactor may cause, and nothing else."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from ipyactors.node.children import Child
+from ipyactors.wire.node_messages import ForkWorker, NodeToHead, NodeToProcess
+
+
+class Out(Protocol):
+    """The shell's side of each decision. Nothing here answers; what comes of it arrives as a fact later."""
+
+    def tell_head(self, message: NodeToHead) -> None:
+        """Send to the head; kept while it cannot be reached."""
+        ...
+
+    def tell_process(self, process_id: bytes, message: NodeToProcess) -> None:
+        """Send to a driver or worker of this machine; dropped if it is gone."""
+        ...
+
+    def fork(self, order: ForkWorker) -> None:
+        """Have the zygote fork a worker."""
+        ...
+
+    def kill(self, child: Child) -> None:
+        """End a worker's process, and its process group, with SIGKILL."""
+        ...
+
+    def start_zygote(self) -> None:
+        """Start another zygote in place of the one that is gone."""
+        ...
+
+    def start_head(self, head_epoch: int) -> None:
+        """Start another head, and forget what was meant for the one that is gone."""
+        ...
+
+    def stop(self, detail: str, *, failed: bool) -> None:
+        """End everything on this machine, and this process with it, after this turn; ``failed`` if nobody wanted it."""
+        ...

@@ -1,0 +1,220 @@
+"""What the agent decides: which worker is forked or ended, who hears of it, what is started again.
+
+Pure: each ``on_<fact>(state, out, ..., now)`` changes the state and tells ``out`` what to do. ``now`` is monotonic.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import deque
+
+from ipyactors.ground.config import SessionPaths
+from ipyactors.ground.quantities import Units
+from ipyactors.node.children import Child, Evidence, compose_death, start_failed
+from ipyactors.node.out import Out
+from ipyactors.wire.node_messages import (
+    AttachProcess,
+    ForkFailed,
+    ForkWorker,
+    HeadRestarted,
+    KillWorker,
+    RegisterNode,
+    SessionStopping,
+    StartWorker,
+    StopSession,
+    WorkerDied,
+    WorkerForked,
+    WorkerRecord,
+    WorkerStarted,
+)
+
+#: Head and zygote are started again at most this often ...
+MAX_RESTARTS = 5
+#: ... within this many seconds; the next death ends the session. Counted for each of them alone.
+RESTART_WINDOW_S = 60.0
+
+
+@dataclasses.dataclass(slots=True)
+class RestartWindow:
+    """When something was last started again; the rule is OTP's restart intensity."""
+
+    moments: deque[float] = dataclasses.field(default_factory=deque)
+
+    def admits(self, now: float) -> bool:
+        """Return whether one more restart is within the rule, and count it."""
+        while self.moments and now - self.moments[0] > RESTART_WINDOW_S:
+            self.moments.popleft()
+        if len(self.moments) >= MAX_RESTARTS:
+            return False
+        self.moments.append(now)
+        return True
+
+
+@dataclasses.dataclass(slots=True)
+class NodeState:
+    """Everything that the agent knows. ``processes`` are those that want to hear of a new head, by process id."""
+
+    paths: SessionPaths
+    node_id: bytes
+    hostname: str
+    total: Units
+    worker_limit: int
+    children: dict[bytes, Child] = dataclasses.field(default_factory=dict)
+    processes: dict[bytes, AttachProcess] = dataclasses.field(default_factory=dict)
+    head_epoch: int = 0
+    head_restarts: RestartWindow = dataclasses.field(default_factory=RestartWindow)
+    zygote_restarts: RestartWindow = dataclasses.field(default_factory=RestartWindow)
+    stopping: str = ""
+
+    def check_invariants(self) -> None:
+        """Raise AssertionError if the tables contradict each other."""
+        pids = [child.pid for child in self.children.values() if child.pid]
+        assert len(pids) == len(set(pids)), f"two workers have one pid: {pids}"
+        assert all(worker_id == child.worker_id for worker_id, child in self.children.items())
+
+
+# -- the machine joins -----------------------------------------------------------------------------------------
+
+
+def on_started(state: NodeState, out: Out, _now: float) -> None:
+    """Greet the head, for the first time or after it was started again."""
+    workers = tuple(
+        WorkerRecord(
+            child.worker_id,
+            child.pid,
+            state.paths.process_address(child.worker_id),
+            child.order.actor,
+            child.order.incarnation,
+        )
+        for child in state.children.values()
+    )
+    out.tell_head(RegisterNode(state.hostname, state.total, workers))
+
+
+# -- what the head wants ---------------------------------------------------------------------------------------
+
+
+def on_start_worker(state: NodeState, out: Out, message: StartWorker, _now: float) -> None:
+    """Have a worker forked. A repeated order does nothing."""
+    if message.worker_id in state.children:
+        return
+    order = ForkWorker(message.worker_id, message.actor, message.incarnation)
+    if len(state.children) >= state.worker_limit:
+        detail = f"this machine runs {len(state.children)} workers, which is its limit (worker_limit)"
+        out.tell_head(WorkerDied(message.worker_id, start_failed(order, detail, state.node_id)))
+        return
+    state.children[message.worker_id] = Child(order)
+    out.fork(order)
+
+
+def on_kill_worker(state: NodeState, out: Out, message: KillWorker, _now: float) -> None:
+    """End a worker; one that is being forked is ended as soon as it exists. The first wish is the one reported."""
+    child = state.children.get(message.worker_id)
+    if child is None:
+        return
+    child.kill = child.kill or message
+    if child.pid:
+        out.kill(child)
+
+
+# -- what the zygote reports -----------------------------------------------------------------------------------
+
+
+def on_worker_forked(state: NodeState, out: Out, message: WorkerForked, _now: float) -> None:
+    """Note the pid, and pass the news on."""
+    child = state.children.get(message.worker_id)
+    if child is None:
+        return
+    child.pid = message.pid
+    out.tell_head(WorkerStarted(message.worker_id, message.pid))
+    if child.kill is not None:
+        out.kill(child)
+
+
+def on_fork_failed(state: NodeState, out: Out, message: ForkFailed, _now: float) -> None:
+    """Report a worker that never was."""
+    child = state.children.pop(message.worker_id, None)
+    if child is not None:
+        out.tell_head(WorkerDied(message.worker_id, start_failed(child.order, message.detail, state.node_id)))
+
+
+def on_worker_exited(state: NodeState, out: Out, worker_id: bytes, evidence: Evidence, _now: float) -> None:
+    """Report a death. The process has certainly ended."""
+    child = state.children.pop(worker_id, None)
+    state.processes.pop(worker_id, None)
+    if child is not None:
+        out.tell_head(WorkerDied(worker_id, compose_death(child, evidence, state.node_id)))
+
+
+def on_zygote_lost(state: NodeState, out: Out, now: float) -> None:
+    """Start another zygote. The workers of the old one go with it; those that it had not forked yet come from the new.
+
+    Each worker's death is still to be reported, by :func:`on_worker_exited`.
+    """
+    if state.stopping:
+        return
+    if not state.zygote_restarts.admits(now):
+        _stop(state, out, f"the zygote died more than {MAX_RESTARTS} times in {RESTART_WINDOW_S:g} s", failed=True)
+        return
+    out.start_zygote()
+    for child in state.children.values():
+        if child.pid:
+            child.orphaned = True
+            out.kill(child)
+        else:
+            out.fork(child.order)
+
+
+# -- the head --------------------------------------------------------------------------------------------------
+
+
+def on_head_lost(state: NodeState, out: Out, now: float) -> None:
+    """Start the head again, greet it with what lives here, and have everyone else do the same."""
+    if state.stopping:
+        return
+    if not state.head_restarts.admits(now):
+        _stop(state, out, f"the head died more than {MAX_RESTARTS} times in {RESTART_WINDOW_S:g} s", failed=True)
+        return
+    state.head_epoch += 1
+    out.start_head(state.head_epoch)
+    on_started(state, out, now)
+    for process_id in state.processes:
+        out.tell_process(process_id, HeadRestarted(state.head_epoch))
+
+
+# -- drivers and workers ---------------------------------------------------------------------------------------
+
+
+def on_attach(state: NodeState, out: Out, process_id: bytes, message: AttachProcess, _now: float) -> None:
+    """Remember who wants to hear of a new head; tell at once if one has come that it may have missed."""
+    state.processes[process_id] = message
+    if state.stopping:
+        out.tell_process(process_id, SessionStopping(state.stopping))
+    elif state.head_epoch:
+        out.tell_process(process_id, HeadRestarted(state.head_epoch))
+
+
+def on_stop_session(state: NodeState, out: Out, process_id: bytes, _message: StopSession, _now: float) -> None:
+    """End the session, if a driver asks; a worker's code may not end its own driver's session."""
+    if process_id not in state.children:
+        _stop(state, out, "the driver called shutdown()")
+
+
+def on_driver_gone(state: NodeState, out: Out, _now: float) -> None:
+    """End the session: nobody is left who could want its results."""
+    _stop(state, out, "the driver is gone")
+
+
+def on_terminated(state: NodeState, out: Out, _now: float) -> None:
+    """End the session in good order after SIGTERM."""
+    _stop(state, out, "the agent was told to end by SIGTERM")
+
+
+def _stop(state: NodeState, out: Out, detail: str, *, failed: bool = False) -> None:
+    """End the session once."""
+    if state.stopping:
+        return
+    state.stopping = detail
+    for process_id in state.processes:
+        out.tell_process(process_id, SessionStopping(detail))
+    out.stop(detail, failed=failed)

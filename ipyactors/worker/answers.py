@@ -1,0 +1,79 @@
+"""When answers leave: together while more work waits, at once when none does.
+
+A send costs about as much as a trivial call, so answers of a pipeline travel in batches. None waits longer than a
+millisecond for company, even if the next call computes for an hour: whoever reads the sockets meanwhile sends them.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sized
+
+from ipyactors.wire.codec import Message
+from ipyactors.worker.out import WorkerSession
+
+#: An answer waits at most this long for others to travel with.
+UNSENT_AT_MOST_S = 0.001
+
+#: A batch has at most this many messages.
+UNSENT_AT_MOST = 64
+
+_monotonic = time.monotonic
+
+
+class Answers:
+    """The way from the running code to the callers. Thread-safe.
+
+    ``line`` is what waits to be run: while it is empty, a call's last answer is not held back. ``defer`` replaces
+    these rules (an event loop sends once per round).
+    """
+
+    def __init__(self, session: WorkerSession, line: Sized) -> None:
+        self._session = session
+        self._answer = session.answer
+        self._line = line
+        self._unsent = 0
+        self._since_s = 0.0
+        self.defer: Callable[[Callable[[], None]], object] | None = None
+
+    def finish(self, peer: bytes, message: Message) -> None:
+        """Give a call's last answer."""
+        self._answer(peer, message)
+        if self.defer is not None:
+            if self._unsent == 0:
+                self._unsent, self._since_s = 1, _monotonic()
+                self.defer(self.flush)
+        elif self._line:
+            self._hold()
+        else:
+            self.flush()
+
+    def add(self, peer: bytes, message: Message) -> None:
+        """Send something while the call goes on: an item, a line that it printed."""
+        self._answer(peer, message)
+        self._hold()
+
+    def _hold(self) -> None:
+        now = _monotonic()
+        if self._unsent == 0:
+            self._unsent, self._since_s = 1, now
+            self._session.leader.wake()  # it may sleep without a limit, knowing of nothing unsent
+        elif self._unsent >= UNSENT_AT_MOST or now - self._since_s > UNSENT_AT_MOST_S:
+            self.flush()
+        else:
+            self._unsent += 1
+
+    def flush(self) -> None:
+        """Send everything now."""
+        self._unsent = 0
+        self._session.flush()
+
+    def on_turn(self, now: float) -> float | None:
+        """Send what has waited long enough; return in how many seconds the rest will have. Called by the leader."""
+        if self._unsent == 0:
+            return None
+        left_s = self._since_s + UNSENT_AT_MOST_S - now
+        if left_s > 0:
+            return left_s
+        self.flush()
+        return None

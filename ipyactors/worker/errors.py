@@ -1,0 +1,148 @@
+"""What the user's code raised, made fit for travel.
+
+An exception travels as itself where that is possible, and always as text too. Pickling drops an exception's causes
+and tracebacks; they travel beside it and are joined again by unpickling (:func:`ipyactors.ground.tracebacks.rejoin`),
+so the receiver gets it whole from one ``loads``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from ipyactors.ground import tracebacks
+from ipyactors.ground.exceptions import TaskError
+from ipyactors.wire import serialize
+from ipyactors.wire.specs import FrameSpec, Payload, RemoteError, SourceText
+
+_CAUSES_AT_MOST = 20
+
+
+def describe_error(
+    error: BaseException, *, function_name: str, actor_id: bytes = b"", incarnation: int = 0
+) -> RemoteError:
+    """Return ``error`` as it travels. Never raises, whatever the exception's own methods do."""
+    frames = tracebacks.describe(error.__traceback__)
+    payload, problem = _pickle(error)
+    return RemoteError(
+        type_name=type(error).__qualname__,
+        message=_text(error),
+        traceback_text=tracebacks.format_text(error),
+        payload=payload,
+        frames=tuple(FrameSpec(*frame) for frame in frames),
+        sources=_sources(_all_files(error)),
+        function_name=function_name,
+        actor_id=actor_id,
+        incarnation=incarnation,
+        pickling_problem=problem,
+    )
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return tracebacks.clean(str(error))
+    except Exception as problem:  # a user's __str__ may raise anything
+        return f"(its __str__ raised {type(problem).__qualname__})"
+
+
+def _all_files(error: BaseException) -> list[str]:
+    files: dict[str, None] = {}
+    link: BaseException | None = error
+    for _ in range(_CAUSES_AT_MOST):
+        if link is None:
+            break
+        files.update((frame[0], None) for frame in tracebacks.describe(link.__traceback__))
+        link = link.__cause__ or link.__context__
+    return list(files)
+
+
+def _sources(filenames: Iterable[str]) -> tuple[SourceText, ...]:
+    found = ((filename, tracebacks.source_of(filename)) for filename in filenames)
+    return tuple(SourceText(filename, *source) for filename, source in found if source is not None)
+
+
+# -- pickling ----------------------------------------------------------------------------------------------------
+
+
+class _Link:
+    """Pickles as one exception of a chain, joined with what it was raised from."""
+
+    __slots__ = ("error", "is_bare", "parts")
+
+    def __init__(self, error: BaseException, parts: tuple[Any, ...], is_bare: bool) -> None:
+        self.error = error
+        self.parts = parts
+        self.is_bare = is_bare
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        inner: Any = _Bare(self.error) if self.is_bare else self.error
+        return tracebacks.rejoin, (inner, *self.parts)
+
+
+class _Bare:
+    """Pickles as an exception that is made again without its ``__init__``."""
+
+    __slots__ = ("error",)
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return tracebacks.revive, (type(self.error), self.error.args, dict(vars(self.error)))
+
+
+def _pickle(error: BaseException) -> tuple[Payload | None, str]:
+    """Return the payload, proven to unpickle again, or None and why there is none."""
+    is_bare, problem = _travels(error)
+    if is_bare is None:
+        return None, problem
+    try:
+        payload = serialize.dumps(_link(error, is_bare, depth=0), what="the exception")
+        serialize.loads(payload)
+    except Exception as failure:  # whatever a user's pickling code raises
+        return None, f"{type(failure).__qualname__}: {_text(failure)}"
+    return payload, ""
+
+
+def _travels(error: BaseException) -> tuple[bool | None, str]:
+    """Return how ``error`` alone pickles: False as it is, True without its ``__init__``, None not at all, and why."""
+    problem = _trial(error)
+    if not problem:
+        return False, ""
+    # A class with a pickling of its own is left to it; only the default one is worked around.
+    if type(error).__reduce__ is BaseException.__reduce__ and not _trial(_Bare(error)):
+        return True, ""
+    return None, problem
+
+
+def _trial(value: Any) -> str:
+    try:
+        copy = serialize.loads(serialize.dumps(value, what="the exception"))
+    except Exception as failure:  # whatever a user's pickling code raises
+        return f"{type(failure).__qualname__}: {_text(failure)}"
+    return "" if isinstance(copy, BaseException) else f"it unpickles as a {type(copy).__qualname__}"
+
+
+def _link(error: BaseException, is_bare: bool, *, depth: int) -> _Link:
+    # A context that nobody would be shown stays behind; it also keeps the chain a line and not a tree.
+    context = None if error.__suppress_context__ else error.__context__
+    parts = (
+        _next_link(error.__cause__, depth),
+        _next_link(context, depth),
+        error.__suppress_context__,
+        tuple(tracebacks.describe(error.__traceback__)),
+    )
+    return _Link(error, parts, is_bare)
+
+
+def _next_link(error: BaseException | None, depth: int) -> _Link | None:
+    if error is None or depth >= _CAUSES_AT_MOST:
+        return None
+    is_bare, problem = _travels(error)
+    if is_bare is None:
+        stand_in = TaskError(f"{type(error).__qualname__}: {_text(error)} (it could not be pickled: {problem})")
+        stand_in.__cause__, stand_in.__context__ = error.__cause__, error.__context__
+        stand_in.__suppress_context__ = error.__suppress_context__
+        stand_in.__traceback__ = error.__traceback__
+        error, is_bare = stand_in, False
+    return _link(error, is_bare, depth=depth + 1)

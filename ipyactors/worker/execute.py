@@ -1,0 +1,368 @@
+"""Runs one call from its arguments to its answer, on whichever thread it is told to.
+
+Everything that the user's code can do in between ends here as one answer: a result, an exception as it was raised,
+a cancellation; or it ends the process, which the agent reports. What is pickled is code too: arguments and results
+that misbehave while they are pickled count as the call's own failure.
+
+:meth:`Executor.run` is on the path of every call; it is written for speed where that costs no clarity.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import pickle
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from types import CoroutineType
+from typing import Any, NoReturn
+
+from ipyactors.ground.exceptions import SerializationError
+from ipyactors.ground.tracebacks import remember_source
+from ipyactors.owner import current
+from ipyactors.owner.current import CurrentCall
+from ipyactors.owner.templates import ANY_EXCEPTION, STREAMING
+from ipyactors.wire import serialize
+from ipyactors.wire.codec import ProtocolError
+from ipyactors.wire.specs import Definition, Payload
+from ipyactors.wire.worker_messages import (
+    CallCancelled,
+    CallMethod,
+    CallRaised,
+    CallSucceeded,
+    ItemYielded,
+    RunTask,
+)
+from ipyactors.worker import main_module
+from ipyactors.worker.answers import Answers
+from ipyactors.worker.cancel import Interrupts
+from ipyactors.worker.errors import describe_error
+from ipyactors.worker.exit import ActorExit, exit_code_of
+from ipyactors.worker.hosting import HostedActor
+from ipyactors.worker.mailbox import Call
+from ipyactors.worker.output import Output
+
+_monotonic = time.monotonic
+_wall = time.time
+_loads = pickle.loads
+_set_call = current.call.set
+
+#: A call while it runs: its caller and its ``seq``.
+Key = tuple[bytes, int]
+
+
+class Executor:
+    """Runs calls. ``running`` holds those that have started and are not answered.
+
+    ``actor`` is what lives here, or None in a worker that runs tasks; ``leave`` ends the process with a status.
+    ``receive_handles`` and ``lend_handles`` count actor handles that come with arguments and go with results.
+    ``interrupts`` makes calls interruptible; None where they do not run in the main thread.
+    """
+
+    def __init__(
+        self,
+        answers: Answers,
+        output: Output,
+        definitions: dict[bytes, Definition],
+        *,
+        actor: HostedActor | None = None,
+        interrupts: Interrupts | None = None,
+        receive_handles: Callable[[Payload], object] = lambda _payload: None,
+        lend_handles: Callable[[bytes, tuple[Payload, ...]], object] = lambda _caller, _payloads: None,
+        leave: Callable[[int], NoReturn],
+    ) -> None:
+        self.running: dict[Key, CurrentCall] = {}
+        self.busy_since_s = 0.0
+        self.exit: ActorExit | None = None
+        self._answers = answers
+        self._finish = answers.finish
+        self._output = output
+        self._definitions = definitions
+        self._actor = actor
+        self._interruptible = None if interrupts is None else interrupts.call
+        self._leave = leave
+        self._receive_handles = receive_handles
+        self._lend_handles = lend_handles
+        self._functions: dict[bytes, Callable[..., Any]] = {}
+        self._retry_on: dict[bytes, tuple[type[BaseException], ...]] = {}
+
+    # -- running ----------------------------------------------------------------------------------------------
+
+    def run(self, caller: bytes, call: Call) -> None:
+        """Run ``call`` on this thread and queue its answer."""
+        now = self._begin(caller, call)
+        running = self.running[caller, call.seq]
+        items = _Items(self._answers, self._lend_handles, caller, call)
+        interruptible = self._interruptible
+        wall_s = _wall()
+        try:
+            function, args, kwargs = self._prepare(call, running.name)
+            started_s = _monotonic()
+            if interruptible is None:
+                value = function(*args, **kwargs)
+            else:
+                value = interruptible(running, function, args, kwargs)
+            if call.num_returns == 1 and type(value) is not CoroutineType:
+                duration_s = _monotonic() - started_s
+                results: tuple[Payload, ...] = (serialize.dumps(value, what=running.name),)
+            else:
+                if type(value) is CoroutineType:
+                    run = asyncio.run
+                    value = run(value) if interruptible is None else interruptible(running, run, (value,), {})
+                if call.num_returns == STREAMING:
+                    self._stream(value, running, items)
+                    value = None
+                duration_s = _monotonic() - started_s
+                results = _split(value, call.num_returns, running.name)
+        except BaseException as error:  # whatever the user's code raises is its answer
+            self._fail(caller, call, running, error, items.count, wall_s, _monotonic() - now)
+        else:
+            self._succeed(caller, CallSucceeded(call.seq, results, items.count, wall_s, duration_s))
+
+    async def run_async(self, caller: bytes, call: Call) -> None:
+        """Run ``call`` in this coroutine's own context and queue its answer; methods may be ``async``."""
+        now = self._begin(caller, call)
+        running = self.running[caller, call.seq]
+        items = _Items(self._answers, self._lend_handles, caller, call)
+        wall_s = _wall()
+        try:
+            function, args, kwargs = self._prepare(call, running.name)
+            value = function(*args, **kwargs)
+            if type(value) is CoroutineType:  # and nothing else that can be awaited: a reference is a result
+                value = await value
+            if call.num_returns == STREAMING:
+                if isinstance(value, AsyncIterator):
+                    async for item in value:
+                        items.send(item, running.name)
+                else:
+                    self._stream(value, running, items)
+                value = None
+            duration_s = _monotonic() - now
+            results = _split(value, call.num_returns, running.name)
+        except BaseException as error:  # whatever the user's code raises is its answer
+            self._fail(caller, call, running, error, items.count, wall_s, _monotonic() - now)
+        else:
+            self._succeed(caller, CallSucceeded(call.seq, results, items.count, wall_s, duration_s))
+
+    def refuse(self, caller: bytes, seq: int, name: str, error: Exception) -> None:
+        """Answer a call that will not be run."""
+        self._finish(caller, CallRaised(seq, self._describe(error, name)))
+
+    def cancel_unstarted(self, caller: bytes, seq: int) -> None:
+        """Answer a call that was cancelled between being taken and being run."""
+        self._finish(caller, CallCancelled(seq, started=False))
+
+    def _begin(self, caller: bytes, call: Call) -> float:
+        if type(call) is CallMethod:
+            actor = self._actor
+            assert actor is not None, "a method call came into the line of a worker without an actor"
+            running = CurrentCall(
+                caller,
+                call.seq,
+                call.task_id,
+                actor.name_of(call.method),
+                actor.actor_id,
+                call.attempt,
+                actor.incarnation,
+            )
+        else:
+            assert type(call) is RunTask
+            running = CurrentCall(caller, call.seq, call.task_id, call.name, b"", call.attempt)
+        self.running[caller, call.seq] = running
+        _set_call(running)
+        output = self._output
+        if output.last_caller != caller:
+            output.greet(caller)
+        self.busy_since_s = now = _monotonic()
+        return now
+
+    def _succeed(self, caller: bytes, answer: CallSucceeded) -> None:
+        self._end(caller, answer.seq)
+        for payload in answer.results:
+            if payload.actor_ids:
+                self._lend_handles(caller, answer.results)
+                break
+        self._finish(caller, answer)
+
+    def _end(self, caller: bytes, seq: int) -> None:
+        self.running.pop((caller, seq), None)
+        if self._output.open:
+            self._output.end_call(caller, seq)
+
+    def _stream(self, value: Any, running: CurrentCall, items: _Items) -> None:
+        if not isinstance(value, Iterator):
+            raise TypeError(
+                f"{running.name} streams its results, so it must return a generator or an iterator; "
+                f"it returned a {type(value).__qualname__}"
+            )
+        done = object()
+        interruptible = self._interruptible
+        while True:
+            # Only the user's part of the loop may be interrupted.
+            item = next(value, done) if interruptible is None else interruptible(running, next, (value, done), {})
+            if item is done:
+                return
+            items.send(item, running.name)
+
+    # -- before -----------------------------------------------------------------------------------------------
+
+    def _prepare(self, call: Call, name: str) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]:
+        """Return what to call and with what."""
+        if type(call) is CallMethod:
+            assert self._actor is not None
+            function = self._actor.method(call.method)
+        else:
+            assert type(call) is RunTask
+            function = self._functions.get(call.definition_id) or self._load_function(call)
+        try:
+            payload = call.args
+            if payload.buffers or payload.actor_ids or call.arg_values:
+                tokens = [self._receive_handles(part) for part in (payload, *call.arg_values) if part.actor_ids]
+                args, kwargs = load_args(payload, call.arg_values)
+                del tokens  # from here on the handles that were unpickled count for themselves
+            else:
+                args, kwargs = _loads(payload.data)
+        except Exception as error:
+            raise SerializationError(
+                f"The arguments of {name} could not be unpickled in the worker: "
+                f"{type(error).__qualname__}: {error}. The call was not run. "
+                "What they are made of must be importable there, or defined in the notebook."
+            ) from error
+        return function, args, kwargs
+
+    def _load_function(self, call: RunTask) -> Callable[..., Any]:
+        definition = self._definitions.get(call.definition_id)
+        if definition is None:
+            raise ProtocolError(
+                f"Task {call.name} names a function that its caller never sent to this worker. It was not run."
+            )
+        function: Callable[..., Any] = load_definition(definition)
+        self._functions[call.definition_id] = function
+        return function
+
+    # -- after ------------------------------------------------------------------------------------------------
+
+    def _fail(
+        self,
+        caller: bytes,
+        call: Call,
+        running: CurrentCall,
+        error: BaseException,
+        items: int,
+        wall_s: float,
+        duration_s: float,
+    ) -> None:
+        """Answer a call whose code raised, or do what it asks for: end the actor, end the process."""
+        if isinstance(error, ActorExit) and self._actor is not None:
+            self.exit = error  # the call stays among the running: it is told that the actor is ending
+            if self._output.open:
+                self._output.end_call(caller, call.seq)
+            return
+        if isinstance(error, SystemExit):
+            code = exit_code_of(error)
+            print(f"{running.name} called sys.exit({error.code!r}): the worker exits with {code}", file=sys.stderr)
+            self._output.end_all()
+            self._leave(code)
+        self._end(caller, call.seq)
+        is_cancelled = running.cancelled.is_set()
+        if is_cancelled and isinstance(error, (KeyboardInterrupt, asyncio.CancelledError)):
+            self._finish(caller, CallCancelled(call.seq, started=True))
+            return
+        retryable = not is_cancelled and self._is_retryable(call.retry_on, error)
+        answer = CallRaised(call.seq, self._describe(error, running.name), retryable, items, wall_s, duration_s)
+        self._finish(caller, answer)
+
+    def _describe(self, error: BaseException, name: str) -> Any:
+        actor = self._actor
+        if actor is None:
+            return describe_error(error, function_name=name)
+        return describe_error(error, function_name=name, actor_id=actor.actor_id, incarnation=actor.incarnation)
+
+    def _is_retryable(self, retry_on: bytes, error: BaseException) -> bool:
+        if not retry_on:
+            return False
+        if retry_on == ANY_EXCEPTION:
+            return isinstance(error, Exception)
+        kinds = self._retry_on.get(retry_on)
+        if kinds is None:
+            try:
+                kinds = tuple(_loads(retry_on))
+                isinstance(error, kinds)
+            except Exception as problem:  # pickled by the user's process, may fail in any way
+                print(f"retry_exceptions could not be read, so nothing is retried: {problem}", file=sys.__stderr__)
+                kinds = ()
+            self._retry_on[retry_on] = kinds
+        return isinstance(error, kinds)
+
+
+class _Items:
+    """Sends the items of a generator; those that the caller has from an earlier attempt are only counted."""
+
+    __slots__ = ("_answers", "_call", "_caller", "_lend_handles", "count")
+
+    def __init__(
+        self,
+        answers: Answers,
+        lend_handles: Callable[[bytes, tuple[Payload, ...]], object],
+        caller: bytes,
+        call: Call,
+    ) -> None:
+        self._answers = answers
+        self._lend_handles = lend_handles
+        self._caller = caller
+        self._call = call
+        self.count = 0
+
+    def send(self, item: Any, name: str) -> None:
+        """Send the next item."""
+        index = self.count
+        if index >= self._call.skip_items:
+            payload = serialize.dumps(item, what=f"item {index} of {name}")
+            if payload.actor_ids:
+                self._lend_handles(self._caller, (payload,))
+            self._answers.add(self._caller, ItemYielded(self._call.seq, index, payload))
+        self.count = index + 1
+
+
+def load_definition(definition: Definition) -> Any:
+    """Return the function or class, with its source known to tracebacks. Raises SerializationError."""
+    for source in definition.sources:
+        remember_source(source.filename, source.text, source.label)
+    try:
+        thing = serialize.loads(definition.payload)
+    except Exception as error:
+        raise SerializationError(
+            f"{definition.name} could not be unpickled in the worker: {type(error).__qualname__}: {error}. "
+            "Nothing was run. What it uses must be importable there, or defined in the notebook."
+        ) from error
+    main_module.expose(thing)
+    return thing
+
+
+def load_args(payload: Payload, arg_values: tuple[Payload, ...]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Return ``(args, kwargs)`` with every slot at their top level filled."""
+    args, kwargs = serialize.loads(payload)
+    if arg_values:
+        values = [serialize.loads(value) for value in arg_values]
+        slot = serialize.ArgSlot
+        args = tuple(values[arg.index] if type(arg) is slot else arg for arg in args)
+        kwargs = {key: values[arg.index] if type(arg) is slot else arg for key, arg in kwargs.items()}
+    return args, kwargs
+
+
+def _split(value: Any, count: int, name: str) -> tuple[Payload, ...]:
+    """Return ``count`` payloads for what a call returned. Raises TypeError if it is not that many values."""
+    if count == 1:
+        return (serialize.dumps(value, what=name),)
+    if count <= 0:
+        return ()
+    if isinstance(value, Iterator):
+        value = list(value)
+    if not isinstance(value, (tuple, list)):
+        raise TypeError(
+            f"{name} has num_returns={count}, so it must return {count} values as a tuple or list; "
+            f"it returned a {type(value).__qualname__}"
+        )
+    if len(value) != count:
+        raise TypeError(f"{name} has num_returns={count}, but it returned {len(value)} values")
+    return tuple(serialize.dumps(item, what=f"result {index} of {name}") for index, item in enumerate(value))

@@ -1,0 +1,94 @@
+"""How a worker ends on purpose, and what it still says on the way out."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import threading
+from typing import NoReturn
+
+from ipyactors.owner import current
+from ipyactors.worker.out import WorkerSession
+
+#: A worker that cannot end in good order within this time ends all the same.
+LEAVE_AT_MOST_S = 5.0
+
+#: How long an actor's own goodbye (its shutdown hook, ``atexit`` handlers) may take.
+GOODBYE_AT_MOST_S = 30.0
+
+_system_exit = os._exit
+_leaving = threading.Lock()
+
+
+class ActorExit(BaseException):
+    """Raised inside a method to end its actor. No ``Exception``: the user's error handling must not stop it."""
+
+    def __init__(self, detail: str = "") -> None:
+        super().__init__(detail)
+        self.detail = detail
+
+
+def exit_actor() -> NoReturn:
+    """End the actor that this code runs in, for good; does not return.
+
+    Calls that run beside this one finish; those that wait are not run. Raises TypeError outside an actor.
+    """
+    call = current.call.get()
+    if call is None or not call.actor_id:
+        raise TypeError(
+            "exit_actor() was called outside an actor, so there is nothing to end. "
+            "Call it in a method of an actor; use ipyactors.kill(handle) from elsewhere."
+        )
+    raise ActorExit(f"exit_actor() was called in {call.name}")
+
+
+def leave(session: WorkerSession | None, code: int) -> NoReturn:
+    """End this process with ``code`` after what it has queued has left; callable from any thread.
+
+    The first to call it decides the code. Others (the main thread, say, that finds its session closed) stay here.
+    """
+    if not _leaving.acquire(blocking=False):
+        threading.Event().wait()
+    end_after(LEAVE_AT_MOST_S, code)
+    if session is not None:
+        with contextlib.suppress(Exception):
+            session.flush()
+        with contextlib.suppress(Exception):
+            session.close()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(Exception):
+            stream.flush()
+    _system_exit(code)
+
+
+def end_after(seconds: float, code: int) -> threading.Timer:
+    """Return a running timer that ends the process unless it is cancelled."""
+    timer = threading.Timer(seconds, _system_exit, (code,))
+    timer.daemon = True
+    timer.start()
+    return timer
+
+
+def install_exit_hook(session: WorkerSession) -> None:
+    """Make ``os._exit`` in the user's code send the answers that are on their way before it ends the process.
+
+    Without it, a task that exits would take the finished tasks before it along: their answers may still wait for
+    company, or lie in ZeroMQ's queue. Each of them would lose a retry for nothing. A child that the user's code has
+    forked keeps the plain function.
+    """
+    pid = os.getpid()
+
+    def exit_with_answers(status: int) -> NoReturn:
+        if os.getpid() == pid:
+            leave(session, status)
+        _system_exit(status)
+
+    os._exit = exit_with_answers
+
+
+def exit_code_of(error: SystemExit) -> int:
+    """Return the exit status that the interpreter would use."""
+    if error.code is None:
+        return 0
+    return error.code & 0xFF if isinstance(error.code, int) else 1

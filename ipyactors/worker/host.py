@@ -1,0 +1,105 @@
+"""What a worker makes of each message, and of each turn of the thread that reads: mailbox, loop and session joined."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ipyactors.ground.exceptions import ActorUnavailableError
+from ipyactors.wire.codec import Message, ProtocolError
+from ipyactors.wire.worker_messages import (
+    ActorExiting,
+    CallCancelled,
+    CallMethod,
+    CancelCall,
+    Define,
+    FinishAndExit,
+    RunTask,
+)
+from ipyactors.worker import mailbox
+from ipyactors.worker.answers import Answers
+from ipyactors.worker.execute import Executor
+from ipyactors.worker.loop import Loop
+from ipyactors.worker.mailbox import Mailbox
+from ipyactors.worker.out import WorkerSession
+
+
+class WorkerHost:
+    """Handed to :meth:`Session.serve`; also the out of the mailbox's reactor. All under the session's lock."""
+
+    def __init__(
+        self, session: WorkerSession, box: Mailbox, executor: Executor, answers: Answers, loop: Loop
+    ) -> None:
+        self._session = session
+        self._box = box
+        self._executor = executor
+        self._answers = answers
+        self._loop = loop
+        self._orphans: list[bytes] = []
+        self.is_leaving = False
+
+    def on_message(self, caller: bytes, message: Any) -> None:
+        """Act on one message of a caller."""
+        kind = type(message)
+        if self.is_leaving:
+            return
+        if kind is CallMethod or kind is RunTask:
+            joined = mailbox.on_call(self._box, self, caller, message)
+            if joined:
+                self._loop.on_joined(joined)
+            return
+        match message:
+            case Define(definition):
+                mailbox.on_define(self._box, definition)
+            case CancelCall():
+                mailbox.on_cancel(self._box, self, caller, message)
+            case FinishAndExit():
+                mailbox.on_finish(self._box, caller, message)
+                self._loop.on_joined(1)
+
+    def on_turn(self, now: float) -> float | None:
+        """Give waiting tasks back if it is time to, send what has waited; return when to look again."""
+        while self._orphans:
+            self._session.cancel_children(self._orphans.pop())
+        executor = self._executor
+        wait_s: float | None = None
+        if executor.busy_since_s and not self._box.is_actor:
+            wait_s = mailbox.plan_give_back(self._box, now - executor.busy_since_s, self._session.is_blocked)
+            if wait_s == 0.0:
+                if mailbox.give_back(self._box, self):
+                    self._session.flush()
+                wait_s = None
+        unsent_s = self._answers.on_turn(now)
+        if wait_s is None or unsent_s is None:
+            return unsent_s if wait_s is None else wait_s
+        return min(wait_s, unsent_s)
+
+    def tell_callers_of_exit(self, detail: str) -> None:
+        """Tell every caller that the actor is ending, and which of its calls have begun without an answer."""
+        self.is_leaving = True
+        running: dict[bytes, list[int]] = {}
+        for caller, seq in self._executor.running:
+            running.setdefault(caller, []).append(seq)
+        for caller in self._box.streams:
+            self._session.answer(caller, ActorExiting(detail, tuple(sorted(running.get(caller, ())))))
+
+    # -- the mailbox's out ------------------------------------------------------------------------------------
+
+    def answer(self, peer: bytes, message: Message) -> None:
+        """Tell a caller something; it leaves soon, whatever runs."""
+        if isinstance(message, CallCancelled):
+            self._answers.finish(peer, message)
+        else:
+            self._session.answer(peer, message)
+
+    def refuse(self, peer: bytes, seq: int, name: str, why: str) -> None:
+        """Answer a call that will not be run."""
+        error = ActorUnavailableError(why) if self._box.is_actor else ProtocolError(why)
+        self._executor.refuse(peer, seq, name, error)
+
+    def interrupt(self, peer: bytes, seq: int, recursive: bool) -> None:
+        """Cancel a call that runs, and with ``recursive`` what it has submitted."""
+        running = self._executor.running.get((peer, seq))
+        self._loop.interrupt((peer, seq))
+        if running is not None and recursive:
+            # At the end of the turn: cancelling takes a turn of its own, which must not overtake this batch.
+            self._orphans.append(running.task_id)

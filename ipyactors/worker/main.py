@@ -1,0 +1,168 @@
+"""A worker's life: called in the fresh child of the zygote, never returns."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import faulthandler
+import functools
+import os
+import sys
+import traceback
+from typing import NoReturn
+
+from ipyactors.ground.config import WorkerConfig
+from ipyactors.ground.exceptions import SessionError
+from ipyactors.owner import current
+from ipyactors.owner.session import Session
+from ipyactors.wire.head_messages import ActorExited, ActorInitFailed, ActorReady, LendActor
+from ipyactors.wire.marks import Marks
+from ipyactors.wire.specs import ActorSpec, Payload
+from ipyactors.worker.answers import Answers
+from ipyactors.worker.cancel import Interrupts
+from ipyactors.worker.errors import describe_error
+from ipyactors.worker.execute import Executor, load_args, load_definition
+from ipyactors.worker.exit import GOODBYE_AT_MOST_S, ActorExit, end_after, exit_code_of, install_exit_hook, leave
+from ipyactors.worker.host import WorkerHost
+from ipyactors.worker.hosting import HostedActor
+from ipyactors.worker.loop import AsyncLoop, Loop, SerialLoop, ThreadedLoop
+from ipyactors.worker.mailbox import Mailbox
+from ipyactors.worker.out import WorkerSession
+from ipyactors.worker.output import Output
+
+#: The status of a worker whose actor's constructor raised, or that could not set itself up.
+FAILED = 1
+
+
+def run(config: WorkerConfig, worker_id: bytes, actor: ActorSpec | None, incarnation: int) -> NoReturn:
+    """Be a worker until the end: run tasks, or with ``actor`` be its ``incarnation``.
+
+    Call it in the main and only thread of a process with no ZeroMQ context. Descriptors 1 and 2 lead to the log.
+    """
+    session = None
+    try:
+        set_up_process(config)
+        session = Session(
+            config.paths, worker_id, is_driver=False, namespace=config.namespace, node_id=config.node_id
+        )
+        current.set_session(session)
+        Worker(session, config.paths.marks_path(worker_id), actor, incarnation).run()
+    except SessionError:  # it ended while this worker had nothing to do, as it should
+        leave(session, 0)
+    except BaseException:  # the last words of a process that could not go on
+        traceback.print_exc(file=sys.__stderr__)
+    leave(session, FAILED)
+
+
+def set_up_process(config: WorkerConfig) -> None:
+    """Make this process resemble the driver: where it is, what it can import, its environment."""
+    faulthandler.enable(file=2)
+    os.environ.update(config.environment)
+    sys.path[:0] = [entry for entry in config.sys_path if entry not in sys.path]
+    if config.cwd:
+        with contextlib.suppress(OSError):  # the driver's folder may be gone; then the worker stays where it is
+            os.chdir(config.cwd)
+
+
+class Worker:
+    """All parts of one worker, put together."""
+
+    def __init__(
+        self, session: WorkerSession, marks_path: str, spec: ActorSpec | None = None, incarnation: int = 0
+    ) -> None:
+        self._session = session
+        self._actor = None if spec is None else HostedActor(spec, incarnation)
+        self._box = Mailbox(is_actor=spec is not None, incarnation=incarnation)
+        self._answers = Answers(session, self._box.ready)
+        self._output = Output(self._answers.add, "" if self._actor is None else self._actor.source)
+        self._interrupts = Interrupts()
+        self._executor = Executor(
+            self._answers,
+            self._output,
+            self._box.definitions,
+            actor=self._actor,
+            interrupts=self._interrupts if spec is None else None,
+            receive_handles=session.receive_handles,
+            lend_handles=self._lend_handles,
+            leave=functools.partial(leave, session),
+        )
+        self._loop = self._choose_loop(Marks(marks_path))
+        self.host = WorkerHost(session, self._box, self._executor, self._answers, self._loop)
+
+    def _choose_loop(self, marks: Marks) -> Loop:
+        session, box, executor = self._session, self._box, self._executor
+        if self._actor is None:
+            return SerialLoop(session, box, executor, marks, self._interrupts)
+        spec = self._actor.spec
+        if spec.is_async:
+            return AsyncLoop(session, box, executor, marks, self._answers, spec.max_concurrency)
+        if spec.max_concurrency > 1:
+            return ThreadedLoop(session, box, executor, marks, spec.max_concurrency)
+        return SerialLoop(session, box, executor, marks, None)
+
+    def _lend_handles(self, caller: bytes, payloads: tuple[Payload, ...]) -> None:
+        """Have the head count the caller for each handle on its way to it, before it could arrive."""
+        for payload in payloads:
+            for actor_id in payload.actor_ids:
+                self._session.tell_head(LendActor(actor_id, caller))
+
+    def run(self) -> NoReturn:
+        """Serve until the actor ends (a worker that runs tasks only ends when it is killed)."""
+        self._interrupts.install()
+        self._output.install()
+        install_exit_hook(self._session)
+        self._session.serve(self.host.on_message, self.host.on_turn)
+        self._session.start()
+        try:
+            reason = self._loop.run(self._build_actor)
+        except ActorExit as left_early:  # in the constructor
+            reason = left_early
+        self._end(reason)
+
+    def _build_actor(self) -> None:
+        """Run the constructor and tell the head how it went; ends the process if it raised."""
+        actor = self._actor
+        if actor is None:
+            return
+        try:
+            cls = load_definition(actor.spec.definition)
+            args, kwargs = load_args(actor.spec.args, actor.spec.arg_values)
+            actor.build(cls, args, kwargs)
+        except ActorExit:
+            raise
+        except SystemExit as error:
+            code = exit_code_of(error)
+            print(f"{actor.class_name}.__init__ called sys.exit({error.code!r}): the worker exits", file=sys.stderr)
+            leave(self._session, code)
+        except BaseException as error:  # whatever the user's constructor raises is the answer
+            described = describe_error(
+                error,
+                function_name=f"{actor.class_name}.__init__",
+                actor_id=actor.actor_id,
+                incarnation=actor.incarnation,
+            )
+            self._output.end_all()
+            self._session.tell_head(ActorInitFailed(actor.actor_id, actor.incarnation, described))
+            leave(self._session, FAILED)
+        self._session.tell_head(ActorReady(actor.actor_id, actor.incarnation))
+        self._session.flush()
+
+    def _end(self, reason: ActorExit) -> NoReturn:
+        """End the actor for good, in good order."""
+        actor = self._actor
+        goodbye = end_after(GOODBYE_AT_MOST_S, 0)
+        self._output.end_all()
+        with self._session.lock:
+            self.host.tell_callers_of_exit(reason.detail)
+        if actor is not None:
+            # Before the hooks: should one of them crash, the head knows that the end was meant.
+            self._session.tell_head(ActorExited(actor.actor_id, actor.incarnation, reason.detail))
+            self._session.flush()
+            try:
+                actor.say_goodbye()
+            except BaseException:  # the actor ends anyhow; its log tells why this went wrong
+                traceback.print_exc()
+        atexit._run_exitfuncs()  # os._exit runs none; what the user registered is part of a good end
+        self._output.end_all()
+        goodbye.cancel()
+        leave(self._session, 0)

@@ -1,0 +1,91 @@
+"""What a worker may cause: answers to callers, words to the head, a wait. The session provides it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from ipyactors.wire.codec import Message
+from ipyactors.wire.specs import Payload
+
+
+class Leader(Protocol):
+    """The part of :class:`~ipyactors.wire.leader.LeaderFollowers` that a worker uses."""
+
+    def wake(self) -> None:
+        """Make a sleeping leader take a turn."""
+        ...
+
+
+class WorkerSession(Protocol):
+    """The part of :class:`~ipyactors.owner.session.Session` that a worker uses; every method is thread-safe."""
+
+    @property
+    def lock(self) -> threading.RLock:
+        """What guards the session and everything that its leader calls."""
+        ...
+
+    @property
+    def leader(self) -> Leader:
+        """Who reads the sockets."""
+        ...
+
+    @property
+    def is_blocked(self) -> bool:
+        """Whether the code that runs here waits for other calls."""
+        ...
+
+    def serve(
+        self, on_message: Callable[[bytes, Any], None], on_turn: Callable[[float], float | None]
+    ) -> None:
+        """Call these under the lock: for each message of a caller, and at the end of each turn of the leader."""
+        ...
+
+    def start(self) -> None:
+        """Bind, connect, register."""
+        ...
+
+    def close(self) -> None:
+        """Close the sockets; what is queued gets a moment to leave."""
+        ...
+
+    def answer(self, peer: bytes, *messages: Message) -> None:
+        """Queue messages for a caller; they leave with the next flush, in order."""
+        ...
+
+    def flush(self) -> None:
+        """Send what is queued."""
+        ...
+
+    def tell_head(self, message: Message) -> None:
+        """Send a message to the head."""
+        ...
+
+    def wait(self, is_done: Callable[[], bool], timeout_s: float | None = None) -> bool:
+        """Block until ``is_done()``; meanwhile this thread may read the sockets for all."""
+        ...
+
+    def receive_handles(self, payload: Payload) -> tuple[object, ...]:
+        """Take over the handles that came inside a payload; they live at least as long as the returned tokens."""
+        ...
+
+    def cancel_children(self, task_id: bytes) -> None:
+        """Cancel what the call with this task id has submitted from here."""
+        ...
+
+
+class MailboxOut(Protocol):
+    """What the mailbox's reactor may cause."""
+
+    def answer(self, peer: bytes, message: Message) -> None:
+        """Tell a caller something."""
+        ...
+
+    def refuse(self, peer: bytes, seq: int, name: str, why: str) -> None:
+        """Answer a call that will not be run, with an error."""
+        ...
+
+    def interrupt(self, peer: bytes, seq: int, recursive: bool) -> None:
+        """Cancel this call if it is running; else do nothing."""
+        ...

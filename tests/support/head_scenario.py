@@ -1,0 +1,142 @@
+"""A small language for tests of the head: somebody says something, exactly these words follow, nothing else."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+from ipyactors.ground.clock import FakeClock
+from ipyactors.ground.quantities import to_units
+from ipyactors.head.invariants import check_invariants
+from ipyactors.head.reactor import Reactor
+from ipyactors.head.tables import Tables
+from ipyactors.wire.codec import Message
+from ipyactors.wire.head_messages import ActorChanged, ActorReady, CreateActor, LeaseGranted, RegisterOwner, WantLeases
+from ipyactors.wire.node_messages import RegisterNode, StartWorker, WorkerDied, WorkerRecord, WorkerStarted
+from ipyactors.wire.specs import ActorSpec, ActorStatus, Death, Definition, LossReason, Payload
+
+SETTLE_S = 10.0
+
+AnyMessage = TypeVar("AnyMessage", bound=Message)
+
+
+def actor_spec(actor_id: bytes, owner_id: bytes, *, cpus: float = 0, **fields: Any) -> ActorSpec:
+    """An actor of class Counter that demands ``cpus``."""
+    definition = Definition(b"c" * 16, "Counter", Payload(b"class"))
+    demand = to_units({"CPU": cpus})
+    return ActorSpec(actor_id, "Counter", owner_id, definition, Payload(b"args"), demand=demand, **fields)
+
+
+def killed(**fields: Any) -> Death:
+    """A death by SIGKILL, as an agent reports it."""
+    return Death(LossReason.KILLED, signal=9, **fields)
+
+
+class HeadScenario:
+    """A head without sockets. Invariants are checked after each word. Worker ids are w1, w2 …"""
+
+    def __init__(self, head_epoch: int = 0) -> None:
+        self.clock = FakeClock()
+        self._workers = 0
+        settle_at_s = self.clock.now_s + SETTLE_S
+        self.tables = Tables("test", head_epoch, settle_at_s, new_worker_id=self._new_worker_id)
+        self.reactor = Reactor(self.tables, self)
+        self._sent: dict[bytes, list[Message]] = {}
+
+    # -- what the head may cause ----------------------------------------------------------------------------------
+
+    def to_owner(self, owner_id: bytes, message: Message) -> None:
+        self._sent.setdefault(owner_id, []).append(message)
+
+    def to_node(self, node_id: bytes, message: Message) -> None:
+        self._sent.setdefault(node_id, []).append(message)
+
+    # -- saying things --------------------------------------------------------------------------------------------
+
+    def say(self, peer: bytes, *messages: Message) -> None:
+        """``peer`` sends a batch; the head takes one turn."""
+        for message in messages:
+            self.reactor.on_message(peer, message, self.clock.monotonic(), self.clock.wall())
+        self.turn()
+
+    def turn(self) -> float:
+        wait_s = self.reactor.on_turn(self.clock.monotonic(), self.clock.wall())
+        check_invariants(self.tables)
+        return wait_s
+
+    def pass_time(self, seconds: float) -> None:
+        self.clock.advance(seconds)
+        self.turn()
+
+    # -- hearing things -------------------------------------------------------------------------------------------
+
+    def take(self, peer: bytes) -> list[Message]:
+        """Everything that was said to ``peer`` since it was last asked."""
+        return self._sent.pop(peer, [])
+
+    def take_one(self, peer: bytes, kind: type[AnyMessage]) -> AnyMessage:
+        """The one message that was said to ``peer``, which is of ``kind``."""
+        [message] = self.take(peer)
+        assert isinstance(message, kind), message
+        return message
+
+    def take_status(self, peer: bytes) -> ActorStatus:
+        return self.take_one(peer, ActorChanged).status
+
+    def expect(self, peer: bytes, *messages: Message) -> None:
+        """Exactly ``messages`` were said to ``peer``."""
+        assert self.take(peer) == list(messages)
+
+    def expect_silence(self) -> None:
+        """Nothing else was said to anybody."""
+        assert not self._sent, self._sent
+
+    def forget(self) -> None:
+        self._sent.clear()
+
+    # -- building -------------------------------------------------------------------------------------------------
+
+    def add_node(self, node_id: bytes = b"n1", cpus: float = 2, *workers: WorkerRecord, **more: float) -> None:
+        total = to_units({"CPU": cpus, **more})
+        self.say(node_id, RegisterNode(node_id.decode(), total, workers))
+
+    def add_driver(self, driver_id: bytes = b"d1", **fields: Any) -> None:
+        self.say(driver_id, RegisterOwner(f"ipc://{driver_id.decode()}", is_driver=True, pid=1, **fields))
+        self.take(driver_id)
+
+    def worker_up(self, worker_id: bytes, node_id: bytes = b"n1", **fields: Any) -> None:
+        """The worker's process exists, and its session has registered."""
+        self.say(node_id, WorkerStarted(worker_id, 7))
+        self.say(worker_id, RegisterOwner(self.address(worker_id), is_driver=False, pid=7, node_id=node_id, **fields))
+        self.take(worker_id)
+
+    def address(self, worker_id: bytes) -> str:
+        return f"ipc://{worker_id.decode()}"
+
+    def worker_dies(self, worker_id: bytes, death: Death | None = None, node_id: bytes = b"n1") -> None:
+        self.say(node_id, WorkerDied(worker_id, death or killed()))
+
+    def want(self, owner_id: bytes, count: int, cpus: float = 1, shape_id: int = 1) -> None:
+        self.say(owner_id, WantLeases(shape_id, to_units({"CPU": cpus}), count, "f"))
+
+    def lease(self, owner_id: bytes = b"d1", cpus: float = 1, shape_id: int = 1) -> LeaseGranted:
+        """The owner gets one lease, on a worker that is started for it."""
+        self.want(owner_id, 1, cpus, shape_id)
+        started = self.take_one(b"n1", StartWorker)
+        self.worker_up(started.worker_id)
+        return self.take_one(owner_id, LeaseGranted)
+
+    def create_actor(self, actor_id: bytes = b"a1", owner_id: bytes = b"d1", **fields: Any) -> bytes:
+        """The owner creates an actor, which becomes alive; returns its worker. What was said is forgotten."""
+        self.say(owner_id, CreateActor(1, actor_spec(actor_id, owner_id, **fields)))
+        started = self.take_one(b"n1", StartWorker)
+        self.actor_up(started.worker_id, actor_id)
+        self.take(owner_id)
+        return started.worker_id
+
+    def actor_up(self, worker_id: bytes, actor_id: bytes = b"a1", incarnation: int = 0, node_id: bytes = b"n1") -> None:
+        self.worker_up(worker_id, node_id)
+        self.say(worker_id, ActorReady(actor_id, incarnation))
+
+    def _new_worker_id(self) -> bytes:
+        self._workers += 1
+        return b"w%d" % self._workers

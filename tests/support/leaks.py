@@ -1,0 +1,112 @@
+"""What outlives a run: processes, sockets, shared memory, folders.
+
+A run has a folder of its own for state and for sockets, named in the environment that every process of it inherits.
+So whatever still carries that environment, or still lies in that folder, was left behind by this run and by no other.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import pathlib
+import stat
+import tempfile
+
+import psutil
+
+#: How long the last process may take to go after its session was shut down or its driver was killed.
+PATIENCE_S = 20.0
+
+_SHARED_MEMORY = pathlib.Path("/dev/shm")
+_MARK = "IPYACTORS_HOME"
+
+#: Standard library helpers that live as long as the interpreter that runs the tests.
+_HELPERS = ("multiprocessing.resource_tracker", "multiprocessing.forkserver")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class RunFolders:
+    """The folder of one run: ``home`` for state and logs, ``sockets`` for what must have a short path."""
+
+    top: pathlib.Path
+
+    @classmethod
+    def make(cls) -> RunFolders:
+        """Make the folders, mode 0700, under a path that leaves room for a socket's name."""
+        folders = cls(pathlib.Path(tempfile.mkdtemp(prefix="ipa-", dir="/tmp")))
+        folders.home.mkdir(mode=0o700)
+        folders.sockets.mkdir(mode=0o700)
+        return folders
+
+    @property
+    def home(self) -> pathlib.Path:
+        return self.top / "home"
+
+    @property
+    def sockets(self) -> pathlib.Path:
+        return self.top / "run"
+
+    def environment(self) -> dict[str, str]:
+        """Return what makes ipyactors, here and in children, use these folders."""
+        return {_MARK: str(self.home), "XDG_RUNTIME_DIR": str(self.sockets)}
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Before:
+    """What lay in shared memory, which is no run's own, before this one began."""
+
+    names: frozenset[str]
+
+    @classmethod
+    def look(cls) -> Before:
+        """Take note of what is there."""
+        return cls(frozenset(_shared_names()))
+
+
+def processes_of(home: pathlib.Path) -> list[psutil.Process]:
+    """Return the live processes whose environment says that they belong to the run with this ``home``."""
+    ours = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
+    return [process for process in psutil.process_iter() if process.pid not in ours and _belongs(process, home)]
+
+
+def _belongs(process: psutil.Process, home: pathlib.Path) -> bool:
+    try:
+        if process.status() == psutil.STATUS_ZOMBIE or process.environ().get(_MARK) != str(home):
+            return False
+        command = " ".join(process.cmdline())
+    except psutil.Error:
+        return False
+    return not any(helper in command for helper in _HELPERS)
+
+
+def wait_processes_gone(home: pathlib.Path, patience_s: float = PATIENCE_S) -> list[psutil.Process]:
+    """Wait until no process of the run is left; return those that are there when patience ends."""
+    psutil.wait_procs(processes_of(home), timeout=patience_s)
+    return processes_of(home)
+
+
+def find_leaks(folders: RunFolders, before: Before, patience_s: float = PATIENCE_S) -> list[str]:
+    """Return a line for each thing that the run has left behind; none if it was clean."""
+    leaks = [f"process {process.pid}: {_command(process)}" for process in wait_processes_gone(folders.home, patience_s)]
+    leaks += [f"in the runtime folder: {path}" for path in sorted(folders.sockets.rglob("ipyactors-*"))]
+    leaks += [f"socket: {path}" for path in sorted(folders.top.rglob("*")) if _is_socket(path)]
+    leaks += [f"shared memory: {name}" for name in sorted(_shared_names() - before.names)]
+    return leaks
+
+
+def _shared_names() -> set[str]:
+    return {str(path) for path in _SHARED_MEMORY.glob("ipyactors-*")} if _SHARED_MEMORY.is_dir() else set()
+
+
+def _is_socket(path: pathlib.Path) -> bool:
+    try:
+        return stat.S_ISSOCK(path.lstat().st_mode)
+    except OSError:
+        return False
+
+
+def _command(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())[:200]
+    except psutil.Error:
+        return "(ended meanwhile)"

@@ -1,0 +1,291 @@
+"""The engine of the process, and the verbs on references."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import warnings
+from collections.abc import Iterator
+
+import pytest
+
+import ipyactors
+from ipyactors.api import runtime
+from ipyactors.exceptions import GetTimeoutError, OptionError, OptionTypeError, SessionError, TaskCancelledError
+from ipyactors.owner import current
+from ipyactors.owner.current import CurrentCall
+from ipyactors.wire.events import Event, EventKind
+from ipyactors.wire.specs import ActorSpec, Definition, Payload
+from tests.support.fake_engine import FakeEngine, fake_engine
+
+
+@pytest.fixture
+def engine() -> Iterator[FakeEngine]:
+    with fake_engine() as one:
+        yield one
+
+
+@ipyactors.remote
+def same(x):
+    return x
+
+
+# -- the session -----------------------------------------------------------------------------------------------
+
+
+def test_the_first_use_starts_a_session_and_shutdown_ends_it(engine: FakeEngine) -> None:
+    assert not ipyactors.is_initialized()
+    same.remote(1)
+    assert ipyactors.is_initialized()
+    ipyactors.shutdown()
+    assert engine.is_shut_down
+    assert not ipyactors.is_initialized()
+    ipyactors.shutdown()
+
+
+def test_init_again_returns_the_live_session(engine: FakeEngine) -> None:
+    first = ipyactors.init(num_cpus=2, namespace="n")
+    assert engine.started_with["num_cpus"] == 2
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert ipyactors.init(num_cpus=2) is first
+        assert ipyactors.init() is first
+    with pytest.warns(UserWarning, match="running already; num_cpus, session had no effect") as caught:
+        assert ipyactors.init(num_cpus=3, session="s") is first
+    assert "\n" not in str(caught[0].message)
+    with first as context:
+        assert context.is_live
+    assert not first.is_live
+    assert not ipyactors.is_initialized()
+    assert "ended" in repr(first)
+
+
+def test_a_session_that_ended_by_itself_is_replaced(engine: FakeEngine) -> None:
+    first = ipyactors.init()
+    engine.session.is_over = True
+    assert not ipyactors.is_initialized()
+    assert ipyactors.init() is not first
+    assert engine.is_shut_down
+    assert ipyactors.is_initialized()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        ({"num_cpus": -1}, OptionError),
+        ({"num_cpus": "2"}, OptionTypeError),
+        ({"resources": {"CPU": 1}}, OptionError),
+        ({"namespace": ""}, OptionError),
+        ({"session": 3}, OptionTypeError),
+        ({"address": "elsewhere"}, OptionError),
+        ({"hosts": ["a"]}, OptionError),
+        ({"object_store_memory": 1}, OptionError),
+        ({"engine": "ray"}, OptionError),
+    ],
+)
+def test_init_refuses(engine: FakeEngine, arguments, error) -> None:
+    with pytest.raises(error) as caught:
+        ipyactors.init(**arguments)
+    assert next(iter(arguments)) in str(caught.value)
+    assert not ipyactors.is_initialized()
+
+
+def test_a_forked_process_is_told_so(engine: FakeEngine) -> None:
+    ipyactors.init()
+    read, write = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            ipyactors.put(1)
+        except SessionError as error:
+            os.write(write, str(error).encode())
+        finally:
+            os._exit(0)
+    os.close(write)
+    os.waitpid(pid, 0)
+    with os.fdopen(read, "rb") as answer:
+        assert b"was forked" in answer.read()
+    assert ipyactors.get(ipyactors.put(1)) == 1
+
+
+def test_a_worker_uses_its_session_and_cannot_end_it(engine: FakeEngine, monkeypatch) -> None:
+    ipyactors.init()
+    engine.session.is_driver = False
+    with pytest.raises(SessionError, match="a worker cannot end the session"):
+        ipyactors.shutdown()
+    assert ipyactors.is_initialized()
+    engine.session.is_driver = True
+
+
+# -- the verbs -------------------------------------------------------------------------------------------------
+
+
+def test_get(engine: FakeEngine) -> None:
+    ref = same.remote(1)
+    with pytest.raises(GetTimeoutError):
+        ipyactors.get(ref, timeout=0)
+    with pytest.raises(TimeoutError):
+        ipyactors.get([ref], timeout=0)
+    assert ipyactors.get(ref, timeout=5) == 1
+    assert ipyactors.get((ref, ref)) == [1, 1]
+    assert ipyactors.get([]) == []
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "words"),
+    [
+        (lambda _: ipyactors.get(3), TypeError, "not int"),
+        (lambda _: ipyactors.get([3]), TypeError, "item 0 is int"),
+        (lambda _: ipyactors.get({}), TypeError, "not dict"),
+        (lambda ref: ipyactors.get(ref, timeout="1"), TypeError, "not str"),
+        (lambda ref: ipyactors.get(ref, timeout=-1), ValueError, "seconds >= 0"),
+        (lambda ref: ipyactors.get(ref, timeout=True), TypeError, "not bool"),
+        (lambda ref: ipyactors.wait(ref), TypeError, "not a single one"),
+        (lambda ref: ipyactors.wait([ref, ref]), ValueError, "there twice"),
+        (lambda ref: ipyactors.wait([ref], num_returns=2), ValueError, "takes 1 to 1"),
+        (lambda ref: ipyactors.wait([ref], num_returns=0), ValueError, "takes 1 to 1"),
+        (lambda ref: ipyactors.wait([ref], num_returns=1.0), TypeError, "not float"),
+        (lambda ref: ipyactors.as_completed([ref, ref]), ValueError, "there twice"),
+        (lambda ref: ipyactors.put(ref), TypeError, "reference already"),
+        (lambda _: ipyactors.cancel("x"), TypeError, "takes a reference"),
+        (lambda _: ipyactors.explain("x"), TypeError, "takes a reference or an actor handle"),
+    ],
+)
+def test_wrong_arguments(engine: FakeEngine, call, error, words: str) -> None:
+    with pytest.raises(error, match=words):
+        call(ipyactors.put(0))
+
+
+def test_get_does_not_take_generators(engine: FakeEngine) -> None:
+    items = same.options(num_returns="streaming").remote([])
+    with pytest.raises(TypeError, match="generator of references"):
+        ipyactors.get(items)
+
+
+def test_wait_keeps_the_order(engine: FakeEngine) -> None:
+    refs = [same.remote(index) for index in range(4)]
+    assert ipyactors.wait(refs, timeout=0) == ([], refs)
+    engine.run_next(2)
+    assert ipyactors.wait(refs) == ([refs[2]], [refs[0], refs[1], refs[3]])
+    assert ipyactors.wait(refs, num_returns=4) == (refs, [])
+    assert ipyactors.wait([]) == ([], [])
+
+
+def test_as_completed(engine: FakeEngine) -> None:
+    refs = [same.remote(index) for index in range(4)]
+    engine.run_next(3)
+    engine.run_next(1)
+    assert list(ipyactors.as_completed(refs)) == [refs[1], refs[3], refs[0], refs[2]]
+    late = same.remote(1)
+    with pytest.raises(GetTimeoutError, match="1 of 1"):
+        next(ipyactors.as_completed([late], timeout=0))
+
+
+def test_cancel(engine: FakeEngine) -> None:
+    ref = same.remote(1)
+    ipyactors.cancel(ref)
+    with pytest.raises(TaskCancelledError):
+        ipyactors.get(ref)
+
+
+# -- looking ---------------------------------------------------------------------------------------------------
+
+
+def test_cluster(engine: FakeEngine) -> None:
+    assert ipyactors.cluster_resources() == {"CPU": 2.0, "memory": 1000.0}
+    assert ipyactors.available_resources() == {"CPU": 0.5}
+    here, gone = ipyactors.nodes()
+    assert (here["NodeManagerHostname"], here["Alive"], here["Workers"]) == ("here", True, 3)
+    assert not gone["Alive"]
+    assert ipyactors.explain(ipyactors.put(1)) == "explained ObjectRef"
+
+
+def test_actors(engine: FakeEngine) -> None:
+    class Some:
+        pass
+
+    handle = ipyactors.remote(Some).options(name="s").remote()
+    [row] = ipyactors.list_actors()
+    assert (row["name"], row["class_name"], row["state"], row["death"]) == ("s", "Some", "alive", "")
+    assert ipyactors.list_named_actors() == ["s"]
+    assert ipyactors.util.list_named_actors(all_namespaces=True) == [{"name": "s", "namespace": "fake"}]
+    assert ipyactors.explain(handle) == "explained ActorClient"
+
+
+def test_timeline(engine: FakeEngine, tmp_path) -> None:
+    engine.recorded += [
+        Event(EventKind.TASK_ATTEMPT, 10.0, "f", duration_s=0.5, worker_id=b"w1"),
+        Event(EventKind.ACTOR_DIED, 11.0, "Counter 'c1'", detail="killed"),
+    ]
+    attempt, death = ipyactors.timeline(tmp_path / "plain.json")
+    assert (attempt["ph"], attempt["ts"], attempt["dur"]) == ("X", 9_500_000.0, 500_000.0)
+    assert (death["ph"], death["args"]["detail"]) == ("i", "killed")
+    assert json.loads((tmp_path / "plain.json").read_text()) == [attempt, death]
+    ipyactors.timeline(str(tmp_path / "packed.json.gz"))
+    assert json.loads(gzip.decompress((tmp_path / "packed.json.gz").read_bytes())) == [attempt, death]
+    assert ipyactors.events() == engine.recorded
+
+
+def test_on_event(engine: FakeEngine) -> None:
+    seen: list[Event] = []
+    stop = ipyactors.on_event(seen.append)
+    assert engine.subscribers == [seen.append]
+    stop()
+    assert not engine.subscribers
+    with pytest.raises(TypeError, match="takes a function"):
+        ipyactors.on_event(3)
+
+
+# -- the context -----------------------------------------------------------------------------------------------
+
+
+def test_context_in_a_driver(engine: FakeEngine) -> None:
+    context = ipyactors.get_runtime_context()
+    assert context.get_session_name() == "fake-session"
+    assert context.get_worker_id() == engine.session.process_id.hex()
+    assert context.get_node_id() == engine.session.node_id.hex()
+    assert (context.get_task_id(), context.get_actor_id(), context.get_actor_name()) == (None, None, None)
+    assert (context.attempt, context.get_incarnation(), context.is_canceled()) == (0, 0, False)
+    assert (context.namespace, context.get_assigned_resources()) == ("fake", {})
+    with pytest.raises(SessionError, match="does not run in an actor"):
+        context.current_actor
+
+
+def test_context_in_an_actor(engine: FakeEngine, monkeypatch) -> None:
+    class Some:
+        def f(self):
+            return 1
+
+    handle = ipyactors.remote(Some).remote()
+    actor_id = handle._ipyactors_client.actor_id
+    spec = ActorSpec(
+        actor_id,
+        "Some",
+        b"owner",
+        Definition(b"", "Some", Payload(b"")),
+        Payload(b""),
+        name="s",
+        demand={"CPU": 5_000},
+        handle=engine.handles[actor_id],
+    )
+    monkeypatch.setattr(current, "_actor", spec)
+    call = CurrentCall(b"caller", 1, b"task", "Some.f", actor_id, attempt=2, incarnation=1)
+    token = current.call.set(call)
+    try:
+        context = ipyactors.get_runtime_context()
+        assert (context.get_task_id(), context.get_task_name()) == (b"task".hex(), "Some.f")
+        assert (context.get_actor_id(), context.get_actor_name()) == (actor_id.hex(), "s")
+        assert (context.attempt, context.get_incarnation()) == (2, 1)
+        assert context.was_current_actor_reconstructed
+        assert context.get_assigned_resources() == {"CPU": 0.5}
+        assert context.current_actor == handle
+        call.cancelled.set()
+        assert context.is_canceled()
+    finally:
+        current.call.reset(token)
+
+
+def test_engine_is_the_same_for_all(engine: FakeEngine) -> None:
+    assert runtime.live_engine() is None
+    assert runtime.engine() is runtime.engine() is runtime.live_engine()

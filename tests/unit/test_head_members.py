@@ -1,0 +1,206 @@
+"""Machines and processes that come and go, and a head that was started again."""
+
+from __future__ import annotations
+
+import pytest
+
+from ipyactors.head import members
+from ipyactors.head.invariants import check_invariants
+from ipyactors.wire.events import Event, EventKind
+from ipyactors.wire.head_messages import (
+    ActorChanged,
+    ActorReady,
+    CreateActor,
+    DropWorker,
+    GetActor,
+    GetActorReply,
+    HoldActor,
+    LeaseGranted,
+    LeaseLost,
+    LendActor,
+    OwnerRegistered,
+    RegisterOwner,
+    ReleaseActor,
+    WorkerLost,
+)
+from ipyactors.wire.node_messages import KillWorker, RegisterNode, StartWorker, WorkerRecord
+from ipyactors.wire.specs import ActorState, LossReason
+from tests.support.head_scenario import SETTLE_S, HeadScenario, actor_spec, killed
+
+
+def lose_node(head: HeadScenario, node_id: bytes) -> None:
+    now_s = head.clock.now_s
+    members.on_node_lost(head.tables, head, node_id, "its agent is gone", now_s, now_s)
+    check_invariants(head.tables)
+    head.turn()
+
+
+@pytest.fixture
+def restarted() -> HeadScenario:
+    """A head started again: an agent with an actor's worker (w8) and a task worker (w9), and the driver d1."""
+    head = HeadScenario(head_epoch=1)
+    spec = actor_spec(b"a1", b"d1", cpus=1, max_restarts=3, name="c")
+    actor_worker = WorkerRecord(b"w8", 8, head.address(b"w8"), spec, 2)
+    head.say(b"d1", RegisterOwner("ipc://d1", is_driver=True, pid=1, held={b"a1": 2}))
+    head.expect_silence()  # until a machine is there, the head would have to say that a1 is dead
+    head.add_node(b"n1", 2, actor_worker, WorkerRecord(b"w9", 9, head.address(b"w9")))
+    return head
+
+
+def test_a_registered_owner_is_told_of_the_machines() -> None:
+    head = HeadScenario()
+    head.add_node(b"n1", 4)
+    head.say(b"d1", RegisterOwner("ipc://d1", is_driver=True, pid=1, held={b"a9": 1}))
+    registered, told = head.take(b"d1")
+    assert isinstance(registered, OwnerRegistered)
+    assert (registered.head_epoch, registered.session_name) == (0, "test")
+    assert [node.hostname for node in registered.nodes] == ["n1"]
+    assert isinstance(told, ActorChanged)
+    assert told.status.state is ActorState.DEAD
+
+
+def test_work_goes_to_the_machine_with_most_room() -> None:
+    head = HeadScenario()
+    head.add_node(b"n1", 2)
+    head.add_node(b"n2", 4)
+    head.add_driver()
+    head.want(b"d1", 4)
+    assert (len(head.take(b"n1")), len(head.take(b"n2"))) == (1, 3)
+
+
+def test_what_ran_on_a_lost_machine_is_lost_or_starts_elsewhere() -> None:
+    head = HeadScenario()
+    head.add_node(b"n1", 4)
+    head.add_driver(b"d1", node_id=b"n2")
+    worker_id = head.create_actor(max_restarts=1, cpus=1)
+    granted = head.lease()
+    head.want(b"d1", 1)
+    head.take(b"n1")
+    head.add_node(b"n2", 2)
+    lose_node(head, b"n1")
+    words = {type(word): word for word in head.take(b"d1")}
+    lost, changed = words[LeaseLost], words[ActorChanged]
+    assert isinstance(lost, LeaseLost)
+    assert (lost.lease_id, lost.death.reason) == (granted.lease_id, LossReason.NODE_LOST)
+    assert isinstance(changed, ActorChanged)
+    assert changed.status.state is ActorState.RESTARTING
+    started = head.take(b"n2")
+    assert [isinstance(word, StartWorker) and word.incarnation for word in started] == [1, 0]
+    assert worker_id not in head.tables.workers
+    head.expect_silence()
+
+
+def test_a_lost_machine_takes_its_drivers_along() -> None:
+    head = HeadScenario()
+    head.add_node(b"n1", 4)
+    head.add_driver(b"d1", node_id=b"n1")
+    head.create_actor()
+    parent = head.lease()
+    head.lease(parent.worker_id)
+    lose_node(head, b"n1")
+    assert not head.tables.owners
+    assert not head.tables.workers
+    assert head.tables.actors[b"a1"].state is ActorState.DEAD
+
+
+def test_a_lost_lease_on_a_starting_worker_goes_back_to_its_wish() -> None:
+    head = HeadScenario()
+    head.add_node(b"n1", 2)
+    head.add_node(b"n2", 1)
+    head.add_driver()
+    head.want(b"d1", 3)
+    head.forget()
+    lose_node(head, b"n1")
+    assert head.tables.wishes[b"d1", 1].count == 3
+    assert head.tables.wishes[b"d1", 1].unbound == 1
+
+
+def test_a_restarted_head_adopts_what_lives(restarted: HeadScenario) -> None:
+    words = restarted.take(b"d1")
+    assert isinstance(words[0], OwnerRegistered)
+    assert words[0].head_epoch == 1
+    status = words[-1].status if isinstance(words[-1], ActorChanged) else None
+    assert status is not None
+    assert (status.state, status.incarnation, status.restarts_left) == (ActorState.ALIVE, 2, 1)
+    assert restarted.tables.nodes[b"n1"].available["CPU"] == 10_000
+    restarted.say(b"d1", GetActor(1, "c", ""))
+    assert restarted.take_one(b"d1", GetActorReply).spec is not None
+    restarted.say(b"n1", RegisterNode("n1", {"CPU": 20_000}, ()))
+    restarted.pass_time(SETTLE_S)
+    restarted.expect_silence()
+    assert restarted.tables.actors[b"a1"].holders == {b"d1": 3}
+
+
+def test_a_worker_leased_from_the_old_head_is_dropped_or_lost(restarted: HeadScenario) -> None:
+    restarted.forget()
+    restarted.say(b"d1", DropWorker(b"w9"), DropWorker(b"w8"), DropWorker(b"w7"))
+    restarted.expect(b"n1", KillWorker(b"w9", detail="no longer needed"))
+    restarted.worker_dies(b"w9")
+    assert restarted.take_one(b"d1", WorkerLost).worker_id == b"w9"
+    restarted.worker_dies(b"w6")  # it lived and died without this head
+    restarted.worker_dies(b"w6")
+    restarted.expect(b"d1", WorkerLost(b"w6", killed()))
+    restarted.expect_silence()
+
+
+def test_new_leases_never_have_an_old_id(restarted: HeadScenario) -> None:
+    restarted.forget()
+    restarted.want(b"d1", 1)
+    restarted.take(b"n1")
+    restarted.worker_up(b"w1")
+    assert restarted.take_one(b"d1", LeaseGranted).lease_id > 1_000_000
+
+
+def test_a_restarted_head_ends_what_nobody_came_back_for(restarted: HeadScenario) -> None:
+    orphan = actor_spec(b"a2", b"d7")
+    kept = actor_spec(b"a3", b"d7", detached=True)
+    records = [WorkerRecord(b"w%d" % n, n, f"ipc://{n}", spec, 0) for n, spec in ((5, orphan), (6, kept))]
+    restarted.add_node(b"n2", 1, *records)
+    restarted.say(b"d1", HoldActor(b"a4"), ReleaseActor(b"a1", 2))
+    restarted.forget()
+    restarted.pass_time(SETTLE_S)
+    killing = [word.worker_id for word in restarted.take(b"n2") if isinstance(word, KillWorker)]
+    assert killing == [b"w5"]
+    restarted.expect(b"n1", KillWorker(b"w8", detail="its last handle went"))
+    assert restarted.take_status(b"d1").actor_id == b"a4"
+    restarted.expect_silence()
+
+
+def test_a_handle_lent_while_the_borrower_comes_back_counts(restarted: HeadScenario) -> None:
+    restarted.say(b"d3", LendActor(b"a1", b"d2"))
+    restarted.say(b"d1", LendActor(b"a5", b"d2"), ReleaseActor(b"a1", 2))
+    restarted.say(b"d2", RegisterOwner("ipc://d2", is_driver=True, pid=2))
+    restarted.add_node(b"n2", 1, WorkerRecord(b"w5", 5, "ipc://5", actor_spec(b"a5", b"d1"), 0))
+    restarted.forget()
+    restarted.pass_time(SETTLE_S)
+    restarted.expect_silence()
+    assert restarted.tables.actors[b"a1"].holders == {b"d2": 1}
+    assert restarted.tables.actors[b"a5"].holders == {b"d2": 1}
+
+
+def test_an_adopted_actor_that_was_not_ready_becomes_so(restarted: HeadScenario) -> None:
+    restarted.add_node(b"n2", 1, WorkerRecord(b"w5", 5, "", actor_spec(b"a5", b"d1"), 0))
+    assert restarted.tables.actors[b"a5"].state is ActorState.STARTING
+    restarted.say(b"d1", CreateActor(4, actor_spec(b"a5", b"d1")))
+    restarted.forget()
+    restarted.worker_up(b"w5", b"n2")
+    restarted.say(b"w5", ActorReady(b"a5", 0))
+    assert restarted.take_status(b"d1").state is ActorState.ALIVE
+    assert restarted.tables.actors[b"a5"].holders == {b"d1": 1}
+
+
+def test_the_event_log_forgets_the_oldest() -> None:
+    from ipyactors.head.event_log import EventLog
+
+    log = EventLog(kept=3)
+    log.watch(b"d1")
+    for number in range(5):
+        log.add(Event(EventKind.NODE_ADDED, float(number)))
+    [(watcher, events)] = log.take_unreported()
+    assert (watcher, [event.wall_s for event in events]) == (b"d1", [2.0, 3.0, 4.0])
+    log.watch(b"d1")
+    log.add(Event(EventKind.NODE_ADDED, 5.0))
+    assert [len(events) for _watcher, events in log.take_unreported()] == [1]
+    log.unwatch(b"d1")
+    log.add(Event(EventKind.NODE_ADDED, 6.0))
+    assert log.take_unreported() == []

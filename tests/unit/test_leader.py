@@ -1,0 +1,160 @@
+"""Leader and followers: whoever waits reads, and nobody is forgotten. Real threads, a pipe as the socket."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from ipyactors.wire.interrupts import deferred
+from ipyactors.wire.leader import LeaderFollowers
+
+GENEROUS_S = 30.0
+
+
+class Mailbox:
+    """Counts the bytes that arrive through a pipe; edge-triggered on purpose: it reads all of them at each turn."""
+
+    def __init__(self) -> None:
+        self.reader, self.writer = os.pipe()
+        os.set_blocking(self.reader, False)
+        self.seen = 0
+        self.turned_by: set[str] = set()
+        self.lock = threading.Lock()
+        self.leader = LeaderFollowers(self.turn, [self.reader], "test")
+        self.leader.start()
+
+    def turn(self) -> float | None:
+        with self.lock:
+            self.turned_by.add(threading.current_thread().name)
+            try:
+                self.seen += len(os.read(self.reader, 65536))
+            except BlockingIOError:
+                pass
+        return None
+
+    def post(self, count: int = 1) -> None:
+        os.write(self.writer, b"x" * count)
+
+    def close(self) -> None:
+        self.leader.close()
+        os.close(self.reader)
+        os.close(self.writer)
+
+
+@pytest.fixture
+def box() -> Iterator[Mailbox]:
+    made = Mailbox()
+    yield made
+    made.close()
+
+
+def test_the_standby_thread_reads_when_nobody_waits(box: Mailbox) -> None:
+    read = threading.Event()
+    turn = box.turn
+
+    def noting() -> float | None:
+        pause = turn()
+        if box.seen:
+            read.set()
+        return pause
+
+    box.leader._turn = noting
+    box.post()
+    assert read.wait(GENEROUS_S)
+
+
+def test_the_waiting_thread_reads_itself(box: Mailbox) -> None:
+    threading.Timer(0.05, box.post).start()
+    assert box.leader.wait(lambda: box.seen >= 1, GENEROUS_S)
+    assert threading.current_thread().name in box.turned_by
+
+
+def test_a_wait_ends_at_its_timeout(box: Mailbox) -> None:
+    assert not box.leader.wait(lambda: False, 0.02)
+    assert not box.leader.wait(lambda: False, 0)
+
+
+def test_many_waiting_threads_are_all_served(box: Mailbox) -> None:
+    results: list[bool] = []
+
+    def wait_for(count: int) -> None:
+        results.append(box.leader.wait(lambda: box.seen >= count, GENEROUS_S))
+
+    threads = [threading.Thread(target=wait_for, args=(count,)) for count in range(1, 21)]
+    for thread in threads:
+        thread.start()
+    for _ in range(20):
+        box.post()
+    for thread in threads:
+        thread.join(GENEROUS_S)
+    assert results == [True] * 20
+
+
+def test_the_lead_changes_hands_many_times_and_nothing_is_missed(box: Mailbox) -> None:
+    rounds, threads_at_once = 300, 4
+    answered = [0] * threads_at_once
+
+    def run(index: int) -> None:
+        for _ in range(rounds):
+            before = box.seen
+            box.post()
+            assert box.leader.wait(lambda: box.seen > before, GENEROUS_S)
+            answered[index] += 1
+
+    threads = [threading.Thread(target=run, args=(index,)) for index in range(threads_at_once)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(GENEROUS_S)
+    assert answered == [rounds] * threads_at_once
+
+
+def test_wake_makes_a_sleeping_leader_look_again(box: Mailbox) -> None:
+    changed: list[bool] = []
+
+    def change() -> None:
+        changed.append(True)
+        box.leader.wake()
+
+    threading.Timer(0.05, change).start()
+    assert box.leader.wait(lambda: bool(changed), GENEROUS_S)
+
+
+def test_an_interrupt_ends_a_wait_and_leaves_it_usable(box: Mailbox) -> None:
+    main = threading.main_thread().ident
+    assert main is not None
+    threading.Timer(0.05, lambda: signal.pthread_kill(main, signal.SIGINT)).start()
+    with pytest.raises(KeyboardInterrupt):
+        box.leader.wait(lambda: False, GENEROUS_S)
+    box.post()
+    assert box.leader.wait(lambda: box.seen >= 1, GENEROUS_S)
+
+
+def test_an_interrupt_in_a_deferred_section_comes_at_its_end() -> None:
+    reached: list[str] = []
+    with pytest.raises(KeyboardInterrupt):  # noqa: SIM117 - the outer one is what is tested
+        with deferred() as interrupt:
+            signal.raise_signal(signal.SIGINT)
+            assert interrupt.came
+            with deferred():
+                signal.raise_signal(signal.SIGINT)
+            reached.append("the end")
+    assert reached == ["the end"]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_deferred_section_on_another_thread_does_nothing() -> None:
+    handlers: list[object] = []
+
+    def run() -> None:
+        with deferred():
+            handlers.append(signal.getsignal(signal.SIGINT))
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    assert handlers == [signal.default_int_handler]

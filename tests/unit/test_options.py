@@ -1,0 +1,146 @@
+"""The table of options: what is taken, what is refused, and in which words."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from ipyactors.ground.exceptions import OptionError, OptionTypeError
+from ipyactors.ground.options import (
+    OPTIONS,
+    UNSUPPORTED,
+    ActorOptions,
+    MethodOptions,
+    Place,
+    TaskOptions,
+    options_of,
+    parse,
+)
+
+TAKEN = [
+    (Place.TASK, "num_cpus", 0, 0.0),
+    (Place.TASK, "num_cpus", 0.5, 0.5),
+    (Place.TASK, "num_gpus", 2, 2.0),
+    (Place.TASK, "memory", 500 * 1024 * 1024, 500 * 1024 * 1024),
+    (Place.TASK, "memory", 1e9, 1_000_000_000),
+    (Place.TASK, "resources", {"disk": 1}, {"disk": 1.0}),
+    (Place.TASK, "max_retries", -1, -1),
+    (Place.TASK, "retry_exceptions", [ValueError, KeyError], (ValueError, KeyError)),
+    (Place.TASK, "retry_exceptions", True, True),
+    (Place.TASK, "num_returns", 0, 0),
+    (Place.TASK, "num_returns", "streaming", "streaming"),
+    (Place.ACTOR, "max_restarts", 0, 0),
+    (Place.ACTOR, "lifetime", "detached", "detached"),
+    (Place.ACTOR, "max_pending_calls", -1, -1),
+    (Place.ACTOR, "durable", False, False),
+    (Place.METHOD, "num_returns", 3, 3),
+    (Place.CALL, "max_task_retries", 4, 4),
+]
+
+
+@pytest.mark.parametrize(("place", "name", "value", "parsed"), TAKEN)
+def test_taken(place: Place, name: str, value: object, parsed: object) -> None:
+    assert parse({name: value}, place) == {name: parsed}
+
+
+REFUSED = [
+    (Place.TASK, "num_cpus", -1, OptionError, "number >= 0"),
+    (Place.TASK, "num_cpus", True, OptionTypeError, "not bool"),
+    (Place.TASK, "num_cpus", "2", OptionTypeError, "not str"),
+    (Place.TASK, "num_cpus", 0.00001, OptionError, "0.0001"),
+    (Place.TASK, "num_cpus", float("nan"), OptionError, "number >= 0"),
+    (Place.TASK, "max_retries", -2, OptionError, "int >= -1"),
+    (Place.TASK, "max_retries", 1.5, OptionTypeError, "not float"),
+    (Place.TASK, "max_retries", True, OptionTypeError, "not bool"),
+    (Place.TASK, "retry_exceptions", ValueError, OptionTypeError, "list or tuple"),
+    (Place.TASK, "retry_exceptions", [1], OptionTypeError, "exception classes"),
+    (Place.TASK, "num_returns", "dynamic", OptionError, "'streaming'"),
+    (Place.TASK, "resources", {"CPU": 1}, OptionError, "num_cpus"),
+    (Place.TASK, "resources", {"GPU": 1}, OptionError, "num_gpus"),
+    (Place.TASK, "resources", {"memory": 1}, OptionError, "by the option memory"),
+    (Place.TASK, "resources", {"disk": -1}, OptionError, "'disk'"),
+    (Place.TASK, "resources", {"disk": "1"}, OptionTypeError, "a str for 'disk'"),
+    (Place.TASK, "resources", ["disk"], OptionTypeError, "dict"),
+    (Place.ACTOR, "max_restarts", -2, OptionError, "int >= -1"),
+    (Place.ACTOR, "max_concurrency", 0, OptionError, "int >= 1"),
+    (Place.ACTOR, "max_pending_calls", 0, OptionError, "-1 for no limit"),
+    (Place.ACTOR, "name", "", OptionError, "non-empty"),
+    (Place.ACTOR, "name", 3, OptionTypeError, "not int"),
+    (Place.ACTOR, "lifetime", "forever", OptionError, "'detached'"),
+    (Place.ACTOR, "get_if_exists", 1, OptionTypeError, "True or False"),
+    (Place.ACTOR, "durable", True, OptionError, "not available in this version"),
+    (Place.ACTOR, "durable", "cluster", OptionError, "not available in this version"),
+    (Place.ACTOR, "durable", 7, OptionTypeError, "not int"),
+]
+
+
+@pytest.mark.parametrize(("place", "name", "value", "error", "words"), REFUSED)
+def test_refused(place: Place, name: str, value: object, error: type[OptionError], words: str) -> None:
+    with pytest.raises(error) as caught:
+        parse({name: value}, place)
+    assert type(caught.value) is error
+    assert words in str(caught.value)
+    assert str(caught.value).startswith(f"{name}=")
+    assert caught.value.option == name  # type: ignore[attr-defined]
+
+
+def test_an_unknown_name_is_answered_with_near_matches_and_all_names() -> None:
+    with pytest.raises(OptionError, match=r"no option 'max_restart'\. Did you mean 'max_restarts'") as caught:
+        parse({"max_restart": 1}, Place.ACTOR)
+    assert all(option.name in str(caught.value) for option in options_of(Place.ACTOR))
+
+
+def test_a_name_of_another_place_says_whose_it_is() -> None:
+    with pytest.raises(OptionError, match="'max_restarts' is an option of a remote class, not of a remote function"):
+        parse({"max_restarts": 1}, Place.TASK)
+
+
+@pytest.mark.parametrize("name", UNSUPPORTED)
+def test_options_of_ray_that_do_not_exist_here(name: str) -> None:
+    with pytest.raises(OptionError, match=f"'{name}' is not supported"):
+        parse({name: 1}, Place.TASK)
+
+
+def test_errors_are_also_the_builtin_ones() -> None:
+    assert issubclass(OptionError, ValueError)
+    assert issubclass(OptionTypeError, TypeError)
+
+
+def test_none_means_not_given() -> None:
+    assert parse({"max_retries": None, "name": None}, Place.TASK) == {}
+
+
+def test_demands() -> None:
+    assert TaskOptions().demand() == {"CPU": 10_000}
+    assert ActorOptions().demand() == {}
+    options = ActorOptions().but({"num_cpus": 0.5, "num_gpus": 1, "resources": {"disk": 0.1}})
+    assert options.demand() == {"CPU": 5_000, "GPU": 10_000, "disk": 1_000}
+
+
+def test_later_options_win_and_the_rest_stays() -> None:
+    options = TaskOptions().but({"max_retries": 1, "num_cpus": 2}).but({"max_retries": 0})
+    assert (options.max_retries, options.num_cpus) == (0, 2.0)
+
+
+def test_get_if_exists_needs_a_name() -> None:
+    with pytest.raises(OptionError, match="needs a name"):
+        ActorOptions().but({"get_if_exists": True}).check()
+
+
+def test_defaults_in_the_table_are_those_of_the_options() -> None:
+    for option in options_of(Place.TASK):
+        if option.default is not None:
+            assert getattr(TaskOptions(), option.name) == option.default
+    for option in options_of(Place.ACTOR):
+        if option.default is not None:
+            assert getattr(ActorOptions(), option.name) == option.default
+
+
+def test_every_option_explains_itself() -> None:
+    for option in OPTIONS.values():
+        assert option.help
+        assert option.takes
+        assert option.places
+    fields = {field.name for field in dataclasses.fields(MethodOptions)}
+    assert {option.name for option in options_of(Place.METHOD)} == fields
