@@ -35,6 +35,6 @@ class Codec:
     def decode(self, frame: bytes | memoryview) -> list[Any]:
         """Return the messages of one frame."""
         try:
-            return self._decoder.decode(frame)  # type: ignore[no-any-return]
+            return self._decoder.decode(frame)
         except (msgspec.DecodeError, msgspec.ValidationError) as error:
             raise ProtocolError(f"not a batch of known messages: {error}") from error

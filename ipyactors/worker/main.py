@@ -46,6 +46,8 @@ def run(config: WorkerConfig, worker_id: bytes, actor: ActorSpec | None, incarna
             config.paths, worker_id, is_driver=False, namespace=config.namespace, node_id=config.node_id
         )
         current.set_session(session)
+        if actor is not None:
+            current.set_actor(actor)
         Worker(session, config.paths.marks_path(worker_id), actor, incarnation).run()
     except SessionError:  # it ended while this worker had nothing to do, as it should
         leave(session, 0)

@@ -170,6 +170,19 @@ def test_an_actor_may_end_itself(head: HeadScenario) -> None:
     assert (death.reason, death.detail) == (LossReason.INTENDED, "exit_actor()")
 
 
+def test_an_actor_that_only_says_that_it_ends_can_be_killed(head: HeadScenario) -> None:
+    worker_id = head.create_actor(max_restarts=-1)
+    head.say(worker_id, ActorExited(b"a1", 0, "exit_actor()"))
+    head.say(b"d1", KillActor(b"a1", no_restart=False))
+    head.expect_silence()
+    head.say(b"d1", KillActor(b"a1"), KillActor(b"a1"))
+    head.expect(b"n1", KillWorker(worker_id, detail="killed by kill()"))
+    head.worker_dies(worker_id)
+    death = head.take_status(b"d1").death
+    assert death is not None
+    assert death.detail == "exit_actor()"
+
+
 def test_kill_with_restart_counts_as_one(head: HeadScenario) -> None:
     worker_id = head.create_actor(max_restarts=1)
     head.say(b"d1", KillActor(b"a1", no_restart=False))

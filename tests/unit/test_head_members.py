@@ -178,6 +178,14 @@ def test_a_handle_lent_while_the_borrower_comes_back_counts(restarted: HeadScena
     assert restarted.tables.actors[b"a5"].holders == {b"d2": 1}
 
 
+def test_a_borrower_that_does_not_come_back_holds_nothing(restarted: HeadScenario) -> None:
+    restarted.say(b"d1", LendActor(b"a1", b"d2"), ReleaseActor(b"a1", 2))
+    restarted.forget()
+    restarted.pass_time(SETTLE_S)
+    restarted.expect(b"n1", KillWorker(b"w8", detail="its last handle went"))
+    assert b"d2" not in restarted.tables.owners
+
+
 def test_an_adopted_actor_that_was_not_ready_becomes_so(restarted: HeadScenario) -> None:
     restarted.add_node(b"n2", 1, WorkerRecord(b"w5", 5, "", actor_spec(b"a5", b"d1"), 0))
     assert restarted.tables.actors[b"a5"].state is ActorState.STARTING

@@ -1,0 +1,1 @@
+"""What a user calls; it talks to an engine and never to a role."""

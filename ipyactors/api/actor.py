@@ -1,0 +1,151 @@
+"""Remote classes: what ``@remote`` makes of a class."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ipyactors.api import descriptions, runtime, signatures
+from ipyactors.api.definitions import Defined
+from ipyactors.api.descriptions import ClassDescription
+from ipyactors.api.handles import ActorHandle
+from ipyactors.api.signatures import Check
+from ipyactors.ground.options import ASYNC_CONCURRENCY, ActorOptions
+from ipyactors.owner.templates import ActorTemplate
+
+
+class ActorClass(Defined):
+    """A class whose instances are actors: ``C.remote(...)`` starts one and returns its handle.
+
+    Attributes of the class can be read. A class may inherit from it, which means from the class underneath, and is
+    then made remote itself. The class and the globals that it uses are taken as they are at the first ``.remote``.
+    """
+
+    kind = "class"
+
+    @classmethod
+    def of(cls, target: type, given: Mapping[str, Any]) -> ActorClass:
+        """Return the remote class of ``target``. Raises OptionError, OptionTypeError."""
+        return cls(target, ActorOptions().but(given))
+
+    def __init__(self, target: type, actor_options: ActorOptions) -> None:
+        super().__init__(target, target.__qualname__)
+        self._options = actor_options
+        self._description = descriptions.describe_class(target)
+        self._parameters = _constructor_parameters(target)
+        self.__doc__, self.__module__ = target.__doc__, target.__module__
+        self.__wrapped__ = target
+        self._set_up()
+
+    def _set_up(self) -> None:
+        self.__qualname__, self.__name__ = self._name, self._description.class_name
+        self._check: Check = signatures.make_check(f"{self.__name__}.__init__", self._parameters)
+        self._template: ActorTemplate | None = None
+
+    def _make_face(self) -> Any:
+        return self._options, self._description, self._parameters, self.__doc__, self.__module__
+
+    def _take_face(self, face: Any) -> None:
+        self._options, self._description, self._parameters, self.__doc__, self.__module__ = face
+        self._set_up()
+
+    @property
+    def description(self) -> ClassDescription:
+        """The methods of the class, with their signatures."""
+        return self._description
+
+    def remote(self, *args: Any, **kwargs: Any) -> ActorHandle:
+        """Start an actor and return its handle at once; its constructor runs in the actor's own process.
+
+        Raises TypeError, before anything is sent, if the arguments do not fit the constructor; SerializationError;
+        ActorAlreadyExistsError.
+        """
+        __tracebackhide__ = True
+        self._check(*args, **kwargs)
+        if self._template is None:
+            self._template = self._make_template(self._options)
+        return self._start(self._template, args, kwargs)
+
+    def options(self, **given: Any) -> ConfiguredActorClass:
+        """Return this class with other options. Raises OptionError, OptionTypeError."""
+        __tracebackhide__ = True
+        return ConfiguredActorClass(self, self._options.but(given))
+
+    def _start(self, template: ActorTemplate, args: tuple[Any, ...], kwargs: dict[str, Any]) -> ActorHandle:
+        __tracebackhide__ = True
+        engine = runtime.engine()
+        client, found = engine.create_actor(template, args, kwargs)
+        return ActorHandle(engine, client, template.handle if found is None else found)
+
+    def _make_template(self, actor_options: ActorOptions) -> ActorTemplate:
+        actor_options.check()
+        concurrency = actor_options.max_concurrency
+        if concurrency is None:
+            concurrency = ASYNC_CONCURRENCY if self._description.is_async else 1
+        return ActorTemplate(
+            definition=self._get_definition(),
+            class_name=self._description.class_name,
+            demand=actor_options.demand(),
+            name=actor_options.name,
+            namespace=actor_options.namespace,
+            get_if_exists=actor_options.get_if_exists,
+            detached=actor_options.lifetime == "detached",
+            max_restarts=actor_options.max_restarts,
+            max_concurrency=concurrency,
+            is_async=self._description.is_async,
+            handle=self._description.with_options(actor_options),
+        )
+
+    def __mro_entries__(self, _bases: tuple[Any, ...]) -> tuple[type, ...]:
+        return (self._get_target(),)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(f"the remote class has no attribute {name!r}")
+        return getattr(self._get_target(), name)
+
+    def __repr__(self) -> str:
+        return f"ActorClass({self._description.class_name})"
+
+
+class ConfiguredActorClass:
+    """A remote class with options of its own, made by :meth:`ActorClass.options`."""
+
+    def __init__(self, cls: ActorClass, actor_options: ActorOptions) -> None:
+        actor_options.check()
+        self._class = cls
+        self._options = actor_options
+        self._template: ActorTemplate | None = None
+
+    def remote(self, *args: Any, **kwargs: Any) -> ActorHandle:
+        """Start an actor, as :meth:`ActorClass.remote` does."""
+        __tracebackhide__ = True
+        self._class._check(*args, **kwargs)
+        if self._template is None:
+            self._template = self._class._make_template(self._options)
+        return self._class._start(self._template, args, kwargs)
+
+    def options(self, **given: Any) -> ConfiguredActorClass:
+        """Return the class with these options and, over them, those given."""
+        __tracebackhide__ = True
+        return ConfiguredActorClass(self._class, self._options.but(given))
+
+    def __call__(self, *_args: Any, **_kwargs: Any) -> Any:
+        """Raise DirectCallError, whatever the arguments."""
+        __tracebackhide__ = True
+        self._class()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return ConfiguredActorClass, (self._class, self._options)
+
+    def __repr__(self) -> str:
+        return f"{self._class!r} with options"
+
+
+def _constructor_parameters(target: type) -> str:
+    """Return the parameters of the constructor without ``self``; a class without one takes none."""
+    if target.__init__ is not object.__init__:  # type: ignore[misc]
+        return signatures.describe(target.__init__, skip_first=True)  # type: ignore[misc]
+    if target.__new__ is not object.__new__:  # type: ignore[comparison-overlap]
+        return signatures.describe(target.__new__, skip_first=True)
+    return ""

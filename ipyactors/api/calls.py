@@ -1,0 +1,162 @@
+"""The verbs on references and handles. Arguments are checked here, before an engine sees them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any, cast
+
+from ipyactors.api import runtime
+from ipyactors.api.handles import ActorHandle, client_of
+from ipyactors.ground.exceptions import GetTimeoutError
+from ipyactors.owner.refs import ObjectRef, ObjectRefGenerator
+
+
+def get(refs: ObjectRef | Sequence[ObjectRef], *, timeout: float | None = None) -> Any:
+    """Wait for values and return them: one for a reference, a list for a list or tuple of references.
+
+    ``timeout`` is in seconds; 0 looks once and does not wait. Raises what the call raised (of several, the first
+    that failed, without waiting for the rest), and GetTimeoutError; then the references are still good.
+    """
+    __tracebackhide__ = True
+    timeout_s = _check_timeout(timeout)
+    if type(refs) is ObjectRef:
+        return runtime.engine().get((refs,), timeout_s)[0]
+    return runtime.engine().get(_check_refs(refs, "get"), timeout_s)
+
+
+def put(value: Any) -> ObjectRef:
+    """Store a value and return a reference to it, to pass it to many calls without sending it each time.
+
+    Raises TypeError for a reference, which has its value stored already; SerializationError.
+    """
+    __tracebackhide__ = True
+    if isinstance(value, (ObjectRef, ObjectRefGenerator)):
+        raise TypeError(f"put takes a value; {value!r} is a reference already. Put it in a list to store it as such.")
+    return runtime.engine().put(value)
+
+
+def wait(
+    refs: Sequence[ObjectRef], *, num_returns: int = 1, timeout: float | None = None
+) -> tuple[list[ObjectRef], list[ObjectRef]]:
+    """Wait until ``num_returns`` of the references are ready, or ``timeout`` seconds; return ``(ready, rest)``.
+
+    Both lists keep the given order; ``ready`` has at most ``num_returns``. A call that failed is ready too.
+    Raises ValueError for duplicates or a ``num_returns`` that is not between 1 and the number of references.
+    """
+    __tracebackhide__ = True
+    timeout_s = _check_timeout(timeout)
+    if isinstance(refs, ObjectRef):
+        raise TypeError("wait takes a list of references, not a single one: wait([ref]).")
+    checked = _check_refs(refs, "wait")
+    if isinstance(num_returns, bool) or not isinstance(num_returns, int):
+        raise TypeError(f"num_returns={num_returns!r}: takes an int, not {type(num_returns).__name__}.")
+    if not checked and num_returns == 1:
+        return [], []
+    if not 1 <= num_returns <= len(checked):
+        raise ValueError(f"num_returns={num_returns}: takes 1 to {len(checked)}, the number of references given.")
+    _check_unique(checked, "wait")
+    return runtime.engine().wait(checked, num_returns, timeout_s)
+
+
+def as_completed(refs: Sequence[ObjectRef], *, timeout: float | None = None) -> Iterator[ObjectRef]:
+    """Yield the references as they become ready; those ready at the same time in the given order.
+
+    Arguments are checked at once. Raises GetTimeoutError from the iterator when not all are ready within
+    ``timeout`` seconds of the call.
+    """
+    __tracebackhide__ = True
+    timeout_s = _check_timeout(timeout)
+    checked = _check_refs(refs, "as_completed")
+    _check_unique(checked, "as_completed")
+    return _in_order_of_completion(checked, None if timeout_s is None else time.monotonic() + timeout_s)
+
+
+def _in_order_of_completion(refs: Sequence[ObjectRef], deadline: float | None) -> Iterator[ObjectRef]:
+    __tracebackhide__ = True
+    engine, rest = runtime.engine(), list(refs)
+    while rest:
+        left_s = None if deadline is None else max(0.0, deadline - time.monotonic())
+        ready, rest = engine.wait(rest, 1, left_s)
+        if not ready:
+            raise GetTimeoutError(
+                f"as_completed: {len(rest)} of {len(refs)} references were not ready in time. "
+                "Their calls go on; the references are still good.",
+                pending=tuple(rest),
+            )
+        yield from ready
+        if rest:  # whatever else is there already, in one look instead of one for each
+            ready, rest = engine.wait(rest, len(rest), 0.0)
+            yield from ready
+
+
+def cancel(ref: ObjectRef | ObjectRefGenerator, *, force: bool = False, recursive: bool = True) -> None:
+    """Cancel the call that makes ``ref``; its ``get`` then raises TaskCancelledError. A finished call stays as it is.
+
+    A task that runs is interrupted (KeyboardInterrupt in its worker), with ``force`` its worker is killed. An async
+    method is cancelled, any other method only sees ``get_runtime_context().is_canceled()``. ``recursive`` cancels what
+    the call has submitted too.
+    """
+    __tracebackhide__ = True
+    if not isinstance(ref, (ObjectRef, ObjectRefGenerator)):
+        raise TypeError(f"cancel takes a reference, not {type(ref).__name__}; to end an actor use kill.")
+    runtime.engine().cancel(cast("ObjectRef", ref), force=force, recursive=recursive)
+
+
+def kill(actor: ActorHandle, *, no_restart: bool = True) -> None:
+    """End an actor's process now; calls that are not answered fail. ``no_restart=False`` lets it restart.
+
+    Raises TypeError for anything but a handle, ActorNotFoundError for a handle of a session that has ended.
+    """
+    __tracebackhide__ = True
+    client = client_of(actor, "kill")
+    runtime.engine().kill_actor(client, no_restart=no_restart)
+
+
+def get_actor(name: str, namespace: str | None = None) -> ActorHandle:
+    """Return a handle of the live actor of that name, in this process's namespace unless another is given.
+
+    Raises ActorNotFoundError (a ValueError).
+    """
+    __tracebackhide__ = True
+    for what, value in {"name": name, "namespace": namespace}.items():
+        if not isinstance(value, str) and not (what == "namespace" and value is None):
+            raise TypeError(f"{what}={value!r}: takes a str, not {type(value).__name__}.")
+    if not name:
+        raise ValueError("name='': takes a non-empty str.")
+    engine = runtime.engine()
+    client, handle = engine.find_actor(name, namespace or engine.namespace)
+    return ActorHandle(engine, client, handle)
+
+
+# -- arguments -------------------------------------------------------------------------------------------------
+
+
+def _check_timeout(timeout: object) -> float | None:
+    __tracebackhide__ = True
+    if timeout is None:
+        return None
+    if isinstance(timeout, bool) or not isinstance(timeout, (int, float)):
+        raise TypeError(f"timeout={timeout!r}: takes seconds or None, not {type(timeout).__name__}.")
+    if not timeout >= 0:
+        raise ValueError(f"timeout={timeout!r}: takes seconds >= 0, or None to wait as long as it takes.")
+    return float(timeout)
+
+
+def _check_refs(refs: object, what: str) -> Sequence[ObjectRef]:
+    __tracebackhide__ = True
+    if isinstance(refs, ObjectRefGenerator):
+        raise TypeError(f"{what} does not take a generator of references: iterate it, and get each reference.")
+    if not isinstance(refs, (list, tuple)):
+        raise TypeError(f"{what} takes a reference or a list of references, not {type(refs).__name__}.")
+    for index, ref in enumerate(refs):
+        if not isinstance(ref, ObjectRef):
+            raise TypeError(f"{what} takes references; item {index} is {type(ref).__name__}.")
+    return refs
+
+
+def _check_unique(refs: Sequence[ObjectRef], what: str) -> None:
+    __tracebackhide__ = True
+    if len(set(refs)) != len(refs):
+        twice = next(ref for index, ref in enumerate(refs) if ref in refs[:index])
+        raise ValueError(f"{what} takes each reference once; {twice!r} is there twice.")

@@ -1,0 +1,300 @@
+"""Functions and classes by value: pickled once, at first use, with every remote thing that they refer to.
+
+A remote function may refer to itself, to other remote functions and to remote classes, in circles. Therefore each
+is pickled as a *part* of its own, in which the others are only named by their tokens; what is sent is a bundle: the
+part and all that it needs, directly or not. A worker that unpickles a bundle gets objects that hold their parts, so
+what runs there submits nested calls with the very same bytes and the very same definition ids: nothing is pickled
+twice, and a change of a global in a worker never leaks into what other workers run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import linecache
+import os
+import pickle
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any, ClassVar
+
+import msgspec
+
+from ipyactors.ground.exceptions import DirectCallError
+from ipyactors.wire import serialize
+from ipyactors.wire.specs import Definition, Payload, RefSpec, SourceText
+
+TOKEN_BYTES = 8
+
+
+class Part(msgspec.Struct, array_like=True, frozen=True):
+    """One function or class. ``needs`` are the tokens of the remote things that its pickle refers to.
+
+    ``face`` is the pickle of what can be known without unpickling the thing itself: its options, its signature.
+    """
+
+    token: bytes
+    kind: str
+    name: str
+    data: bytes
+    face: bytes
+    needs: tuple[bytes, ...] = ()
+    refs: tuple[RefSpec, ...] = ()
+    actor_ids: tuple[bytes, ...] = ()
+    sources: tuple[SourceText, ...] = ()
+
+
+#: Parts by token; the first one is what the bundle is about.
+Bundle = dict[bytes, Part]
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(tuple[Part, ...])
+
+
+class _Making(threading.local):
+    """What this thread pickles or unpickles as a part just now."""
+
+    needs: list[Defined] | None = None
+    bundle: Bundle | None = None
+    known: dict[bytes, Defined] | None = None
+
+
+_making = _Making()
+_lock = threading.RLock()
+
+#: Gives a file name of source code the name that people know it by, such as ``Cell In[5]``; the notebook sets it.
+label_of_file: Callable[[str], str] = os.path.basename
+
+
+class Defined:
+    """Something remote that is defined by value. Subclasses: remote functions and remote classes."""
+
+    kind: ClassVar[str]
+    kinds: ClassVar[dict[str, type[Defined]]] = {}
+
+    def __init_subclass__(cls) -> None:
+        cls.kinds[cls.kind] = cls
+
+    def __init__(self, target: Any, name: str) -> None:
+        self._token = os.urandom(TOKEN_BYTES)
+        self._name = name
+        self._target = target
+        self._part: Part | None = None
+        self._needs: tuple[Defined, ...] = ()
+        self._bundle: Bundle | None = None
+        self._definition: Definition | None = None
+
+    # -- what subclasses say ---------------------------------------------------------------------------------------
+
+    def _make_face(self) -> Any:
+        """Return what :meth:`_take_face` needs in another process; must be picklable."""
+        raise NotImplementedError
+
+    def _take_face(self, face: Any) -> None:
+        """Set up an instance that was made from a part."""
+        raise NotImplementedError
+
+    # -- pickling --------------------------------------------------------------------------------------------------
+
+    def _get_definition(self) -> Definition:
+        """Return the definition; the first call pickles it. Raises SerializationError, naming the culprit."""
+        if self._definition is None:
+            with _lock:
+                bundle = self._get_bundle()
+                data = pickle.dumps(_Bundled(_encode(bundle)), 5)
+                refs, actor_ids = _carried(bundle)
+                sources = {source.filename: source for part in bundle.values() for source in part.sources}
+                self._definition = Definition(
+                    serialize.definition_id(data),
+                    self._name,
+                    Payload(data, (), refs, actor_ids),
+                    tuple(sources.values()),
+                )
+        return self._definition
+
+    def _get_bundle(self) -> Bundle:
+        with _lock:
+            if self._bundle is None:
+                bundle: Bundle = {}
+                waiting: list[Defined] = [self]
+                while waiting:
+                    thing = waiting.pop()
+                    if thing._token not in bundle:
+                        bundle[thing._token] = thing._get_part()
+                        waiting.extend(thing._needs)
+                        if thing._bundle is not None:
+                            bundle.update({token: part for token, part in thing._bundle.items() if token not in bundle})
+                self._bundle = bundle
+        return self._bundle
+
+    def _get_part(self) -> Part:
+        if self._part is None:
+            what = f"remote {self.kind} {self._name!r}"
+            with _naming_others() as needs:
+                face = serialize.dumps(self._make_face(), what=f"the options of {what}", in_band=True)
+                payload = serialize.dumps(self._target, what=what, in_band=True)
+            self._needs = tuple({thing._token: thing for thing in needs if thing is not self}.values())
+            self._part = Part(
+                self._token,
+                self.kind,
+                self._name,
+                payload.data,
+                face.data,
+                tuple(thing._token for thing in self._needs),
+                payload.refs,
+                payload.actor_ids,
+                tuple(_sources_of(self._target)),
+            )
+        return self._part
+
+    def _get_target(self) -> Any:
+        """Return the function or class itself; unpickled now if this came from another process."""
+        if self._target is None and self._part is not None and self._bundle is not None:
+            with _lock:
+                self._target = _load_part(self._part, self._bundle, {self._token: self})
+        return self._target
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if _making.needs is not None:
+            _making.needs.append(self)
+            return _refer, (self._token,)
+        bundle = self._get_bundle()
+        refs, actor_ids = _carried(bundle)
+        for spec in refs:
+            serialize.note_ref(spec)
+        for actor_id in actor_ids:
+            serialize.note_handle(actor_id)
+        return _load_face, (_encode(bundle),)
+
+    def __call__(self, *_args: Any, **_kwargs: Any) -> Any:
+        """Raise DirectCallError, whatever the arguments."""
+        __tracebackhide__ = True
+        raise DirectCallError(
+            f"the remote {self.kind} {self._name} cannot be called directly: use {self._name}.remote(...). "
+            "Nothing was run."
+        )
+
+
+class _Bundled:
+    """Pickles as the call that unpickles a bundle's first part."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return load_bundle, (self._data,)
+
+
+@contextlib.contextmanager
+def _naming_others() -> Iterator[list[Defined]]:
+    outer, _making.needs = _making.needs, []
+    try:
+        yield _making.needs
+    finally:
+        _making.needs = outer
+
+
+def _encode(bundle: Bundle) -> bytes:
+    """Return the bytes of a bundle: its first part, then the others in one fixed order, so that equal means equal."""
+    first, *others = bundle.values()
+    return _encoder.encode((first, *sorted(others, key=lambda part: part.token)))
+
+
+def _carried(bundle: Bundle) -> tuple[tuple[RefSpec, ...], tuple[bytes, ...]]:
+    refs = tuple(spec for part in bundle.values() for spec in part.refs)
+    return refs, tuple(actor_id for part in bundle.values() for actor_id in part.actor_ids)
+
+
+# -- unpickling ------------------------------------------------------------------------------------------------
+
+
+def load_bundle(data: bytes) -> Any:
+    """Return the function or class that a definition's payload is about. Called by ``pickle``."""
+    return _load_face(data)._get_target()
+
+
+def _load_face(data: bytes) -> Defined:
+    """Return the remote thing of a bundle, without unpickling its function or class. Called by ``pickle``."""
+    parts = _decoder.decode(data)
+    bundle = {part.token: part for part in parts}
+    return _from_part(parts[0], bundle, {})
+
+
+def _refer(token: bytes) -> Defined:
+    """Return the remote thing that a part names. Called by ``pickle``."""
+    bundle, known = _making.bundle, _making.known
+    assert bundle is not None
+    assert known is not None
+    return known.get(token) or _from_part(bundle[token], bundle, known)
+
+
+def _from_part(part: Part, bundle: Bundle, known: dict[bytes, Defined]) -> Defined:
+    thing: Defined = object.__new__(Defined.kinds[part.kind])
+    Defined.__init__(thing, None, part.name)
+    thing._token, thing._part = part.token, part
+    thing._bundle = _reachable(part, bundle)
+    known[part.token] = thing
+    with _loading(bundle, known):
+        thing._take_face(pickle.loads(part.face))
+    return thing
+
+
+def _load_part(part: Part, bundle: Bundle, known: dict[bytes, Defined]) -> Any:
+    with _loading(bundle, known):
+        return pickle.loads(part.data)
+
+
+@contextlib.contextmanager
+def _loading(bundle: Bundle, known: dict[bytes, Defined]) -> Iterator[None]:
+    outer = _making.bundle, _making.known
+    _making.bundle, _making.known = bundle, known
+    try:
+        yield
+    finally:
+        _making.bundle, _making.known = outer
+
+
+def _reachable(first: Part, bundle: Bundle) -> Bundle:
+    """Return the part of ``bundle`` that ``first`` needs, itself first."""
+    found: Bundle = {}
+    waiting = [first]
+    while waiting:
+        part = waiting.pop()
+        if part.token not in found:
+            found[part.token] = part
+            waiting.extend(bundle[token] for token in part.needs)
+    return found
+
+
+# -- sources ---------------------------------------------------------------------------------------------------
+
+_FILES_AT_MOST = 64
+
+
+def _sources_of(target: Any) -> Iterator[SourceText]:
+    """Yield the source of every cell whose code ``target`` runs: a worker has no such file to show lines from."""
+    seen: set[int] = set()
+    files: dict[str, None] = {}
+    waiting = [target]
+    while waiting and len(files) < _FILES_AT_MOST:
+        thing = waiting.pop()
+        if id(thing) in seen:
+            continue
+        seen.add(id(thing))
+        if isinstance(thing, type):
+            waiting.extend(vars(thing).values())
+            waiting.extend(base for base in thing.__bases__ if base.__module__ == "__main__")
+            continue
+        thing = getattr(thing, "__func__", None) or getattr(thing, "fget", None) or thing
+        code = getattr(thing, "__code__", None)
+        if code is None:
+            continue
+        files.setdefault(code.co_filename)
+        scope = getattr(thing, "__globals__", {})
+        if scope.get("__name__") == "__main__":
+            waiting.extend(scope[name] for name in code.co_names if isinstance(scope.get(name), (type, _FUNCTION)))
+    for filename in files:
+        if not os.path.exists(filename) and (lines := linecache.getlines(filename)):
+            yield SourceText(filename, "".join(lines), label_of_file(filename))
+
+
+_FUNCTION = type(_encode)

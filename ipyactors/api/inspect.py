@@ -1,0 +1,154 @@
+"""The session explains itself: nodes, resources, actors, events, and why something waits."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import pathlib
+from collections.abc import Callable
+from typing import Any
+
+from ipyactors.api import runtime
+from ipyactors.api.handles import ActorHandle, client_of
+from ipyactors.ground import quantities
+from ipyactors.ground.quantities import Units, from_units
+from ipyactors.owner.refs import ObjectRef
+from ipyactors.wire.events import Event
+from ipyactors.wire.specs import ActorState, ActorStatus, Death
+
+_MICROSECONDS = 1e6
+
+
+def nodes() -> list[dict[str, Any]]:
+    """Return one dict per machine, with the keys that Ray has and ``Available`` and ``Workers``."""
+    return [
+        {
+            "NodeID": node.node_id.hex(),
+            "Alive": node.alive,
+            "NodeManagerHostname": node.hostname,
+            "Resources": from_units(node.total),
+            "Available": from_units(node.available),
+            "Workers": node.workers,
+        }
+        for node in runtime.engine().describe_cluster().nodes
+    ]
+
+
+def cluster_resources() -> dict[str, float]:
+    """Return the sum of what the live machines offer; memory in bytes."""
+    return _sum([node.total for node in runtime.engine().describe_cluster().nodes if node.alive])
+
+
+def available_resources() -> dict[str, float]:
+    """Return the sum of what is free on the live machines at this moment."""
+    return _sum([node.available for node in runtime.engine().describe_cluster().nodes if node.alive])
+
+
+def _sum(amounts: list[Units]) -> dict[str, float]:
+    total: Units = {}
+    for one in amounts:
+        quantities.add(total, one)
+    return from_units(total)
+
+
+def explain(subject: ObjectRef | ActorHandle) -> str:
+    """Return in words what a reference or an actor is doing or waiting for, and why."""
+    __tracebackhide__ = True
+    if isinstance(subject, ActorHandle):
+        return runtime.engine().explain(client_of(subject, "explain"))
+    if not isinstance(subject, ObjectRef):
+        raise TypeError(f"explain takes a reference or an actor handle, not {type(subject).__name__}.")
+    return runtime.engine().explain(subject)
+
+
+# -- actors ----------------------------------------------------------------------------------------------------
+
+
+def list_actors() -> list[dict[str, Any]]:
+    """Return one dict per actor that the head knows, dead ones included; what a table of actors shows."""
+    return [_row(status) for status in runtime.engine().describe_cluster().actors]
+
+
+def list_named_actors(all_namespaces: bool = False) -> list[Any]:
+    """Return the names of the live actors of this namespace, or dicts of name and namespace for all namespaces."""
+    engine = runtime.engine()
+    live = [one for one in engine.describe_cluster().actors if one.name and one.state is not ActorState.DEAD]
+    if all_namespaces:
+        return [{"name": one.name, "namespace": one.namespace} for one in live]
+    return [one.name for one in live if one.namespace == engine.namespace]
+
+
+def _row(status: ActorStatus) -> dict[str, Any]:
+    return {
+        "actor_id": status.actor_id.hex(),
+        "class_name": status.class_name,
+        "name": status.name,
+        "namespace": status.namespace,
+        "state": status.state.value,
+        "incarnation": status.incarnation,
+        "restarts_left": status.restarts_left,
+        "detached": status.detached,
+        "node_id": status.node_id.hex(),
+        "pid": status.pid,
+        "waiting_for": status.waiting_for,
+        "death": _describe_death(status.death),
+    }
+
+
+def _describe_death(death: Death | None) -> str:
+    if death is None:
+        return ""
+    return f"{death.reason.value}: {death.detail}" if death.detail else death.reason.value
+
+
+# -- events ----------------------------------------------------------------------------------------------------
+
+
+def events() -> list[Event]:
+    """Return what has happened, oldest first: everything in a driver, in a worker what its own calls did."""
+    return runtime.engine().events()
+
+
+def on_event(callback: Callable[[Event], None]) -> Callable[[], None]:
+    """Call ``callback`` from the session's reading thread at each event; return a function that ends this.
+
+    The callback must be quick and must not wait for results.
+    """
+    if not callable(callback):
+        raise TypeError(f"on_event takes a function of one event, not {type(callback).__name__}.")
+    return runtime.engine().subscribe(callback)
+
+
+def timeline(filename: str | os.PathLike[str] | None = None) -> list[dict[str, Any]]:
+    """Return the events as Chrome trace events (for Perfetto or ``chrome://tracing``); times in microseconds.
+
+    With ``filename`` they are written there as JSON too, compressed if the name ends in ``.gz``.
+    """
+    traced = [_trace(event) for event in events()]
+    if filename is not None:
+        path = pathlib.Path(filename)
+        data = json.dumps(traced).encode()
+        path.write_bytes(gzip.compress(data) if path.suffix == ".gz" else data)
+    return traced
+
+
+def _trace(event: Event) -> dict[str, Any]:
+    traced: dict[str, Any] = {
+        "name": event.name or event.kind.value,
+        "cat": event.kind.value,
+        "pid": event.node_id.hex() or "session",
+        "tid": event.worker_id.hex() or event.actor_id.hex() or "session",
+        "ts": (event.wall_s - event.duration_s) * _MICROSECONDS,
+        "args": {
+            "kind": event.kind.value,
+            "detail": event.detail,
+            "attempt": event.attempt,
+            "incarnation": event.incarnation,
+            "actor_id": event.actor_id.hex(),
+            "task_id": event.task_id.hex(),
+        },
+    }
+    if event.duration_s > 0:
+        return traced | {"ph": "X", "dur": event.duration_s * _MICROSECONDS}
+    return traced | {"ph": "i", "s": "t"}

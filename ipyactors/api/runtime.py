@@ -1,0 +1,234 @@
+"""The engine of this process: started by ``init()`` or by the first use, ended by ``shutdown()`` or by the exit."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+import warnings
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from ipyactors.ground.exceptions import OptionError, OptionTypeError, SessionError
+from ipyactors.ground.options import OPTIONS
+from ipyactors.owner import current
+
+if TYPE_CHECKING:
+    from ipyactors.engines.base import Engine
+
+
+class SessionContext:
+    """The live session, as :func:`init` returns it; as a context manager it ends the session at the block's end."""
+
+    def __init__(self, engine: Engine, given: Mapping[str, Any]) -> None:
+        self._engine = engine
+        self._given = dict(given)
+
+    @property
+    def namespace(self) -> str:
+        """The namespace in which this process names its actors."""
+        return self._engine.namespace
+
+    @property
+    def is_live(self) -> bool:
+        """Whether this is still the session of the process."""
+        return _runtime.engine is self._engine
+
+    def disconnect(self) -> None:
+        """End the session, as :func:`shutdown` does."""
+        if self.is_live:
+            shutdown()
+
+    def differing(self, given: Mapping[str, Any]) -> list[str]:
+        """Return the names of the arguments in ``given`` that this session was not started with."""
+        return [name for name, value in given.items() if value is not None and self._given.get(name) != value]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        self.disconnect()
+
+    def __repr__(self) -> str:
+        return f"<ipyactors session, namespace {self.namespace!r}, {'live' if self.is_live else 'ended'}>"
+
+
+class _Runtime:
+    """The one engine of this process. ``forked`` is set in a process that was forked from one with a live engine."""
+
+    def __init__(self) -> None:
+        self.engine: Engine | None = None
+        self.context: SessionContext | None = None
+        self.forked = False
+        self.lock = threading.RLock()
+        #: How an engine is made; tests put another one here.
+        self.start: Callable[..., Engine] = _start_local
+
+    def forget(self) -> None:
+        """Drop the engine without ending it."""
+        self.engine = self.context = None
+
+    def after_fork(self) -> None:
+        """Let go of what a forked child must not touch: its parent's sockets and threads."""
+        self.lock = threading.RLock()
+        if self.engine is not None or current.session() is not None:
+            self.forget()
+            self.forked = True
+            current.set_session(None)
+
+
+def _start_local(**arguments: Any) -> Engine:
+    # Imported here, so that `import ipyactors` needs neither ZeroMQ nor anything that starts processes.
+    from ipyactors.engines.local import LocalEngine
+
+    return LocalEngine.start(**arguments)
+
+
+def _attach() -> Engine | None:
+    """Return an engine over the session that this process has already: a worker's."""
+    session = current.session()
+    if session is None:
+        return None
+    from ipyactors.engines.local import LocalEngine
+
+    return LocalEngine(session)
+
+
+_runtime = _Runtime()
+os.register_at_fork(after_in_child=_runtime.after_fork)
+
+
+def engine() -> Engine:
+    """Return this process's engine; start the default one if there is none. From any thread."""
+    return _runtime.engine or _first_use()
+
+
+def _first_use() -> Engine:
+    with _runtime.lock:
+        if _runtime.engine is None:
+            _check_not_forked()
+            attached = _attach()
+            if attached is None:
+                init()
+            else:
+                _runtime.engine = attached
+                _runtime.context = SessionContext(attached, {})
+    live = _runtime.engine
+    if live is None:
+        raise SessionError("the session ended while it was being used for the first time. Call ipyactors.init() again.")
+    return live
+
+
+def live_engine() -> Engine | None:
+    """Return this process's engine if it has one."""
+    return _runtime.engine
+
+
+def _check_not_forked() -> None:
+    if _runtime.forked:
+        raise SessionError(
+            "This process was forked from one with a live session, whose sockets and threads it cannot use. "
+            "Nothing was sent. Start it with the 'spawn' method instead, or run the work as a remote function."
+        )
+
+
+def init(
+    address: str | None = None,
+    *,
+    num_cpus: float | None = None,
+    num_gpus: float | None = None,
+    memory: int | None = None,
+    resources: Mapping[str, float] | None = None,
+    object_store_memory: int | None = None,
+    namespace: str | None = None,
+    session: str | None = None,
+    hosts: object = None,
+    engine: str = "local",
+    log_to_driver: bool = True,
+) -> SessionContext:
+    """Start the session of this process and return it; return the live one if there is one.
+
+    ``num_cpus``, ``num_gpus``, ``memory`` (bytes) and ``resources`` are what this machine offers; what is not given
+    is detected. ``namespace`` is where this process names its actors. ``session`` names the session's folder.
+    With ``log_to_driver`` what workers print appears here.
+
+    Raises OptionError for a wrong argument, StartError if the processes cannot be started. A second call with
+    other arguments changes nothing and warns.
+    """
+    unavailable = {"address": address, "hosts": hosts, "object_store_memory": object_store_memory}
+    for name, value in unavailable.items():
+        if value is not None:
+            raise OptionError(f"init({name}=...) is not available in this version; leave it out.", option=name)
+    if engine != "local":
+        raise OptionError(f"engine={engine!r}: takes 'local', the only one in this version.", option="engine")
+    for name, value in {"namespace": namespace, "session": session}.items():
+        if value is not None:
+            _check_text(name, value)
+    given = {
+        **_offer(num_cpus=num_cpus, num_gpus=num_gpus, memory=memory, resources=resources),
+        "namespace": namespace,
+        "session": session,
+    }
+    with _runtime.lock:
+        if _is_over():
+            shutdown()
+        if _runtime.engine is None:
+            _check_not_forked()
+            _runtime.engine = _attach() or _runtime.start(**given, log_to_driver=log_to_driver)
+            _runtime.context = SessionContext(_runtime.engine, given)
+        context = _runtime.context
+        assert context is not None
+        if differing := context.differing(given):
+            warnings.warn(
+                f"init: the session is running already; {', '.join(differing)} had no effect. "
+                "Call ipyactors.shutdown() first to start another.",
+                UserWarning,
+                stacklevel=2,
+            )
+        return context
+
+
+def _check_text(name: str, value: object) -> None:
+    if not isinstance(value, str):
+        raise OptionTypeError(f"{name}={value!r}: takes a non-empty str, not {type(value).__name__}.", option=name)
+    if not value:
+        raise OptionError(f"{name}={value!r}: takes a non-empty str.", option=name)
+
+
+def _offer(**amounts: Any) -> dict[str, Any]:
+    """Return what the machine offers, checked; None is passed on and means: detect it."""
+    return {name: None if value is None else OPTIONS[name].parse(value) for name, value in amounts.items()}
+
+
+def shutdown() -> None:
+    """End the session and all its processes; nothing happens if there is none. In a worker it raises SessionError."""
+    session = current.session()
+    if session is not None and not session.is_driver:
+        raise SessionError("a worker cannot end the session: call shutdown() in the driver. Nothing was ended.")
+    with _runtime.lock:
+        live = _runtime.engine
+        if live is None:
+            return
+        try:
+            live.shutdown()
+        finally:
+            _runtime.forget()
+
+
+def is_initialized() -> bool:
+    """Return whether this process has a live session."""
+    return not _is_over() and (_runtime.engine is not None or current.session() is not None)
+
+
+def _is_over() -> bool:
+    """Return whether the session of this process has ended by itself: its agent is gone, say."""
+    session = current.session()
+    return session is not None and session.is_over
+
+
+@atexit.register
+def _shutdown_at_exit() -> None:
+    session = current.session()
+    if session is None or session.is_driver:
+        shutdown()

@@ -1,0 +1,48 @@
+"""What every test has: folders of the run's own, a session on request, and a look back that nothing was left."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.support.leaks import Before, RunFolders, find_leaks
+
+# Set while this file is imported, so before any test file is: nothing may ever see the user's own sessions. Children
+# write where they hang when they are ended by a fatal signal.
+_folders = RunFolders.make()
+_before = Before.look()
+os.environ.update(_folders.environment(), PYTHONFAULTHANDLER="1")
+
+
+@pytest.fixture(scope="session")
+def run_folders() -> RunFolders:
+    """The folders of this run, for tests that look for what a session leaves behind."""
+    return _folders
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _nothing_left_behind() -> Iterator[None]:
+    """Fail the run, at its end, if a process, a socket, shared memory or a folder outlives it."""
+    yield
+    if runtime_module := sys.modules.get("ipyactors.api.runtime"):
+        runtime_module.shutdown()
+    leaks = find_leaks(_folders, _before)
+    if leaks:
+        pytest.fail("left behind by this run:\n  " + "\n  ".join(leaks), pytrace=False)
+    shutil.rmtree(_folders.top, ignore_errors=True)
+
+
+@pytest.fixture
+def runtime() -> Iterator[Any]:
+    """``ipyactors`` with a session of two CPUs, ended after the test."""
+    import ipyactors
+
+    ipyactors.shutdown()
+    ipyactors.init(num_cpus=2)
+    yield ipyactors
+    ipyactors.shutdown()
