@@ -1,0 +1,290 @@
+"""The life of an actor, from the wish for it to its death report.
+
+An actor is one identity with a row of processes: *incarnations* 0, 1, 2 … The head alone moves it from state to
+state, and tells every holder of a handle at each step, so that no two processes argue about where an actor is.
+
+Four things can happen to it:
+
+* READY: the constructor of the present incarnation returned.
+* STARTED: it was given a process (after it waited for resources).
+* LOST: its process died and the policy allows another. Holders keep their calls until it is ready again, which is
+  why RESTARTING lasts to READY and has no STARTING in between: for them nothing changes when the process exists.
+* ENDED: it is dead for good: by a death that the policy does not forgive, an exception in the constructor, or an
+  intended end.
+
+An intended end of an actor that has a process is in two steps: the process is told to die (``Actor.ending`` says
+why), and ENDED follows when its agent reports the death, since only that report says which calls had begun. Its name
+is free from the first step on: who kills an actor may at once create another of that name.
+"""
+
+from __future__ import annotations
+
+import enum
+
+import msgspec
+
+from ipyactors.ground import ids
+from ipyactors.ground.quantities import describe
+from ipyactors.head import leases, placement
+from ipyactors.head.out import Out
+from ipyactors.head.restarts import decide
+from ipyactors.head.tables import Actor, Ending, Node, Owner, Tables, Worker, WorkerUse
+from ipyactors.wire.events import Event, EventKind
+from ipyactors.wire.head_messages import ActorChanged, ActorExited, ActorInitFailed, ActorReady, KillActor
+from ipyactors.wire.node_messages import StartWorker
+from ipyactors.wire.specs import ActorState, ActorStatus, Death, LossReason
+
+
+class Step(enum.Enum):
+    """What can happen to an actor; see above."""
+
+    STARTED = "started"
+    READY = "ready"
+    LOST = "lost"
+    ENDED = "ended"
+
+
+_STEPS: dict[ActorState, dict[Step, ActorState]] = {
+    ActorState.PENDING: {
+        Step.STARTED: ActorState.STARTING,
+        Step.ENDED: ActorState.DEAD,
+    },
+    ActorState.STARTING: {
+        Step.READY: ActorState.ALIVE,
+        Step.LOST: ActorState.RESTARTING,
+        Step.ENDED: ActorState.DEAD,
+    },
+    ActorState.ALIVE: {
+        Step.LOST: ActorState.RESTARTING,
+        Step.ENDED: ActorState.DEAD,
+    },
+    ActorState.RESTARTING: {
+        Step.STARTED: ActorState.RESTARTING,
+        Step.READY: ActorState.ALIVE,
+        Step.LOST: ActorState.RESTARTING,
+        Step.ENDED: ActorState.DEAD,
+    },
+    ActorState.DEAD: {},
+}
+
+
+def take_step(actor: Actor, step: Step) -> None:
+    """Move ``actor`` on. Callers check first what peers may get wrong; a step that is not in the table is our bug."""
+    actor.state = _STEPS[actor.state][step]
+    actor.is_told = False
+
+
+# -- what the actor's own worker says ----------------------------------------------------------------------------
+
+
+def on_actor_ready(tables: Tables, out: Out, owner: Owner, message: ActorReady, wall_s: float) -> None:
+    """Learn that the constructor returned. Ignored from another incarnation's worker, and once the end is decided."""
+    actor = _speaking(tables, owner, message.actor_id)
+    if actor is None or message.incarnation != actor.incarnation or actor.is_ended:
+        return
+    if Step.READY not in _STEPS[actor.state]:
+        return
+    take_step(actor, Step.READY)
+    actor.fruitless_s.clear()
+    note(tables, actor, EventKind.ACTOR_ALIVE, wall_s)
+    tell(tables, out, actor)
+
+
+def on_actor_init_failed(tables: Tables, out: Out, owner: Owner, message: ActorInitFailed, wall_s: float) -> None:
+    """Learn that the constructor raised: final. Holders are told at once, since no call can have begun."""
+    actor = _speaking(tables, owner, message.actor_id)
+    if actor is None or message.incarnation != actor.incarnation:
+        return
+    detail = f"its constructor raised {message.error.type_name}: {message.error.message}"
+    worker = tables.workers[actor.worker_id]
+    leases.kill_worker(tables, out, worker, detail)
+    death = Death(
+        LossReason.INIT_FAILED, detail=detail, worker_id=worker.worker_id, node_id=worker.node_id, wall_s=wall_s,
+        incarnation=actor.incarnation, init_error=message.error,
+    )  # fmt: skip
+    conclude(tables, out, actor, death, wall_s)
+
+
+def on_actor_exited(tables: Tables, owner: Owner, message: ActorExited) -> None:
+    """Learn that it is about to end on purpose. That is final; its agent's report will follow."""
+    actor = _speaking(tables, owner, message.actor_id)
+    if actor is not None and message.incarnation == actor.incarnation and not actor.is_ended:
+        actor.ending = Ending(LossReason.INTENDED, message.detail or "it ended itself")
+        _free_name(tables, actor)
+
+
+def on_kill_actor(tables: Tables, out: Out, message: KillActor, wall_s: float) -> None:
+    """End the actor for good, or only its process. An unknown actor is the caller's to hear of (see ``handles.py``)."""
+    actor = tables.actors[message.actor_id]
+    detail = message.detail or "killed by kill()"
+    if message.no_restart:
+        end(tables, out, actor, Ending(LossReason.INTENDED, detail), wall_s)
+    elif not actor.is_ended and actor.worker_id:
+        leases.kill_worker(tables, out, tables.workers[actor.worker_id], detail)
+
+
+# -- decisions -----------------------------------------------------------------------------------------------------
+
+
+def queue(tables: Tables, actor: Actor, ticket: int) -> None:
+    """Put the actor in the line for resources."""
+    actor.ticket, actor.is_told = ticket, False
+    tables.pending[actor.actor_id] = None
+    tables.needs_placing = True
+
+
+def start_process(tables: Tables, out: Out, actor: Actor, node: Node) -> None:
+    """Give the actor a process on ``node``, which has room."""
+    tables.pending.pop(actor.actor_id, None)
+    worker = Worker(tables.new_worker_id(), node.node_id, WorkerUse.ACTOR, actor_id=actor.actor_id)
+    worker.claim = tables.claim(node, actor.spec.demand)
+    leases.add_worker(tables, node, worker)
+    actor.worker_id = worker.worker_id
+    take_step(actor, Step.STARTED)
+    out.to_node(node.node_id, StartWorker(worker.worker_id, actor.spec, actor.incarnation))
+    if actor.state is ActorState.STARTING:
+        tell(tables, out, actor)
+
+
+def refuse(tables: Tables, out: Out, actor: Actor, wall_s: float) -> None:
+    """No node could ever hold it: dead, with what exists."""
+    actor.unplaceable = placement.largest_totals(tables.nodes.values())
+    demand, existing = describe(actor.spec.demand), describe(actor.unplaceable)
+    detail = f"it needs {demand} on one machine, and no machine has more than {existing}"
+    conclude(tables, out, actor, Death(LossReason.START_FAILED, detail=detail, wall_s=wall_s), wall_s)
+
+
+def end(tables: Tables, out: Out, actor: Actor, ending: Ending, wall_s: float) -> None:
+    """End the actor for good: at once if it has no process, else when its process is dead.
+
+    The first reason stays. An actor that said it would end itself, and does not, can thus still be killed.
+    """
+    if actor.state is ActorState.DEAD:
+        return
+    if actor.worker_id:
+        actor.ending = actor.ending or ending
+        _free_name(tables, actor)
+        leases.kill_worker(tables, out, tables.workers[actor.worker_id], ending.detail)
+    else:
+        death = Death(ending.reason, detail=ending.detail, incarnation=actor.incarnation, wall_s=wall_s)
+        conclude(tables, out, actor, death, wall_s)
+
+
+def on_process_died(tables: Tables, out: Out, actor: Actor, death: Death, now_s: float, wall_s: float) -> None:
+    """Restart or conclude an actor whose process is gone. ``death`` passes through as reported."""
+    actor.worker_id = b""
+    death = msgspec.structs.replace(death, incarnation=actor.incarnation)
+    if actor.ending is not None:
+        death = msgspec.structs.replace(death, reason=actor.ending.reason, detail=actor.ending.detail)
+    actor.death = death
+    note(tables, actor, EventKind.ACTOR_DIED, wall_s, death)
+    verdict = None if actor.ending else decide(actor.policy, actor.incarnation, actor.fruitless_s, now_s)
+    if verdict is None or not verdict.is_restart:
+        if verdict is not None and verdict.why:
+            detail = "; ".join(filter(None, (death.detail, verdict.why)))
+            death = msgspec.structs.replace(death, detail=detail)
+        conclude(tables, out, actor, death, wall_s)
+        return
+    take_step(actor, Step.LOST)
+    actor.incarnation += 1
+    actor.fruitless_s.append(now_s)
+    note(tables, actor, EventKind.ACTOR_RESTARTING, wall_s, death)
+    tell(tables, out, actor)
+    queue(tables, actor, ticket=0)
+
+
+def conclude(tables: Tables, out: Out, actor: Actor, death: Death, wall_s: float) -> None:
+    """Declare the actor dead for good. If a process of it still ends, that concerns its resources only."""
+    take_step(actor, Step.ENDED)
+    tables.pending.pop(actor.actor_id, None)
+    actor.death, actor.worker_id = death, b""
+    owner = tables.owners.get(actor.owner_id)
+    if owner is not None:
+        owner.owned.discard(actor.actor_id)
+    _free_name(tables, actor)
+    note(tables, actor, EventKind.ACTOR_DEAD, wall_s, death)
+    tell(tables, out, actor)
+    tables.bury(actor)
+
+
+# -- telling ---------------------------------------------------------------------------------------------------------
+
+
+def changed(tables: Tables, actor: Actor) -> ActorChanged:
+    """Return what a holder is told about the actor as it is now."""
+    return ActorChanged(status_of(tables, actor), actor.unplaceable, actor.spec.demand if actor.unplaceable else {})
+
+
+def tell(tables: Tables, out: Out, actor: Actor) -> None:
+    """Tell every holder how the actor is."""
+    actor.is_told = True
+    message = changed(tables, actor)
+    for holder_id in actor.holders:
+        out.to_owner(holder_id, message)
+
+
+def status_of(tables: Tables, actor: Actor) -> ActorStatus:
+    """Return the actor as it is now. ``address`` is empty until it is known, ``death`` is the last incarnation's."""
+    worker = tables.workers.get(actor.worker_id)
+    spec = actor.spec
+    is_waiting = actor.actor_id in tables.pending
+    return ActorStatus(
+        actor.actor_id,
+        actor.state,
+        incarnation=actor.incarnation,
+        restarts_left=actor.policy.restarts_left(actor.incarnation),
+        worker_id=actor.worker_id,
+        node_id=worker.node_id if worker else b"",
+        address=worker.address if worker else "",
+        pid=worker.pid if worker else 0,
+        death=actor.death,
+        waiting_for=placement.explain_waiting(tables.nodes.values(), spec.demand) if is_waiting else "",
+        class_name=spec.class_name,
+        name=spec.name,
+        namespace=spec.namespace,
+        detached=spec.detached,
+    )
+
+
+def note(tables: Tables, actor: Actor, kind: EventKind, wall_s: float, death: Death | None = None) -> None:
+    """Record an event of this actor: about the process that ``death`` reports, else about its present one."""
+    worker = tables.workers.get(actor.worker_id)
+    tables.events.add(
+        Event(
+            kind,
+            wall_s,
+            name=actor.spec.name or actor.spec.class_name,
+            actor_id=actor.actor_id,
+            worker_id=death.worker_id if death else actor.worker_id,
+            node_id=death.node_id if death else worker.node_id if worker else b"",
+            incarnation=actor.incarnation,
+            detail=words_of(death) if death else "",
+        )
+    )
+
+
+def words_of(death: Death) -> str:
+    """Return a death in a few words: ``'out of memory, signal 9: used 2.1 GB'``."""
+    how = death.reason.value.replace("_", " ")
+    if death.signal is not None:
+        how += f", signal {death.signal}"
+    elif death.exit_code is not None:
+        how += f", exit code {death.exit_code}"
+    return f"{how}: {death.detail}" if death.detail else how
+
+
+def owner_words(owner: Owner) -> str:
+    """Return an owner as people know it."""
+    return f"{'driver' if owner.is_driver else 'worker'} {ids.short(owner.owner_id)}"
+
+
+def _speaking(tables: Tables, owner: Owner, actor_id: bytes) -> Actor | None:
+    """Return the actor if ``owner`` is the session of its present worker, else None."""
+    actor = tables.actors.get(actor_id)
+    return actor if actor is not None and actor.worker_id == owner.owner_id else None
+
+
+def _free_name(tables: Tables, actor: Actor) -> None:
+    key = (actor.spec.namespace, actor.spec.name)
+    if tables.names.get(key) == actor.actor_id:
+        del tables.names[key]

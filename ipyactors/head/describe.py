@@ -1,0 +1,48 @@
+"""The cluster as people see it: nodes, actors, and what waits and why."""
+
+from __future__ import annotations
+
+from ipyactors.head import actors, placement
+from ipyactors.head.leases import is_wanting
+from ipyactors.head.out import Out
+from ipyactors.head.tables import Node, Owner, Tables
+from ipyactors.wire.head_messages import ClusterReply, DescribeCluster
+from ipyactors.wire.specs import NodeStatus, WaitingDemand
+
+
+def on_describe_cluster(tables: Tables, out: Out, owner: Owner, message: DescribeCluster) -> None:
+    """Answer with the cluster at this moment; actors that died lately are in it."""
+    reply = ClusterReply(
+        message.request_id,
+        tuple(node_status(node) for node in tables.nodes.values()),
+        tuple(actors.status_of(tables, actor) for actor in tables.actors.values()),
+        tuple(waiting(tables)),
+    )
+    out.to_owner(owner.owner_id, reply)
+
+
+def node_status(node: Node) -> NodeStatus:
+    """Return a machine as it is now. What is available shows as 0 while blocked workers resume and overdraw it."""
+    available = {name: max(0, amount) for name, amount in node.available.items()}
+    return NodeStatus(node.node_id, node.hostname, dict(node.total), available, workers=len(node.workers))
+
+
+def waiting(tables: Tables) -> list[WaitingDemand]:
+    """Return all that waits for resources or for a worker to start, with the reason in words."""
+    nodes = list(tables.nodes.values())
+    found = []
+    for wish in tables.wishes.values():
+        if is_wanting(wish):
+            reason = placement.explain_waiting(nodes, wish.demand)
+            found.append(WaitingDemand(wish.owner_id, wish.demand, wish.count - wish.unbound, wish.name, reason))
+        if wish.unbound:
+            reason = "a worker is being started for it"
+            if problems := [node.start_problem for node in nodes if node.start_problem and node.unbound]:
+                reason = f"workers do not start: {problems[0]}"
+            found.append(WaitingDemand(wish.owner_id, wish.demand, wish.unbound, wish.name, reason))
+    for actor_id in tables.pending:
+        spec = tables.actors[actor_id].spec
+        reason = placement.explain_waiting(nodes, spec.demand)
+        name = spec.name or spec.class_name
+        found.append(WaitingDemand(spec.owner_id, spec.demand, 1, name, reason, actor_id))
+    return found

@@ -1,0 +1,239 @@
+"""Who is there: machines, drivers and workers, how they come and how they go.
+
+A process that is gone takes with it all that depended on it: its leases, its wishes, its counts on actors, and the
+actors it owned that were not detached. Whoever tells the head that a process is gone is its machine's agent (or the
+process itself, leaving in good order); the head never guesses.
+
+After a head was started again, agents register with the workers that live and owners with the counts they hold.
+Until the first agent has registered, owners' messages wait (see ``reactor.py``); ``SETTLE_S`` later, whoever has not
+come back is taken for gone.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from ipyactors.head import actors, describe, handles, leases
+from ipyactors.head.out import Out
+from ipyactors.head.tables import Actor, Ending, Node, Tables, Worker, WorkerUse
+from ipyactors.wire.events import Event, EventKind
+from ipyactors.wire.head_messages import OwnerRegistered, RegisterOwner, WorkerLost
+from ipyactors.wire.node_messages import RegisterNode, WorkerDied, WorkerRecord, WorkerStarted
+from ipyactors.wire.specs import ActorState, Death, LossReason
+
+#: How long a head that was started again waits for old members before it takes them for gone.
+SETTLE_S = 10.0
+
+
+# -- coming ------------------------------------------------------------------------------------------------------------
+
+
+def on_register_owner(tables: Tables, out: Out, owner_id: bytes, message: RegisterOwner, now_s: float) -> None:
+    """Welcome a driver or a worker's session; a task worker is free from now on. Repeating it is harmless."""
+    if owner_id in tables.gone:
+        return
+    owner = tables.owner_named(owner_id)
+    is_new = not owner.is_registered
+    owner.address, owner.is_driver, owner.pid = message.address, message.is_driver, message.pid
+    owner.namespace, owner.node_id = message.namespace, message.node_id
+    nodes = tuple(describe.node_status(node) for node in tables.nodes.values())
+    out.to_owner(owner_id, OwnerRegistered(tables.head_epoch, tables.session_name, nodes))
+    for actor_id, count in message.held.items() if is_new else ():
+        if count <= 0:
+            continue
+        if tables.is_settled and actor_id not in tables.actors:
+            out.to_owner(owner_id, handles.no_such_actor(actor_id))
+            continue
+        handles.add_count(tables, owner, actor_id, count)
+        if actor_id in tables.actors:
+            out.to_owner(owner_id, actors.changed(tables, tables.actors[actor_id]))
+    if not tables.is_settled:
+        owner.owned.update(actor.actor_id for actor in tables.live_actors() if actor.owner_id == owner_id)
+    worker = tables.workers.get(owner_id)
+    if worker is not None:
+        worker.address, worker.pid = message.address, message.pid
+        if worker.use is WorkerUse.STARTING:
+            leases.on_worker_up(tables, out, worker, now_s)
+
+
+def on_register_node(tables: Tables, out: Out, node_id: bytes, message: RegisterNode, wall_s: float) -> None:
+    """Welcome a machine, perhaps with workers from the time of an earlier head. Repeating it is harmless."""
+    node = tables.nodes.get(node_id)
+    if node is None:
+        node = Node(node_id, message.hostname, dict(message.total), dict(message.total))
+        tables.nodes[node_id] = node
+        tables.events.add(Event(EventKind.NODE_ADDED, wall_s, name=message.hostname, node_id=node_id))
+    for record in message.workers:
+        if record.worker_id not in tables.workers:
+            _adopt(tables, out, node, record, wall_s)
+    tables.needs_placing = True
+
+
+def on_worker_started(tables: Tables, node_id: bytes, message: WorkerStarted, wall_s: float) -> None:
+    """Learn that the process exists."""
+    worker = tables.workers.get(message.worker_id)
+    if worker is None or worker.node_id != node_id:
+        return
+    worker.pid = message.pid
+    tables.events.add(_worker_event(tables, EventKind.WORKER_STARTED, worker, wall_s))
+
+
+def _adopt(tables: Tables, out: Out, node: Node, record: WorkerRecord, wall_s: float) -> None:
+    """Enter a worker that lived before this head did.
+
+    What a task worker's lease demands is not known here, so nothing is held for it: until its holder drops it, the
+    machine may be somewhat overcommitted.
+    """
+    worker = Worker(record.worker_id, node.node_id, WorkerUse.ADOPTED, pid=record.pid, address=record.address)
+    leases.add_worker(tables, node, worker)
+    spec = record.actor
+    if spec is None:
+        return
+    known = tables.actors.get(spec.actor_id)
+    if known is not None and (known.is_ended or known.worker_id):
+        leases.kill_worker(tables, out, worker, "another process hosts this actor, or the actor is dead")
+        return
+    actor = known or handles.enter(tables, spec, tables.owners.get(spec.owner_id))
+    tables.pending.pop(actor.actor_id, None)
+    actor.incarnation, actor.worker_id = record.incarnation, record.worker_id
+    actor.state = ActorState.ALIVE if record.address else ActorState.STARTING
+    worker.use, worker.actor_id = WorkerUse.ACTOR, actor.actor_id
+    worker.claim = tables.claim(node, spec.demand)
+    handles.adopt_early_holds(tables, actor)
+    actors.tell(tables, out, actor)
+    if tables.is_settled:
+        _end_if_unwanted(tables, out, actor, wall_s)
+
+
+# -- going -------------------------------------------------------------------------------------------------------------
+
+
+def on_worker_died(tables: Tables, out: Out, node_id: bytes, message: WorkerDied, now_s: float, wall_s: float) -> None:
+    """Learn that a worker's process is gone; the report goes to whoever needs it."""
+    worker = tables.workers.get(message.worker_id)
+    if worker is None:
+        # It lived and died while no head looked: only its holder can know that it ever was.
+        if tables.head_epoch > 0 and message.worker_id not in tables.gone:
+            _tell_all(tables, out, WorkerLost(message.worker_id, message.death))
+        on_process_gone(tables, out, message.worker_id, wall_s)
+    elif worker.node_id == node_id:
+        _bury_worker(tables, out, worker, message.death, now_s, wall_s)
+
+
+def on_node_lost(tables: Tables, out: Out, node_id: bytes, detail: str, now_s: float, wall_s: float) -> None:
+    """Learn that a machine or its agent is gone, and every worker on it. ``detail`` says how that is known."""
+    node = tables.nodes.pop(node_id, None)
+    if node is None:
+        return
+    tables.events.add(Event(EventKind.NODE_LOST, wall_s, name=node.hostname, node_id=node_id, detail=detail))
+    death = Death(LossReason.NODE_LOST, detail=f"host {node.hostname}: {detail}")
+    for lease_id in list(node.unbound):
+        _return_to_wish(tables, lease_id)
+    for worker_id in list(node.workers):
+        _bury_worker(tables, out, tables.workers[worker_id], death, now_s, wall_s)
+    drivers = [owner_id for owner_id, owner in tables.owners.items() if owner.is_driver and owner.node_id == node_id]
+    for owner_id in drivers:
+        on_process_gone(tables, out, owner_id, wall_s)
+    tables.needs_placing = True
+
+
+def on_process_gone(tables: Tables, out: Out, process_id: bytes, wall_s: float) -> None:
+    """End what depended on a process that is gone. Harmless if it never was, or is gone already."""
+    if process_id in tables.gone:
+        return
+    tables.remember_gone(process_id)
+    tables.events.unwatch(process_id)
+    for actor_id in list(tables.early_holds):
+        handles.drop_early_hold(tables, actor_id, process_id)
+    owner = tables.owners.get(process_id)
+    if owner is None:
+        return
+    leases.end_leases_of(tables, out, owner)
+    for actor_id in list(owner.owned):
+        _end_orphan(tables, out, actor_id, actors.owner_words(owner), wall_s)
+    for actor_id in list(owner.holding):
+        actor = tables.actors.get(actor_id)
+        if actor is not None:
+            handles.drop_holder(tables, out, actor, owner, wall_s)
+    del tables.owners[process_id]
+
+
+def settle(tables: Tables, out: Out, wall_s: float) -> None:
+    """Stop waiting, as a restarted head: whoever has not come back is gone, and what hung on it ends."""
+    tables.is_settled = True
+    absent = [owner_id for owner_id, owner in tables.owners.items() if not owner.is_registered]
+    for owner_id in absent:
+        if owner_id not in tables.workers:
+            on_process_gone(tables, out, owner_id, wall_s)
+    for actor in tables.live_actors():
+        _end_if_unwanted(tables, out, actor, wall_s)
+    for actor_id, early in tables.early_holds.items():
+        for owner_id in early:
+            out.to_owner(owner_id, handles.no_such_actor(actor_id))
+    tables.early_holds.clear()
+
+
+def _bury_worker(tables: Tables, out: Out, worker: Worker, death: Death, now_s: float, wall_s: float) -> None:
+    death = msgspec.structs.replace(
+        death, worker_id=worker.worker_id, node_id=worker.node_id, wall_s=death.wall_s or wall_s
+    )
+    tables.events.add(_worker_event(tables, EventKind.WORKER_DIED, worker, wall_s, actors.words_of(death)))
+    node = tables.nodes.get(worker.node_id)
+    if node is not None:
+        node.workers.discard(worker.worker_id)
+        node.idle.pop(worker.worker_id, None)
+        if worker.worker_id in node.starting:
+            node.starting.discard(worker.worker_id)
+            leases.on_start_failed(tables, node, actors.words_of(death), now_s)
+    leases.lose_lease(tables, out, worker, death)
+    if worker.claim is not None:
+        tables.release(worker.claim)
+    del tables.workers[worker.worker_id]
+    if worker.use is WorkerUse.ADOPTED:
+        _tell_all(tables, out, WorkerLost(worker.worker_id, death))
+    actor = tables.actors.get(worker.actor_id)
+    if actor is not None and actor.worker_id == worker.worker_id:
+        actors.on_process_died(tables, out, actor, death, now_s, wall_s)
+    on_process_gone(tables, out, worker.worker_id, wall_s)
+
+
+def _end_if_unwanted(tables: Tables, out: Out, actor: Actor, wall_s: float) -> None:
+    """End an adopted actor that no process of this session owns or holds."""
+    if actor.owner_id not in tables.owners:
+        _end_orphan(tables, out, actor.actor_id, "the process that created it", wall_s)
+    handles.end_if_unheld(tables, out, actor, wall_s)
+
+
+def _end_orphan(tables: Tables, out: Out, actor_id: bytes, who: str, wall_s: float) -> None:
+    """End an actor whose owner is gone, unless it is detached."""
+    actor = tables.actors[actor_id]
+    if not actor.spec.detached:
+        ending = Ending(LossReason.OWNER_DIED, f"{who}, which owned it, is gone")
+        actors.end(tables, out, actor, ending, wall_s)
+
+
+def _return_to_wish(tables: Tables, lease_id: int) -> None:
+    """Undo a lease decided for a node that is gone before it got a worker; its wish stands."""
+    lease = tables.leases[lease_id]
+    tables.wishes[lease.owner_id, lease.shape_id].unbound -= 1
+    leases.drop_lease(tables, lease)
+
+
+def _tell_all(tables: Tables, out: Out, message: WorkerLost) -> None:
+    for owner in tables.owners.values():
+        if owner.is_registered:
+            out.to_owner(owner.owner_id, message)
+
+
+def _worker_event(tables: Tables, kind: EventKind, worker: Worker, wall_s: float, detail: str = "") -> Event:
+    actor = tables.actors.get(worker.actor_id)
+    return Event(
+        kind,
+        wall_s,
+        name=(actor.spec.name or actor.spec.class_name) if actor is not None else "",
+        actor_id=worker.actor_id,
+        worker_id=worker.worker_id,
+        node_id=worker.node_id,
+        incarnation=actor.incarnation if actor is not None else 0,
+        detail=detail,
+    )

@@ -1,0 +1,19 @@
+"""All that the head's decisions may cause: words to owners, words to agents. Nothing else leaves the reactor."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from ipyactors.wire.codec import Message
+
+
+class Out(Protocol):
+    """Where a reactor puts what it wants said. Nothing is sent before the reactor has returned."""
+
+    def to_owner(self, owner_id: bytes, message: Message) -> None:
+        """Queue ``message`` (one of ``HeadToOwner``) for a driver or for a worker's session; dropped if it is gone."""
+        ...
+
+    def to_node(self, node_id: bytes, message: Message) -> None:
+        """Queue ``message`` (one of ``HeadToNode``) for a machine's agent; dropped if it is gone."""
+        ...

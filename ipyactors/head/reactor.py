@@ -1,0 +1,139 @@
+"""The head's one entrance for messages: from the peer's id and the message to the function that decides.
+
+``on_message`` is called for each message in the order in which they arrived, ``on_turn`` once after each turn of the
+shell (some messages, or none for a while); only ``on_turn`` hands out resources, so a burst of a thousand requests is
+weighed once. Both are pure but for what they change in ``tables`` and put in ``out``.
+
+Nothing that a peer says makes the head raise: what does not fit the tables is late, or mistaken, and is answered
+with how things are, or ignored.
+"""
+
+from __future__ import annotations
+
+from ipyactors.head import actors, describe, handles, leases, members, waiting
+from ipyactors.head.out import Out
+from ipyactors.head.tables import Owner, Tables
+from ipyactors.wire import head_messages as said
+from ipyactors.wire import node_messages as reported
+from ipyactors.wire.codec import Message
+
+#: How often the shell takes a turn when nothing happens (for what only time brings about).
+IDLE_TURN_S = 1.0
+
+
+class Reactor:
+    """Holds the messages that must wait until a machine has joined; everything else is in ``tables``."""
+
+    def __init__(self, tables: Tables, out: Out) -> None:
+        self.tables = tables
+        self.out = out
+        self._early: list[tuple[bytes, Message]] = []
+
+    def on_message(self, peer: bytes, message: Message, now_s: float, wall_s: float) -> None:
+        """Act on one message. ``now_s`` is monotonic and for intervals, ``wall_s`` is for people."""
+        if isinstance(message, reported.NodeToHead):
+            on_node_message(self.tables, self.out, peer, message, now_s, wall_s)
+            if self.tables.nodes and self._early:
+                early, self._early = self._early, []
+                for early_peer, early_message in early:
+                    on_owner_message(self.tables, self.out, early_peer, early_message, now_s, wall_s)
+        elif not self.tables.nodes:
+            # Without a machine, every demand would look as if it could never be met, and a head that was started
+            # again would deny actors that live.
+            self._early.append((peer, message))
+        else:
+            on_owner_message(self.tables, self.out, peer, message, now_s, wall_s)
+
+    def on_turn(self, now_s: float, wall_s: float) -> float:
+        """Serve who waits, do what is due, report events; return the seconds to the next turn at the latest."""
+        tables, out = self.tables, self.out
+        if not tables.is_settled and now_s >= tables.settle_at_s:
+            members.settle(tables, out, wall_s)
+        leases.trim_idle(tables, out, now_s)
+        if tables.needs_placing or (tables.look_again_s is not None and now_s >= tables.look_again_s):
+            waiting.place_waiting(tables, out, now_s, wall_s)
+        for watcher_id, events in tables.events.take_unreported():
+            out.to_owner(watcher_id, said.EventsReported(events))
+        if tables.look_again_s is None:
+            return IDLE_TURN_S
+        return min(IDLE_TURN_S, max(0.0, tables.look_again_s - now_s))
+
+
+def on_node_message(
+    tables: Tables, out: Out, node_id: bytes, message: reported.NodeToHead, now_s: float, wall_s: float
+) -> None:
+    """Act on what an agent says. Only a registration is heard from an agent that has not registered."""
+    if isinstance(message, reported.RegisterNode):
+        members.on_register_node(tables, out, node_id, message, wall_s)
+        return
+    if node_id not in tables.nodes:
+        return
+    match message:
+        case reported.WorkerStarted():
+            members.on_worker_started(tables, node_id, message, wall_s)
+        case reported.WorkerDied():
+            members.on_worker_died(tables, out, node_id, message, now_s, wall_s)
+        case reported.ProcessGone():
+            members.on_process_gone(tables, out, message.process_id, wall_s)
+
+
+def on_owner_message(tables: Tables, out: Out, peer: bytes, message: Message, now_s: float, wall_s: float) -> None:
+    """Act on what a driver or a worker's session says.
+
+    Only two things are heard from a process that has not registered: its registration, and that it lends a handle
+    (said to a head that died meanwhile, perhaps, and the borrower's count must not be lost).
+    """
+    if isinstance(message, said.RegisterOwner):
+        members.on_register_owner(tables, out, peer, message, now_s)
+        return
+    owner = tables.owners.get(peer)
+    if owner is not None and owner.is_registered:
+        _on_registered(tables, out, owner, message, now_s, wall_s)
+    elif isinstance(message, said.LendActor) and peer not in tables.gone:
+        handles.on_lend_actor(tables, out, message)
+
+
+def _on_registered(tables: Tables, out: Out, owner: Owner, message: Message, now_s: float, wall_s: float) -> None:
+    match message:
+        case said.WantLeases():
+            leases.on_want_leases(tables, owner, message)
+        case said.ReturnLease():
+            leases.on_return_lease(tables, out, owner, message, now_s)
+        case said.WorkerBlocked():
+            leases.on_worker_blocked(tables, owner)
+        case said.WorkerUnblocked():
+            leases.on_worker_unblocked(tables, owner)
+        case said.KillLeasedWorker():
+            leases.on_kill_leased_worker(tables, out, owner, message)
+        case said.DropWorker():
+            leases.on_drop_worker(tables, out, message)
+        case said.OwnerLeaving():
+            members.on_process_gone(tables, out, owner.owner_id, wall_s)
+        case said.DescribeCluster():
+            describe.on_describe_cluster(tables, out, owner, message)
+        case said.WatchEvents():
+            tables.events.watch(owner.owner_id)
+        case _:
+            _on_actor_word(tables, out, owner, message, wall_s)
+
+
+def _on_actor_word(tables: Tables, out: Out, owner: Owner, message: Message, wall_s: float) -> None:
+    match message:
+        case said.CreateActor():
+            handles.on_create_actor(tables, out, owner, message, wall_s)
+        case said.GetActor():
+            handles.on_get_actor(tables, out, owner, message)
+        case said.HoldActor():
+            handles.on_hold_actor(tables, out, owner, message)
+        case said.LendActor():
+            handles.on_lend_actor(tables, out, message)
+        case said.ReleaseActor():
+            handles.on_release_actor(tables, out, owner, message, wall_s)
+        case said.KillActor():
+            handles.on_kill(tables, out, owner, message, wall_s)
+        case said.ActorReady():
+            actors.on_actor_ready(tables, out, owner, message, wall_s)
+        case said.ActorInitFailed():
+            actors.on_actor_init_failed(tables, out, owner, message, wall_s)
+        case said.ActorExited():
+            actors.on_actor_exited(tables, owner, message)

@@ -1,0 +1,123 @@
+"""The head's process: one socket, two clocks, and the pipe that tells when the agent is gone.
+
+Single-threaded. A turn takes what has arrived, lets the reactor decide, and sends to each peer one batch of all that
+was decided for it; then the process sleeps until something arrives or the reactor's next look is due.
+
+EOF on an inherited pipe is the death notice: the agent holds the writing end and never writes, so the reading end
+becomes readable exactly when the agent is gone, however it went. A head without its agent is of no use and ends.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import sys
+import traceback
+from typing import NoReturn
+
+import zmq
+
+from ipyactors.ground import ids
+from ipyactors.ground.clock import Clock, SystemClock
+from ipyactors.ground.config import SessionPaths
+from ipyactors.head.members import SETTLE_S
+from ipyactors.head.reactor import Reactor
+from ipyactors.head.tables import Tables
+from ipyactors.wire.channel import Channel
+from ipyactors.wire.codec import Message
+from ipyactors.wire.head_messages import OwnerToHead
+from ipyactors.wire.node_messages import NodeToHead
+from ipyactors.wire.zmq_channel import ZmqChannel
+
+
+class Outbox:
+    """Collects what the reactor wants said, one batch for each peer. See :class:`ipyactors.head.out.Out`."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+        self._queued: dict[bytes, list[Message]] = {}
+
+    def to_owner(self, owner_id: bytes, message: Message) -> None:
+        """Queue ``message`` for a driver or worker."""
+        self._queued.setdefault(owner_id, []).append(message)
+
+    def to_node(self, node_id: bytes, message: Message) -> None:
+        """Queue ``message`` for an agent."""
+        self._queued.setdefault(node_id, []).append(message)
+
+    def flush(self) -> None:
+        """Send what is queued. Who is not connected is gone: its agent's report of that is on its way."""
+        queued, self._queued = self._queued, {}
+        for peer, messages in queued.items():
+            self._channel.send(peer, messages)
+
+
+class Server:
+    """Turns and sleep; decides nothing."""
+
+    def __init__(self, channel: Channel, tables: Tables, clock: Clock) -> None:
+        self._channel = channel
+        self._clock = clock
+        self._outbox = Outbox(channel)
+        self._reactor = Reactor(tables, self._outbox)
+
+    def take_turn(self) -> float:
+        """Act on all that has arrived; return how many seconds may be slept at most."""
+        while True:
+            batches = self._channel.receive()
+            now_s, wall_s = self._clock.monotonic(), self._clock.wall()
+            for peer, messages in batches:
+                for message in messages:
+                    self._reactor.on_message(peer, message, now_s, wall_s)
+            next_turn_s = self._reactor.on_turn(now_s, wall_s)
+            self._outbox.flush()
+            # The descriptor is edge-triggered, and sending may have used the edge up.
+            if not self._channel.has_arrived():
+                return next_turn_s
+
+    def serve_until_eof(self, alive_fd: int) -> None:
+        """Take turns until the agent's end of the pipe is closed."""
+        poll = select.poll()
+        poll.register(alive_fd, select.POLLIN)
+        poll.register(self._channel.fileno(), select.POLLIN)
+        while True:
+            sleep_s = self.take_turn()
+            ready = poll.poll(sleep_s * 1000.0)
+            if any(descriptor == alive_fd for descriptor, _events in ready):
+                return
+
+
+def serve(paths: SessionPaths, head_epoch: int, alive_fd: int) -> None:
+    """Be the session's head until its agent is gone. Leaves no socket file behind."""
+    clock = SystemClock()
+    tables = Tables(paths.name, head_epoch, settle_at_s=clock.monotonic() + SETTLE_S)
+    with zmq.Context() as context:
+        channel = ZmqChannel(context, ids.HEAD_ID, OwnerToHead | NodeToHead, bind=paths.head_address)
+        with contextlib.closing(channel):
+            Server(channel, tables, clock).serve_until_eof(alive_fd)
+    # ZeroMQ removes the file of an earlier socket when it binds, but not its own when it closes.
+    with contextlib.suppress(OSError):
+        os.unlink(paths.head_address.removeprefix("ipc://"))
+
+
+def run(paths: SessionPaths, head_epoch: int, alive_fd: int) -> NoReturn:
+    """Be a session's head in a process of its own: never returns, and runs none of what a parent left for its exit.
+
+    ``head_epoch`` is 0 for a session's first head and rises by one each time. ``alive_fd`` is the reading end of a
+    pipe whose writing end only the agent has. A failure is written to standard error, and the exit code is 1; the
+    agent then starts another head.
+    """
+    code = 0
+    try:
+        # The session's end reaches the head through its agent; Ctrl-C in a terminal is the driver's business.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        serve(paths, head_epoch, alive_fd)
+    except BaseException:  # whatever it is, the process ends here and must say why
+        traceback.print_exc()
+        code = 1
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)

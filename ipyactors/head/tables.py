@@ -1,0 +1,324 @@
+"""The head's state: nodes, workers, leases, wishes, actors, owners and names. In memory only.
+
+A head that is started again builds these tables anew from what agents and owners tell it (see ``members.py``). What
+nobody tells it is lost: actors that had no process at that moment, who waited for what, and the event log.
+
+Resources are held by *claims*. A claim belongs to a lease (from the decision to its return or its worker's death)
+or to an actor's worker (until its death). All changes of ``Node.available`` are made by the four methods of
+:class:`Tables` below, and :func:`ipyactors.head.invariants.check_invariants` proves that nothing leaks.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+from collections.abc import Callable, Iterator
+
+import msgspec
+
+from ipyactors.ground import ids
+from ipyactors.ground.quantities import UNITS_PER_ONE, Units, add, subtract
+from ipyactors.head.event_log import EventLog
+from ipyactors.head.restarts import RestartPolicy
+from ipyactors.wire.specs import ActorSpec, ActorState, Death, LossReason, Payload
+
+#: Lease ids of one head start here; the next head's start higher, so that an old id never names a new lease.
+_LEASE_IDS_PER_EPOCH = 1 << 40
+
+#: How many dead actors are remembered, for handles that turn up late and for tables that people read.
+KEPT_DEAD_ACTORS = 1_000
+
+#: How many ended processes are remembered, so that their last words, arriving late, do not bring them back.
+KEPT_GONE_PROCESSES = 10_000
+
+
+@dataclasses.dataclass(slots=True, eq=False)
+class Claim:
+    """Resources of one node that are spoken for. While ``is_lent``, its CPUs are free for others."""
+
+    claim_id: int
+    node_id: bytes
+    demand: Units
+    is_lent: bool = False
+
+    @property
+    def held(self) -> Units:
+        """What is kept from the node at this moment."""
+        if not self.is_lent:
+            return self.demand
+        return {name: amount for name, amount in self.demand.items() if name != "CPU"}
+
+    @property
+    def lendable(self) -> Units:
+        """What a blocked worker lends: its CPUs, nothing else (memory and GPUs stay in use while it waits)."""
+        return {"CPU": self.demand["CPU"]} if "CPU" in self.demand else {}
+
+
+@dataclasses.dataclass(slots=True)
+class Node:
+    """A machine. ``idle`` maps idle task workers to when they became so (s, monotonic), longest idle first.
+
+    ``unbound`` are leases decided for this node that wait for a worker; any worker that becomes free serves the
+    first of them. After workers failed to start, none is started before ``no_start_before_s``.
+    """
+
+    node_id: bytes
+    hostname: str
+    total: Units
+    available: Units
+    workers: set[bytes] = dataclasses.field(default_factory=set)
+    starting: set[bytes] = dataclasses.field(default_factory=set)
+    idle: dict[bytes, float] = dataclasses.field(default_factory=dict)
+    unbound: dict[int, None] = dataclasses.field(default_factory=dict)
+    claims: dict[int, Claim] = dataclasses.field(default_factory=dict)
+    start_failures: int = 0
+    no_start_before_s: float = 0.0
+    start_problem: str = ""
+
+    @property
+    def idle_limit(self) -> int:
+        """How many idle workers are kept: one for each CPU, at least two."""
+        return max(2, self.total.get("CPU", 0) // UNITS_PER_ONE)
+
+
+class WorkerUse(enum.Enum):
+    """What a worker is for at this moment."""
+
+    STARTING = "starting"
+    """It will run tasks; its session has not registered yet."""
+    IDLE = "idle"
+    LEASED = "leased"
+    ADOPTED = "adopted"
+    """It ran tasks when this head began; which lease it is on is not known. Never given to anybody else."""
+    ACTOR = "actor"
+
+
+@dataclasses.dataclass(slots=True)
+class Worker:
+    """A worker process, from the decision to start it until its agent reports its death.
+
+    ``is_ending``: it was told to die; it keeps its claim until it has.
+    """
+
+    worker_id: bytes
+    node_id: bytes
+    use: WorkerUse
+    pid: int = 0
+    address: str = ""
+    lease_id: int = 0
+    actor_id: bytes = b""
+    claim: Claim | None = None
+    is_ending: bool = False
+
+
+@dataclasses.dataclass(slots=True)
+class Lease:
+    """The right of ``owner_id`` to use one worker. Without a worker yet, ``worker_id`` is empty.
+
+    ``is_orphaned``: the owner is gone; the lease only stands for the resources until the worker is dead.
+    """
+
+    lease_id: int
+    owner_id: bytes
+    shape_id: int
+    claim: Claim
+    worker_id: bytes = b""
+    granted_s: float = 0.0
+    is_reclaimed: bool = False
+    is_orphaned: bool = False
+
+
+@dataclasses.dataclass(slots=True)
+class Wish:
+    """An owner's wish for ``count`` more leases of a shape; ``unbound`` of them are decided and wait for a worker."""
+
+    owner_id: bytes
+    shape_id: int
+    demand: Units
+    count: int
+    name: str
+    ticket: int
+    unbound: int = 0
+
+
+@dataclasses.dataclass(slots=True)
+class Owner:
+    """A driver or a worker's session. It may be lent handles before it has registered; ``address`` is empty then."""
+
+    owner_id: bytes
+    address: str = ""
+    is_driver: bool = False
+    pid: int = 0
+    namespace: str = ""
+    node_id: bytes = b""
+    shapes: set[int] = dataclasses.field(default_factory=set)
+    leases: set[int] = dataclasses.field(default_factory=set)
+    holding: set[bytes] = dataclasses.field(default_factory=set)
+    owned: set[bytes] = dataclasses.field(default_factory=set)
+
+    @property
+    def is_registered(self) -> bool:
+        """Whether it has said that it is there."""
+        return bool(self.address)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Ending:
+    """Why an actor was told to end for good; goes into its death report when its process is gone."""
+
+    reason: LossReason
+    detail: str
+
+
+@dataclasses.dataclass(slots=True)
+class Actor:
+    """An actor; its states are in ``actors.py``. ``holders`` counts handles: process id to how many it was granted.
+
+    ``incarnation`` is also the number of restarts used, since each restart raises it by one: so that number
+    survives a restart of the head. ``worker_id`` is empty while it has no process. ``ticket`` is its place in the
+    line while it waits for one. ``is_told``: its holders know of the present state.
+    """
+
+    spec: ActorSpec
+    owner_id: bytes
+    state: ActorState = ActorState.PENDING
+    incarnation: int = 0
+    worker_id: bytes = b""
+    holders: dict[bytes, int] = dataclasses.field(default_factory=dict)
+    death: Death | None = None
+    ending: Ending | None = None
+    fruitless_s: list[float] = dataclasses.field(default_factory=list)
+    ticket: int = 0
+    is_told: bool = True
+    unplaceable: Units | None = None
+
+    @property
+    def actor_id(self) -> bytes:
+        """The id, the same through every restart."""
+        return self.spec.actor_id
+
+    @property
+    def policy(self) -> RestartPolicy:
+        """How often it may come back. What is below -1 counts as -1: options are checked where they are given."""
+        return RestartPolicy(max(-1, self.spec.max_restarts))
+
+    @property
+    def is_ended(self) -> bool:
+        """Whether it is dead, or dying for good."""
+        return self.state is ActorState.DEAD or self.ending is not None
+
+
+class Tables:
+    """All of the head's state. ``settle_at_s`` (monotonic) is when a restarted head stops waiting for old members."""
+
+    def __init__(
+        self,
+        session_name: str,
+        head_epoch: int = 0,
+        settle_at_s: float = 0.0,
+        new_worker_id: Callable[[], bytes] = ids.new_worker_id,
+    ) -> None:
+        self.session_name = session_name
+        self.head_epoch = head_epoch
+        self.settle_at_s = settle_at_s
+        self.is_settled = head_epoch == 0
+        self.new_worker_id = new_worker_id
+        self.nodes: dict[bytes, Node] = {}
+        self.workers: dict[bytes, Worker] = {}
+        self.leases: dict[int, Lease] = {}
+        self.wishes: dict[tuple[bytes, int], Wish] = {}
+        self.owners: dict[bytes, Owner] = {}
+        self.actors: dict[bytes, Actor] = {}
+        self.pending: dict[bytes, None] = {}
+        self.names: dict[tuple[str, str], bytes] = {}
+        self.dead: dict[bytes, None] = {}
+        self.gone: dict[bytes, None] = {}
+        self.early_holds: dict[bytes, dict[bytes, int]] = {}
+        self.events = EventLog()
+        self.needs_placing = False
+        self.look_again_s: float | None = None
+        self._lease_ids = head_epoch * _LEASE_IDS_PER_EPOCH
+        self._tickets = 0
+        self._claim_ids = 0
+
+    # -- numbers ----------------------------------------------------------------------------------------------
+
+    def next_lease_id(self) -> int:
+        """Return a lease id that no head of this session has used (above 0)."""
+        self._lease_ids += 1
+        return self._lease_ids
+
+    def next_ticket(self) -> int:
+        """Return the last place in the line (above 0; 0 is the very front)."""
+        self._tickets += 1
+        return self._tickets
+
+    # -- resources --------------------------------------------------------------------------------------------
+
+    def claim(self, node: Node, demand: Units) -> Claim:
+        """Hold ``demand`` on ``node``; the caller has checked that it fits."""
+        self._claim_ids += 1
+        made = Claim(self._claim_ids, node.node_id, demand)
+        node.claims[made.claim_id] = made
+        subtract(node.available, demand)
+        return made
+
+    def release(self, claim: Claim) -> None:
+        """Give back what the claim holds; harmless if it, or its node, is gone already."""
+        node = self.nodes.get(claim.node_id)
+        if node is not None and node.claims.pop(claim.claim_id, None) is not None:
+            add(node.available, claim.held)
+            self.needs_placing = True
+
+    def lend(self, claim: Claim) -> None:
+        """Let others use the claim's CPUs while its worker waits."""
+        node = self.nodes.get(claim.node_id)
+        if node is not None and claim.claim_id in node.claims and not claim.is_lent:
+            claim.is_lent = True
+            add(node.available, claim.lendable)
+            self.needs_placing = True
+
+    def take_back(self, claim: Claim) -> None:
+        """End the lending. What is available may fall below zero until others are done."""
+        node = self.nodes.get(claim.node_id)
+        if node is not None and claim.claim_id in node.claims and claim.is_lent:
+            claim.is_lent = False
+            subtract(node.available, claim.lendable)
+
+    # -- small look-ups and bookkeeping ------------------------------------------------------------------------
+
+    def owner_named(self, owner_id: bytes) -> Owner:
+        """Return the owner's record, made if it is not there: for a process known to live that has not registered."""
+        return self.owners.setdefault(owner_id, Owner(owner_id))
+
+    def may_come(self, process_id: bytes) -> bool:
+        """Return whether the process is there or about to register, as far as this head can know.
+
+        A head that has settled knows every live process: drivers by their registration, workers since it had them
+        started. A head that was started again must wait and see.
+        """
+        if process_id in self.owners or process_id in self.workers:
+            return True
+        return not self.is_settled and process_id not in self.gone
+
+    def live_actors(self) -> Iterator[Actor]:
+        """Return the actors that are not dead; a list of its own, so they may change meanwhile."""
+        return iter([actor for actor in self.actors.values() if actor.state is not ActorState.DEAD])
+
+    def remember_gone(self, process_id: bytes) -> None:
+        """Note that a process has ended."""
+        self.gone[process_id] = None
+        if len(self.gone) > KEPT_GONE_PROCESSES:
+            del self.gone[next(iter(self.gone))]
+
+    def bury(self, actor: Actor) -> None:
+        """Keep a dead actor's facts and drop its weight (class, arguments); forget the oldest of too many dead."""
+        empty = Payload(b"")
+        definition = msgspec.structs.replace(actor.spec.definition, payload=empty, sources=())
+        actor.spec = msgspec.structs.replace(actor.spec, definition=definition, args=empty, arg_values=(), handle=b"")
+        self.dead[actor.actor_id] = None
+        if len(self.dead) > KEPT_DEAD_ACTORS:
+            oldest = next(iter(self.dead))
+            del self.dead[oldest]
+            for holder_id in self.actors.pop(oldest).holders:
+                self.owners[holder_id].holding.discard(oldest)

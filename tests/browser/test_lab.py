@@ -1,0 +1,72 @@
+"""The first notebook in a real JupyterLab, in a real browser."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pathlib
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.browser import find_chromium, open_browser
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.timeout(300),
+    pytest.mark.skipif(find_chromium() is None, reason="there is no Chromium here (apt-get install chromium)"),
+]
+
+WORDS = "document.querySelector('.jp-Notebook').innerText"
+TO_THE_END = (
+    "document.querySelectorAll('.jp-Notebook, .jp-WindowedPanel-outer')"
+    ".forEach(one => { one.scrollTop = one.scrollHeight })"
+)
+
+NOTEBOOK = pathlib.Path(__file__).resolve().parents[2] / "notebooks" / "01_survive_a_crash.ipynb"
+
+
+@contextlib.contextmanager
+def running_lab(folder: pathlib.Path) -> Iterator[str]:
+    """Start JupyterLab on a port of its choice; yield its address, with its token."""
+    own = {f"JUPYTER_{name}_DIR": str(folder / name.lower()) for name in ("CONFIG", "DATA", "RUNTIME")}
+    lab = [sys.executable, "-m", "jupyter", "lab", "--no-browser", "--allow-root", "--port=0"]
+    process = subprocess.Popen(
+        [*lab, f"--notebook-dir={folder}"],
+        cwd=folder,
+        env={**os.environ, **own},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    try:
+        for line in process.stderr:
+            if found := re.search(r"http://(?:127\.0\.0\.1|localhost):\d+/lab\?token=\w+", line):
+                yield found.group()
+                break
+        else:
+            pytest.fail(f"JupyterLab ended with exit code {process.wait()}")
+    finally:
+        process.terminate()
+        process.communicate(timeout=30)
+
+
+def test_the_notebook_opens_with_its_story_its_figure_and_its_tables(tmp_path: pathlib.Path) -> None:
+    (tmp_path / NOTEBOOK.name).write_bytes(NOTEBOOK.read_bytes())
+    with running_lab(tmp_path) as address, open_browser() as page:
+        base, _, token = address.partition("/lab?")
+        page.open(f"{base}/lab/tree/{NOTEBOOK.name}?{token}&reset")
+        page.wait("document.querySelectorAll('.jp-Notebook .jp-Cell').length > 5", "the notebook's cells")
+        page.wait("document.querySelector('.jp-Notebook').innerText.includes('Survive a crash')", "its title")
+        # Lab keeps only what is near the screen in the page, so every look first goes to the end, where both are.
+        figure = "Array.from(document.querySelectorAll('.jp-Notebook img')).some(one => one.naturalWidth > 400)"
+        page.wait(f"{TO_THE_END}; {figure}", "the lifelines")
+        page.wait(f"{TO_THE_END}; {WORDS}.includes('incarnation 1') && {WORDS}.includes('what came back')", "the table")
+        page.ask("document.querySelector('.jp-Notebook img').scrollIntoView()")
+        page.photograph(tmp_path / "lab.png")
+    assert (tmp_path / "lab.png").stat().st_size > 0

@@ -1,0 +1,109 @@
+"""Events into rows, recoveries, a figure and tables: pure, with a story that is written by hand."""
+
+from __future__ import annotations
+
+import json
+
+from matplotlib.figure import Figure
+
+from ipyactors.notebook.actor_table import ActorTable, label
+from ipyactors.notebook.plots import ROWS_AT_MOST, Mark, choose_rows, lifelines, make_rows
+from ipyactors.notebook.recoveries import find_recoveries
+from ipyactors.notebook.recovery_table import FACTS, recoveries
+from ipyactors.wire.events import Event, EventKind
+from ipyactors.wire.specs import ActorState, ActorStatus, Death, LossReason
+
+ACTOR = b"a" * 16
+STORY = [
+    Event(EventKind.ACTOR_CREATED, 100.0, "acct", actor_id=ACTOR),
+    Event(EventKind.ACTOR_ALIVE, 100.5, "acct", actor_id=ACTOR),
+    Event(EventKind.CALL_ATTEMPT, 101.0, "Account.deposit", actor_id=ACTOR, duration_s=0.25),
+    Event(EventKind.ACTOR_DIED, 102.0, "acct", actor_id=ACTOR, detail="killed, signal 9"),
+    Event(EventKind.CALL_RETRY, 102.0, "Account.deposit", actor_id=ACTOR),
+    Event(EventKind.ACTOR_RESTARTING, 102.0, "acct", actor_id=ACTOR),
+    Event(EventKind.ACTOR_ALIVE, 102.25, "acct", actor_id=ACTOR, incarnation=1),
+    Event(EventKind.ACTOR_DIED, 104.0, "acct", actor_id=ACTOR, incarnation=1, detail="exited, exit code 3"),
+    Event(EventKind.ACTOR_DEAD, 104.0, "acct", actor_id=ACTOR, incarnation=1),
+    Event(EventKind.TASK_RETRY, 101.5, "flaky", task_id=b"1", detail="exited with code 1"),
+    Event(EventKind.TASK_ATTEMPT, 102.0, "flaky", task_id=b"1", attempt=1, duration_s=0.25),
+    Event(EventKind.TASK_ATTEMPT, 101.0, "flaky", task_id=b"2", duration_s=0.5),
+    Event(EventKind.TASK_FAILED, 103.0, "flaky", task_id=b"3", detail="exited with code 1"),
+    Event(EventKind.WORKER_STARTED, 90.0),
+]
+
+
+def test_rows_are_actors_then_tasks_with_time_from_the_first_event() -> None:
+    rows = list(make_rows(STORY))
+    assert [row.label for row in rows] == ["acct", "flaky #1", "flaky #2", "flaky #3"]
+    assert [(span.what, span.start_s, span.end_s) for span in rows[0].spans] == [
+        ("life", 0.5, 2.0),
+        ("gap", 2.0, 2.25),
+        ("life", 2.25, 4.0),
+    ]
+    assert [mark.what for mark in rows[0].marks] == ["call", "death", "retry", "death", "end"]
+    assert rows[1].marks == (Mark("retry", 1.5),)
+    assert [(span.what, span.start_s, span.end_s) for span in rows[2].spans] == [("done", 0.5, 1.0)]
+    assert [row.has_trouble for row in rows] == [True, True, False, True]
+
+
+def test_rows_without_trouble_are_left_out_first_and_order_is_kept() -> None:
+    fine = [Event(EventKind.TASK_ATTEMPT, 101.0, "fine", task_id=bytes([9, index])) for index in range(ROWS_AT_MOST)]
+    kept, left_out = choose_rows(list(make_rows([*fine, *STORY])))
+    assert (len(kept), left_out) == (ROWS_AT_MOST, 4)
+    labels = [row.label for row in kept]
+    assert {"acct", "flaky #1", "flaky #3"} <= set(labels)
+    assert labels.index("fine #1") < labels.index("fine #2")
+
+
+def test_a_figure_shows_itself_and_touches_no_state_of_pyplot() -> None:
+    import matplotlib.pyplot as plt
+
+    figure = lifelines(STORY)
+    assert isinstance(figure, Figure)
+    assert plt.get_fignums() == []
+    png, size = figure._repr_png_()
+    assert png.startswith(b"\x89PNG")
+    assert size["width"] > 400
+    assert repr(figure) == "<lifelines>"
+    texts = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    assert {"process died", "down", "gone for good"} <= set(texts)
+    axes = Figure().add_subplot()
+    assert lifelines(STORY, axes) is axes.figure
+
+
+def test_no_events_are_a_figure_too() -> None:
+    assert lifelines([])._repr_png_()[0].startswith(b"\x89PNG")
+
+
+def test_recoveries_say_what_died_what_came_back_and_how_fast() -> None:
+    found = [(one.name, one.number, one.next_number, one.back_s, one.retried_calls) for one in find_recoveries(STORY)]
+    assert found == [
+        ("flaky", 0, 1, 0.25, 0),
+        ("acct", 0, 1, 0.25, 1),
+        ("flaky", 0, None, None, 0),
+        ("acct", 1, None, None, 0),
+    ]
+
+
+def test_recoveries_are_a_table_and_json() -> None:
+    bundle = recoveries(STORY)._repr_mimebundle_()
+    assert "actor acct, incarnation 0" in bundle["text/plain"]
+    assert "incarnation 1; 1 call sent again" in bundle["text/plain"]
+    assert "<td>250 ms</td>" in bundle["text/html"]
+    assert len(json.loads(json.dumps(bundle[FACTS]))) == 4
+
+
+def test_actors_are_a_table_in_text_and_html() -> None:
+    table = ActorTable(
+        [
+            ActorStatus(ACTOR, ActorState.ALIVE, 1, -1, class_name="<Account>", name="acct",
+                        death=Death(LossReason.KILLED, signal=9)),
+            ActorStatus(b"a" + bytes(15), ActorState.PENDING, class_name="Big", waiting_for="needs 8 CPU"),
+        ]
+    )  # fmt: skip
+    lines = repr(table).splitlines()
+    assert " ".join(lines[1].split()) == "acct <Account> ● alive 1 no limit incarnation 0 was killed by SIGKILL"
+    assert " ".join(lines[2].split()) == "00000000 Big … pending 0 0 waiting: needs 8 CPU"
+    assert "&lt;Account&gt;" in table._repr_mimebundle_()["text/html"]
+    assert [label(one) for one in table] == ["<Account> 'acct'", "Big 00000000"]
+    assert repr(ActorTable([])) == "no actors"

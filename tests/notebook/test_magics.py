@@ -1,0 +1,222 @@
+"""The magics in a real IPython shell, in this process; nothing is started but where a test says so."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from IPython.core.error import UsageError
+from IPython.core.interactiveshell import InteractiveShell
+
+import ipyactors
+from ipyactors.api.actor import ActorClass
+from ipyactors.api.remote import RemoteFunction
+from ipyactors.ground.exceptions import IpyactorsError
+from ipyactors.ground.options import OPTIONS, Place
+from ipyactors.notebook import extension
+
+
+@pytest.fixture
+def shell() -> Iterator[Any]:
+    running = InteractiveShell.instance()
+    running.reset()
+    extension.load_ipython_extension(running)
+    yield running
+    extension.unload_ipython_extension(running)
+    InteractiveShell.clear_instance()
+
+
+def run(shell: Any, cell: str) -> Any:
+    """Run a cell that must not fail; return its value."""
+    done = shell.run_cell(cell)
+    done.raise_error()
+    return done.result
+
+
+def error_of(shell: Any, cell: str) -> BaseException:
+    done = shell.run_cell(cell)
+    error = done.error_in_exec or done.error_before_exec
+    assert error is not None
+    assert isinstance(error, BaseException)
+    return error
+
+
+# -- loading ---------------------------------------------------------------------------------------------------
+
+
+def state_of(shell: Any) -> Any:
+    magics = shell.magics_manager.magics
+    return (
+        {kind: frozenset(names) for kind, names in magics.items()},
+        frozenset(shell.magics_manager.registry),
+        {name: list(callbacks) for name, callbacks in shell.events.callbacks.items()},
+        frozenset(vars(IpyactorsError)),
+    )
+
+
+def test_unloading_is_the_inverse_of_loading_and_both_may_be_repeated() -> None:
+    shell = InteractiveShell.instance()
+    before = state_of(shell)
+    extension.load_ipython_extension(shell)
+    once = state_of(shell)
+    extension.load_ipython_extension(shell)
+    assert state_of(shell) == once != before
+    extension.unload_ipython_extension(shell)
+    extension.unload_ipython_extension(shell)
+    assert state_of(shell) == before
+    InteractiveShell.clear_instance()
+
+
+def test_the_package_is_an_extension() -> None:
+    shell = InteractiveShell.instance()
+    shell.run_line_magic("load_ext", "ipyactors")
+    assert shell.find_cell_magic("remote") is not None
+    shell.run_line_magic("unload_ext", "ipyactors")
+    assert shell.find_cell_magic("remote") is None
+    InteractiveShell.clear_instance()
+
+
+def test_loading_starts_nothing(shell: Any) -> None:
+    assert not ipyactors.is_initialized()
+
+
+# -- %%remote --------------------------------------------------------------------------------------------------
+
+
+def test_functions_and_classes_become_remote_with_their_options(shell: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    run(shell, "%%remote --max-restarts -1 --max-retries 0 --num-cpus 0.5\ndef f(): pass\n\nclass C: pass\nx = 3")
+    function, cls = shell.user_ns["f"], shell.user_ns["C"]
+    assert isinstance(function, RemoteFunction)
+    assert isinstance(cls, ActorClass)
+    assert (function._options.max_retries, function._options.num_cpus) == (0, 0.5)
+    assert (cls._options.max_restarts, cls._options.num_cpus) == (-1, 0.5)
+    assert shell.user_ns["x"] == 3
+    assert capsys.readouterr().out == (
+        "defined task f (num_cpus=0.5, max_retries=0); defined actor class C (num_cpus=0.5, max_restarts=-1)\n"
+    )
+
+
+def test_running_the_cell_again_replaces_and_says_so(shell: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    run(shell, "%%remote\ndef f(): return 1")
+    first = shell.user_ns["f"]
+    capsys.readouterr()
+    run(shell, "%%remote\ndef f(): return 2")
+    assert shell.user_ns["f"] is not first
+    assert capsys.readouterr().out == "replaced task f\n"
+
+
+def test_what_was_not_remote_before_is_defined_and_not_replaced(shell: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    run(shell, "def f(): return 1")
+    run(shell, "%%remote\ndef f(): return 2")
+    assert capsys.readouterr().out == "defined task f\n"
+
+
+def test_magics_inside_the_cell_and_shell_syntax_work(shell: Any) -> None:
+    run(shell, "%%remote\nwhere = %pwd\ndef f(): return where")
+    assert isinstance(shell.user_ns["where"], str)
+
+
+def test_braces_and_dollars_in_options_are_left_alone(shell: Any) -> None:
+    run(shell, "x = 1")
+    run(shell, "%%remote --resources {'x':2} --name $x\ndef f(): pass")
+    options = shell.user_ns["f"]._options
+    assert (options.resources, options.name) == ({"x": 2}, "$x")
+
+
+def test_every_kind_of_value_is_read(shell: Any) -> None:
+    shell.user_ns["MyError"] = type("MyError", (Exception,), {})
+    run(shell, "%%remote --retry-exceptions OSError,MyError --num-returns streaming --name 'a name'\ndef f(): yield 1")
+    options = shell.user_ns["f"]._options
+    assert options.retry_exceptions == (OSError, shell.user_ns["MyError"])
+    assert (options.num_returns, options.name) == ("streaming", "a name")
+    run(shell, "%%remote --retry-exceptions\ndef f(): pass")
+    assert shell.user_ns["f"]._options.retry_exceptions is True
+    run(shell, "%%remote --get-if-exists --name=n --lifetime detached --memory 1e6\nclass C: pass")
+    options = shell.user_ns["C"]._options
+    assert (options.get_if_exists, options.name, options.lifetime, options.memory) == (True, "n", "detached", 1_000_000)
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("--max-restarts 2", "--max-restarts is an option of a remote class"),
+        ("--max-retries -2", "max_retries=-2: takes an int >= -1"),
+        ("--max-retries many", "max_retries='many': takes an int"),
+        ("--max-retires 2", "unrecognized arguments: --max-retires 2"),
+        ("--retry-exceptions NoSuchError", "there is no 'NoSuchError' in this notebook"),
+        ("--resources {'CPU':1}", "'CPU' is not given here but by the option num_cpus"),
+    ],
+)
+def test_a_mistake_in_the_options_defines_nothing(shell: Any, line: str, words: str) -> None:
+    error = error_of(shell, f"%%remote {line}\ny = 1\ndef f(): pass")
+    assert isinstance(error, UsageError)
+    assert words in str(error)
+    assert "f" not in shell.user_ns
+    assert "y" not in shell.user_ns
+
+
+def test_a_cell_that_defines_nothing_is_told_so(shell: Any) -> None:
+    assert "nothing to make remote" in str(error_of(shell, "%%remote\ny = 1"))
+
+
+def test_a_definition_with_its_own_decorator_keeps_its_options(shell: Any) -> None:
+    run(shell, "import ipyactors")
+    run(shell, "%%remote\n@ipyactors.remote(max_retries=7)\ndef f(): pass")
+    assert shell.user_ns["f"]._options.max_retries == 7
+    error = error_of(shell, "%%remote --max-retries 1\n@ipyactors.remote\ndef f(): pass")
+    assert isinstance(error, UsageError)
+    assert "--max-retries would be lost" in str(error)
+
+
+def test_a_syntax_error_is_one_and_has_no_effect(shell: Any) -> None:
+    assert isinstance(error_of(shell, "%%remote\nz = 1\ndef f(:\n    pass"), SyntaxError)
+    assert "z" not in shell.user_ns
+
+
+def test_what_a_statement_raises_comes_through(shell: Any) -> None:
+    assert isinstance(error_of(shell, "%%remote\ndef f(): pass\n1 / 0"), ZeroDivisionError)
+    assert isinstance(shell.user_ns["f"], RemoteFunction)
+
+
+def test_help_describes_every_option(shell: Any) -> None:
+    text = shell.find_cell_magic("remote").__doc__
+    for option in OPTIONS.values():
+        if option.places & {Place.TASK, Place.ACTOR}:
+            assert "--" + option.name.replace("_", "-") in text
+            assert option.help.split()[0] in text
+
+
+# -- the others ------------------------------------------------------------------------------------------------
+
+
+def test_the_line_magics_say_what_is_wrong(shell: Any) -> None:
+    assert "takes no arguments" in str(error_of(shell, "%actors all"))
+    assert "there is no session" in str(error_of(shell, "%kill nobody"))
+    assert "takes a number" in str(error_of(shell, "%remote_init --num-cpus many"))
+    assert repr(run(shell, "%actors")) == "no actors"
+
+
+def test_actors_are_shown_killed_and_brought_back(shell: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    run(shell, "%remote_init --num-cpus 2")
+    try:
+        cell = "%%remote --max-restarts 1 --max-task-retries -1\nclass Counter:\n    def get(self): return 1"
+        run(shell, cell)
+        run(shell, "import ipyactors\nc = Counter.options(name='c1').remote()\nipyactors.get(c.get.remote())")
+        table = run(shell, "%actors")
+        assert repr(table).splitlines()[1].split() == ["c1", "Counter", "●", "alive", "0", "1"]
+        assert "<table>" in table._repr_mimebundle_()["text/html"]
+        capsys.readouterr()
+        run(shell, cell)
+        assert capsys.readouterr().out == (
+            "replaced actor class Counter (max_restarts=1, max_task_retries=-1), "
+            "and the class before it is still run by Counter 'c1'\n"
+        )
+        run(shell, "%kill c1 --restart\nipyactors.get(c.get.remote())")
+        assert run(shell, "%actors")[0].incarnation == 1
+        run(shell, "%kill c1")
+        with pytest.raises(ipyactors.exceptions.ActorDiedError):
+            run(shell, "ipyactors.get(c.get.remote())")
+        assert "no live actor" in str(error_of(shell, "%kill c1")) or "c1" in str(error_of(shell, "%kill c1"))
+    finally:
+        ipyactors.shutdown()
