@@ -32,7 +32,7 @@ from ipyactors.head.tables import Actor, Ending, Node, Owner, Tables, Worker, Wo
 from ipyactors.wire.events import Event, EventKind
 from ipyactors.wire.head_messages import ActorChanged, ActorExited, ActorInitFailed, ActorReady, KillActor
 from ipyactors.wire.node_messages import StartWorker
-from ipyactors.wire.specs import ActorState, ActorStatus, Death, LossReason
+from ipyactors.wire.specs import ActorSpec, ActorState, ActorStatus, Death, LossReason
 
 
 class Step(enum.Enum):
@@ -95,7 +95,7 @@ def on_actor_init_failed(tables: Tables, out: Out, owner: Owner, message: ActorI
     actor = _speaking(tables, owner, message.actor_id)
     if actor is None or message.incarnation != actor.incarnation:
         return
-    detail = f"its constructor raised {message.error.type_name}: {message.error.message}"
+    detail = f"its constructor raised {message.error.words}"
     worker = tables.workers[actor.worker_id]
     leases.kill_worker(tables, out, worker, detail)
     death = Death(
@@ -204,7 +204,38 @@ def conclude(tables: Tables, out: Out, actor: Actor, death: Death, wall_s: float
     _free_name(tables, actor)
     note(tables, actor, EventKind.ACTOR_DEAD, wall_s, death)
     tell(tables, out, actor)
+    let_go = carried(actor.spec)
     tables.bury(actor)
+    for carried_id in let_go:
+        _end_if_no_longer_carried(tables, out, carried_id, actor.actor_id, wall_s)
+
+
+def carried(spec: ActorSpec) -> set[bytes]:
+    """Return the ids of the actors whose handles are among the constructor's arguments, or in the class itself."""
+    payloads = (spec.definition.payload, spec.args, *spec.arg_values)
+    return {actor_id for payload in payloads for actor_id in payload.actor_ids}
+
+
+def _end_if_no_longer_carried(tables: Tables, out: Out, carried_id: bytes, carrier_id: bytes, wall_s: float) -> None:
+    carriers = tables.carriers.get(carried_id, set())
+    carriers.discard(carrier_id)
+    if carriers:
+        return
+    tables.carriers.pop(carried_id, None)
+    other = tables.actors.get(carried_id)
+    if other is not None and tables.is_settled:
+        end_if_unheld(tables, out, other, wall_s)
+
+
+def is_held(tables: Tables, actor: Actor) -> bool:
+    """Return whether a process has a handle of the actor, or another actor's constructor needs one."""
+    return actor.actor_id in tables.carriers or any(count > 0 for count in actor.holders.values())
+
+
+def end_if_unheld(tables: Tables, out: Out, actor: Actor, wall_s: float) -> None:
+    """End the actor if nobody has a handle of it and it is not detached."""
+    if not actor.spec.detached and not is_held(tables, actor):
+        end(tables, out, actor, Ending(LossReason.INTENDED, "its last handle went"), wall_s)
 
 
 # -- telling ---------------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from ipyactors.head import actors
 from ipyactors.head.out import Out
-from ipyactors.head.tables import Actor, Ending, Owner, Tables
+from ipyactors.head.tables import Actor, Owner, Tables
 from ipyactors.wire.events import EventKind
 from ipyactors.wire.head_messages import (
     ActorChanged,
@@ -83,16 +83,24 @@ def on_lend_actor(tables: Tables, out: Out, message: LendActor) -> None:
 
 
 def on_release_actor(tables: Tables, out: Out, owner: Owner, message: ReleaseActor, wall_s: float) -> None:
-    """Take counts off. With the last one the actor ends: owners release only when no call is unanswered."""
+    """Take counts off. With the last one the actor ends: owners release only when no call is unanswered.
+
+    A borrower's word may overtake its lender's. The count is then below zero until the lender's word makes it good.
+    """
     actor = tables.actors.get(message.actor_id)
     if actor is None:
         drop_early_hold(tables, message.actor_id, owner.owner_id)
         return
-    if owner.owner_id not in actor.holders:
-        return
-    actor.holders[owner.owner_id] -= max(0, message.count)
-    if actor.holders[owner.owner_id] <= 0:
+    if actor.state is ActorState.DEAD:
         drop_holder(tables, out, actor, owner, wall_s)
+        return
+    left = actor.holders.get(owner.owner_id, 0) - max(0, message.count)
+    actor.holders[owner.owner_id] = left
+    owner.holding.add(actor.actor_id)
+    if left == 0:
+        drop_holder(tables, out, actor, owner, wall_s)
+    elif left < 0 and tables.is_settled:
+        actors.end_if_unheld(tables, out, actor, wall_s)
 
 
 def on_kill(tables: Tables, out: Out, owner: Owner, message: KillActor, wall_s: float) -> None:
@@ -115,6 +123,8 @@ def enter(tables: Tables, spec: ActorSpec, owner: Owner | None) -> Actor:
     tables.actors[actor.actor_id] = actor
     if spec.name:
         tables.names[spec.namespace, spec.name] = actor.actor_id
+    for carried_id in actors.carried(spec):
+        tables.carriers.setdefault(carried_id, set()).add(actor.actor_id)
     if owner is not None:
         owner.owned.add(actor.actor_id)
     return actor
@@ -153,13 +163,7 @@ def drop_holder(tables: Tables, out: Out, actor: Actor, owner: Owner, wall_s: fl
     actor.holders.pop(owner.owner_id, None)
     owner.holding.discard(actor.actor_id)
     if tables.is_settled:
-        end_if_unheld(tables, out, actor, wall_s)
-
-
-def end_if_unheld(tables: Tables, out: Out, actor: Actor, wall_s: float) -> None:
-    """End the actor if nobody has a handle of it and it is not detached."""
-    if not actor.holders and not actor.spec.detached:
-        actors.end(tables, out, actor, Ending(LossReason.INTENDED, "its last handle went"), wall_s)
+        actors.end_if_unheld(tables, out, actor, wall_s)
 
 
 def no_such_actor(actor_id: bytes) -> ActorChanged:
@@ -176,6 +180,9 @@ def _find(tables: Tables, name: str, namespace: str) -> Actor | None:
 def _grant(actor: Actor, owner: Owner) -> None:
     actor.holders[owner.owner_id] = actor.holders.get(owner.owner_id, 0) + 1
     owner.holding.add(actor.actor_id)
+    if not actor.holders[owner.owner_id]:  # the lender's word came after the borrower had given it back
+        del actor.holders[owner.owner_id]
+        owner.holding.discard(actor.actor_id)
 
 
 def _hold(tables: Tables, out: Out, holder: Owner, actor_id: bytes) -> None:

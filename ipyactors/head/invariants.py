@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ipyactors.ground.quantities import Units, add
+from ipyactors.head.actors import is_held
 from ipyactors.head.tables import Actor, Node, Tables, WorkerUse
 from ipyactors.wire.specs import ActorState
 
@@ -94,7 +95,7 @@ def _check_owners(tables: Tables) -> None:
 
 def _check_actor(tables: Tables, actor: Actor) -> None:
     for owner_id, count in actor.holders.items():
-        assert count > 0, f"{owner_id!r} holds {count} of {actor.actor_id!r}"
+        assert count != 0, f"{owner_id!r} is listed as a holder of {actor.actor_id!r} and holds none"
         assert actor.actor_id in tables.owners[owner_id].holding, f"holder {owner_id!r} does not know that it is one"
     if actor.worker_id:
         assert tables.workers[actor.worker_id].actor_id == actor.actor_id, f"{actor.actor_id!r} and its worker disagree"
@@ -106,5 +107,5 @@ def _check_actor(tables: Tables, actor: Actor) -> None:
         assert actor.worker_id, f"{actor.actor_id!r} is {actor.state} without a process"
     assert (actor.actor_id in tables.dead) == is_dead, f"{actor.actor_id!r}: {actor.state}, but buried otherwise"
     if tables.is_settled and not actor.is_ended and not actor.spec.detached:
-        assert actor.holders, f"{actor.actor_id!r} lives on without a handle"
+        assert is_held(tables, actor), f"{actor.actor_id!r} lives on without a handle"
         assert actor.owner_id in tables.owners, f"{actor.actor_id!r} lives on without its owner"

@@ -63,6 +63,7 @@ def on_return_lease(tables: Tables, out: Out, owner: Owner, message: ReturnLease
         return
     drop_lease(tables, lease)
     worker.lease_id, worker.claim = 0, None
+    worker.leased_before.add(owner.owner_id)
     offer_worker(tables, out, worker, now_s)
 
 
@@ -79,6 +80,13 @@ def on_drop_worker(tables: Tables, out: Out, message: DropWorker) -> None:
     worker = tables.workers.get(message.worker_id)
     if worker is not None and worker.use is WorkerUse.ADOPTED:
         kill_worker(tables, out, worker, "no longer needed")
+
+
+def on_owns_objects(tables: Tables, owner: Owner) -> None:
+    """Spare the worker when it is idle: values that others may ask for would be lost with it."""
+    worker = tables.workers.get(owner.owner_id)
+    if worker is not None:
+        worker.owns_objects = True
 
 
 def on_worker_blocked(tables: Tables, owner: Owner) -> None:
@@ -164,7 +172,7 @@ def trim_idle(tables: Tables, out: Out, now_s: float) -> None:
         too_many = len(node.idle) - node.idle_limit
         for worker_id, since_s in list(node.idle.items()):
             is_surplus = too_many > 0 or now_s - since_s >= IDLE_S
-            if is_surplus and not _has_own_work(tables, worker_id):
+            if is_surplus and not tables.workers[worker_id].owns_objects and not _has_own_work(tables, worker_id):
                 too_many -= 1
                 kill_worker(tables, out, tables.workers[worker_id], "idle, and not needed")
 

@@ -15,9 +15,9 @@ import msgspec
 
 from ipyactors.head import actors, describe, handles, leases
 from ipyactors.head.out import Out
-from ipyactors.head.tables import Actor, Ending, Node, Tables, Worker, WorkerUse
+from ipyactors.head.tables import Actor, Ending, Node, Owner, Tables, Worker, WorkerUse
 from ipyactors.wire.events import Event, EventKind
-from ipyactors.wire.head_messages import OwnerRegistered, RegisterOwner, WorkerLost
+from ipyactors.wire.head_messages import OwnerLost, OwnerRegistered, RegisterOwner, WatchOwner, WorkerLost
 from ipyactors.wire.node_messages import RegisterNode, WorkerDied, WorkerRecord, WorkerStarted
 from ipyactors.wire.specs import ActorState, Death, LossReason
 
@@ -143,6 +143,8 @@ def on_process_gone(tables: Tables, out: Out, process_id: bytes, wall_s: float) 
         return
     tables.remember_gone(process_id)
     tables.events.unwatch(process_id)
+    for watcher_id in tables.watchers.pop(process_id, ()):
+        out.to_owner(watcher_id, OwnerLost(process_id))
     for actor_id in list(tables.early_holds):
         handles.drop_early_hold(tables, actor_id, process_id)
     owner = tables.owners.get(process_id)
@@ -156,6 +158,14 @@ def on_process_gone(tables: Tables, out: Out, process_id: bytes, wall_s: float) 
         if actor is not None:
             handles.drop_holder(tables, out, actor, owner, wall_s)
     del tables.owners[process_id]
+
+
+def on_watch_owner(tables: Tables, out: Out, watcher: Owner, message: WatchOwner) -> None:
+    """Tell the watcher when that process is gone: at once, if it is."""
+    if tables.may_come(message.owner_id):
+        tables.watchers.setdefault(message.owner_id, set()).add(watcher.owner_id)
+    else:
+        out.to_owner(watcher.owner_id, OwnerLost(message.owner_id))
 
 
 def settle(tables: Tables, out: Out, wall_s: float) -> None:
@@ -191,6 +201,9 @@ def _bury_worker(tables: Tables, out: Out, worker: Worker, death: Death, now_s: 
     del tables.workers[worker.worker_id]
     if worker.use is WorkerUse.ADOPTED:
         _tell_all(tables, out, WorkerLost(worker.worker_id, death))
+    else:
+        for owner_id in worker.leased_before:
+            out.to_owner(owner_id, WorkerLost(worker.worker_id, death))
     actor = tables.actors.get(worker.actor_id)
     if actor is not None and actor.worker_id == worker.worker_id:
         actors.on_process_died(tables, out, actor, death, now_s, wall_s)
@@ -201,7 +214,7 @@ def _end_if_unwanted(tables: Tables, out: Out, actor: Actor, wall_s: float) -> N
     """End an adopted actor that no process of this session owns or holds."""
     if actor.owner_id not in tables.owners:
         _end_orphan(tables, out, actor.actor_id, "the process that created it", wall_s)
-    handles.end_if_unheld(tables, out, actor, wall_s)
+    actors.end_if_unheld(tables, out, actor, wall_s)
 
 
 def _end_orphan(tables: Tables, out: Out, actor_id: bytes, who: str, wall_s: float) -> None:

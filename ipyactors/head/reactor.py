@@ -107,6 +107,10 @@ def _on_registered(tables: Tables, out: Out, owner: Owner, message: Message, now
             leases.on_kill_leased_worker(tables, out, owner, message)
         case said.DropWorker():
             leases.on_drop_worker(tables, out, message)
+        case said.OwnsObjects():
+            leases.on_owns_objects(tables, owner)
+        case said.WatchOwner():
+            members.on_watch_owner(tables, out, owner, message)
         case said.OwnerLeaving():
             members.on_process_gone(tables, out, owner.owner_id, wall_s)
         case said.DescribeCluster():

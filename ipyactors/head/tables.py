@@ -97,7 +97,8 @@ class WorkerUse(enum.Enum):
 class Worker:
     """A worker process, from the decision to start it until its agent reports its death.
 
-    ``is_ending``: it was told to die; it keeps its claim until it has.
+    ``is_ending``: it was told to die; it keeps its claim until it has. ``leased_before`` are the owners that gave it
+    back alive: they are still connected to it. ``owns_objects``: others hold references to values that it keeps.
     """
 
     worker_id: bytes
@@ -109,6 +110,8 @@ class Worker:
     actor_id: bytes = b""
     claim: Claim | None = None
     is_ending: bool = False
+    owns_objects: bool = False
+    leased_before: set[bytes] = dataclasses.field(default_factory=set)
 
 
 @dataclasses.dataclass(slots=True)
@@ -174,6 +177,8 @@ class Ending:
 class Actor:
     """An actor; its states are in ``actors.py``. ``holders`` counts handles: process id to how many it was granted.
 
+    A count may be below zero for a moment, when a borrower gives back what the head has yet to hear it was lent.
+
     ``incarnation`` is also the number of restarts used, since each restart raises it by one: so that number
     survives a restart of the head. ``worker_id`` is empty while it has no process. ``ticket`` is its place in the
     line while it waits for one. ``is_told``: its holders know of the present state.
@@ -234,6 +239,12 @@ class Tables:
         self.dead: dict[bytes, None] = {}
         self.gone: dict[bytes, None] = {}
         self.early_holds: dict[bytes, dict[bytes, int]] = {}
+        self.keepers: dict[bytes, set[bytes]] = {}
+        """By actor: the live actors whose class or constructor's arguments hold a handle of it, for each restart."""
+        self.carriers: dict[bytes, set[bytes]] = {}
+        """By actor id: the live actors whose constructor arguments hold a handle of it; a restart needs it again."""
+        self.watchers: dict[bytes, set[bytes]] = {}
+        """By owner id: who wants to be told when that owner is gone."""
         self.events = EventLog()
         self.needs_placing = False
         self.look_again_s: float | None = None

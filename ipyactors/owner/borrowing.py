@@ -10,15 +10,17 @@ from ipyactors.owner import failures
 from ipyactors.owner.objects import Entry
 from ipyactors.owner.out import Out
 from ipyactors.owner.state import OwnerState
-from ipyactors.wire.head_messages import LendActor, OwnerLost, WatchOwner
+from ipyactors.wire.head_messages import LendActor, OwnerLost, OwnsObjects, WatchOwner
 from ipyactors.wire.specs import RefSpec, RemoteError
 from ipyactors.wire.worker_messages import FetchObject, ObjectFailed, ObjectReady
 
 
-def export(state: OwnerState, entry: Entry) -> RefSpec:
+def export(state: OwnerState, out: Out, entry: Entry) -> RefSpec:
     """Make an object findable for others; return what a reference to it says."""
     if entry.owner_address:
         return RefSpec(entry.object_id, entry.owner_address)
+    if not state.objects.exported and not state.is_driver:
+        out.to_head(OwnsObjects())
     state.objects.exported.setdefault(entry.object_id, entry)
     return RefSpec(entry.object_id, state.address)
 

@@ -103,7 +103,7 @@ def actor_died(client: ActorClient, call: PendingCall, *, started: bool | None) 
         return placement(f"Actor {client.label}", client.demand, client.unplaceable)
     if death is not None and death.reason is LossReason.INIT_FAILED and death.init_error is not None:
         why = (
-            f"its constructor raised {death.init_error.type_name}: {death.init_error.message}. An exception in "
+            f"its constructor raised {death.init_error.words}. An exception in "
             f"__init__ is final, whatever max_restarts says\n{death.init_error.traceback_text}"
         )
     else:

@@ -104,17 +104,18 @@ def on_actor_changed(state: OwnerState, out: Out, message: ActorChanged) -> None
         return
     if message.unplaceable is not None:
         client.unplaceable, client.demand = message.unplaceable, message.demand
-    _apply(state, out, client, status)
+    on_status(state, out, client, status)
 
 
 def take_early_status(state: OwnerState, out: Out, client: ActorClient) -> None:
     """Apply what the head said of an actor before its handle arrived."""
     status = state.statuses.pop(client.actor_id, None)
     if status is not None:
-        _apply(state, out, client, status)
+        on_status(state, out, client, status)
 
 
-def _apply(state: OwnerState, out: Out, client: ActorClient, status: ActorStatus) -> None:
+def on_status(state: OwnerState, out: Out, client: ActorClient, status: ActorStatus) -> None:
+    """Act on how an actor is."""
     was_worker = client.worker_id
     client.take_status(status)
     if status.state is ActorState.ALIVE:
@@ -170,11 +171,11 @@ def on_call_raised(
 ) -> None:
     """The method raised: send the call again if that was asked for, else it is the outcome."""
     if retryable and call.take_retry():
-        out.event(EventKind.CALL_RETRY, call, detail=f"{error.type_name}: {error.message}")
+        out.event(EventKind.CALL_RETRY, call, detail=error.words)
         call.state = CallState.QUEUED
         client.outbox.appendleft(call)
         return
-    out.event(EventKind.CALL_FAILED, call, detail=f"{error.type_name}: {error.message}")
+    out.event(EventKind.CALL_FAILED, call, detail=error.words)
     finish(state, call, error)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from ipyactors.owner.out import Out
 from ipyactors.owner.state import OwnerState
-from ipyactors.wire.head_messages import RegisterOwner, WatchEvents, WatchOwner
+from ipyactors.wire.head_messages import OwnsObjects, RegisterOwner, WatchEvents, WatchOwner
 
 
 def on_head_restarted(state: OwnerState, out: Out, registration: RegisterOwner, *, is_driver: bool) -> None:
@@ -16,6 +16,8 @@ def on_head_restarted(state: OwnerState, out: Out, registration: RegisterOwner, 
     out.to_head(registration)
     if is_driver:
         out.to_head(WatchEvents())
+    elif state.objects.exported:
+        out.to_head(OwnsObjects())
     for lease in state.leases.leases.values():
         lease.reclaimed = lease.is_orphan = True
     for shape in state.leases.by_id.values():

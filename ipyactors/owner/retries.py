@@ -88,10 +88,10 @@ def on_unplaceable(state: OwnerState, out: Out, message: ShapeUnplaceable) -> No
 def on_task_raised(state: OwnerState, out: Out, lease: Lease, call: PendingCall, error: RemoteError, retryable: bool) -> None:
     """The function raised: try again if that was asked for, else it is the outcome."""
     if retryable and call.take_retry():
-        out.event(EventKind.TASK_RETRY, call, detail=f"{error.type_name}: {error.message}")
+        out.event(EventKind.TASK_RETRY, call, detail=error.words)
         leases.requeue(state.leases, lease.shape, [call])
         return
-    out.event(EventKind.TASK_FAILED, call, detail=f"{error.type_name}: {error.message}")
+    out.event(EventKind.TASK_FAILED, call, detail=error.words)
     finish(state, call, error)
 
 

@@ -141,7 +141,7 @@ class Session(Traffic):
     def export(self, entry: Entry) -> RefSpec:
         """Make an entry findable for other processes."""
         with deferred(), self.lock:
-            return borrowing.export(self.state, entry)
+            return borrowing.export(self.state, self.mail, entry)
 
     def adopt_ref(self, spec: RefSpec) -> Entry:
         """Return the entry of a reference that was unpickled here."""
@@ -151,9 +151,13 @@ class Session(Traffic):
     # -- actors -----------------------------------------------------------------------------------------------
 
     def adopt_actor(self, actor_id: bytes, class_name: str, name: str) -> ActorClient:
-        """Return the client of an actor whose handle was unpickled here; the head is told if it did not know."""
+        """Return the client of an actor whose handle was unpickled here; the head is told if it did not know.
+
+        The handle is counted: were it not, the actor could be let go of before its handle object exists.
+        """
         with deferred(), self.lock:
             client = outbox.client_of(self.state, actor_id)
+            client.handles += 1
             client.class_name = client.class_name or class_name
             client.name = client.name or name
             unknown = not client.weight

@@ -13,7 +13,8 @@ from ipyactors.wire.specs import ActorStatus
 class OwnerState:
     """Everything that one process knows of the calls that it made. Changed only by the reactor."""
 
-    def __init__(self, owner_id: bytes, address: str) -> None:
+    def __init__(self, owner_id: bytes, address: str, *, is_driver: bool = True) -> None:
+        self.is_driver = is_driver
         self.owner_id = owner_id
         self.address = address
         self.objects = ObjectTable()

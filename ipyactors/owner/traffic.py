@@ -77,7 +77,7 @@ class Traffic:
         self._outbound = ZmqChannel(self._context, process_id, _TO_OUTBOUND, linger_ms=_LINGER_MS)
         self.log = EventLog(SystemClock())
         self.mail = Mail(self._outbound, self._inbound, self.log)
-        self.state = OwnerState(process_id, address)
+        self.state = OwnerState(process_id, address, is_driver=is_driver)
         self.leader = LeaderFollowers(
             self._turn, (self._inbound.fileno(), self._outbound.fileno()), f"ipyactors-{ids.short(process_id)}"
         )
@@ -255,9 +255,11 @@ class Traffic:
             to_caller(*answers.popleft())
 
     def _take_submissions(self) -> None:
+        # A call is submitted before the handle that it was made with goes: no count may overtake a call.
+        counts = len(self._handle_counts)
         while self._submitted:
             reactor.submit(self.state, self.mail, self._submitted.popleft())
-        while self._handle_counts:
+        for _ in range(counts):
             self._count(*self._handle_counts.popleft())
 
     def _has_arrived(self) -> bool:

@@ -36,7 +36,7 @@ def _load(entry: Entry) -> Any:
     except Exception as error:
         raise SerializationError(
             f"the value of {entry.object_id.hex()} arrived but cannot be unpickled here: "
-            f"{type(error).__qualname__}: {error}. The value is not lost; a process that can import what it needs "
+            f"{tracebacks.in_words(error)}. The value is not lost; a process that can import what it needs "
             "can still get it."
         ) from error
 
@@ -71,7 +71,7 @@ def _original(remote: RemoteError) -> BaseException | None:
 def _as_text(remote: RemoteError) -> str:
     problem = f" ({remote.pickling_problem})" if remote.pickling_problem else ""
     return (
-        f"{remote.function_name} raised {remote.type_name}: {remote.message}\n"
+        f"{remote.function_name} raised {remote.words}\n"
         f"The exception itself could not be brought here{problem}. As text:\n{remote.traceback_text}"
     )
 
@@ -94,7 +94,7 @@ def _both(cause: BaseException) -> BaseException:
     try:
         error: BaseException = _copy_into(_class_of_both(kind), cause)
     except Exception:  # noqa: BLE001 - a type may forbid subclasses, or need more than its args
-        error = TaskError(f"{kind.__qualname__}: {cause}")
+        error = TaskError(tracebacks.in_words(cause))
     error.__traceback__ = cause.__traceback__
     error.__cause__, error.__context__ = cause.__cause__, cause.__context__
     error.__suppress_context__ = cause.__suppress_context__

@@ -147,6 +147,10 @@ class WatchOwner(_Word):
     owner_id: bytes
 
 
+class OwnsObjects(_Word):
+    """Sent by a worker's session: others hold references to objects of mine, so do not end me for being idle."""
+
+
 class DescribeCluster(_Word):
     """Tell me about nodes, actors and what waits. Answered by :class:`ClusterReply`."""
 
@@ -184,6 +188,7 @@ OwnerToHead = (
     | ActorInitFailed
     | ActorExited
     | WatchOwner
+    | OwnsObjects
     | DescribeCluster
     | WatchEvents
     | DropWorker

@@ -21,6 +21,7 @@ from typing import Any
 import cloudpickle
 
 from ipyactors.ground.exceptions import SerializationError
+from ipyactors.ground.tracebacks import message_of
 from ipyactors.wire.specs import Payload, RefSpec
 
 #: Results and arguments up to this size travel inside the pickle; a larger buffer travels beside it, uncopied.
@@ -162,8 +163,9 @@ def explain_failure(value: Any, what: str, error: Exception) -> SerializationErr
     path = find_culprit(value, what)
     kind = type(path[-1][1]).__qualname__ if path else type(value).__qualname__
     where = " -> ".join(step for step, _ in path) or what
+    why = message_of(error).strip("()") or type(error).__qualname__
     return SerializationError(
-        f"{what} cannot be sent to another process: {where} is a {kind}, which cannot be pickled ({error}). "
+        f"{what} cannot be sent to another process: {where} is a {kind}, which cannot be pickled ({why}). "
         "Nothing was sent. Create it inside the remote function or actor instead, or keep it out of what is sent.",
         path=tuple(step for step, _ in path),
         type_name=kind,

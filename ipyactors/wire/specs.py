@@ -101,6 +101,11 @@ class RemoteError(msgspec.Struct, array_like=True, frozen=True):
     incarnation: int = 0
     pickling_problem: str = ""
 
+    @property
+    def words(self) -> str:
+        """The exception in one line: type and message, or the type alone if there is no message."""
+        return f"{self.type_name}: {self.message}" if self.message else self.type_name
+
 
 class Death(msgspec.Struct, array_like=True, frozen=True):
     """What is known of a process that ended; written by its agent, read by people.

@@ -166,7 +166,7 @@ class FakeEngine:
             if template.name and status.name == template.name and status.state is ActorState.ALIVE:
                 if not template.get_if_exists:
                     raise ActorAlreadyExistsError(f"{template.name!r} exists")
-                return ActorClient(status.actor_id, status.class_name, status.name), self.handles[status.actor_id]
+                return self._counted(status.actor_id, status.class_name, status.name), self.handles[status.actor_id]
         actor_id = ids.new_actor_id()
         payload = serialize.dumps_call(args, kwargs, what="the arguments of a constructor")
         positional, named = serialize.loads(payload)
@@ -175,7 +175,7 @@ class FakeEngine:
         self.statuses[actor_id] = ActorStatus(
             actor_id, ActorState.ALIVE, class_name=template.class_name, name=template.name, namespace=self.namespace
         )
-        return ActorClient(actor_id, template.class_name, template.name), None
+        return self._counted(actor_id, template.class_name, template.name), None
 
     def call_method(self, client: ActorClient, template: MethodTemplate, args: Any, kwargs: Any) -> Any:
         instance = self.instances.get(client.actor_id)
@@ -190,16 +190,17 @@ class FakeEngine:
         return self.submit(f"{client.class_name}.{template.method}", template, method, args, kwargs)
 
     def adopt_actor(self, actor_id: bytes, class_name: str, name: str, *, lent: bool) -> ActorClient:
-        return ActorClient(actor_id, class_name, name)
+        return self._counted(actor_id, class_name, name)
 
     def find_actor(self, name: str, namespace: str) -> tuple[ActorClient, bytes]:
         for status in self.statuses.values():
             if (status.name, status.namespace) == (name, namespace) and status.state is ActorState.ALIVE:
-                return ActorClient(status.actor_id, status.class_name, name), self.handles[status.actor_id]
+                return self._counted(status.actor_id, status.class_name, name), self.handles[status.actor_id]
         raise ActorNotFoundError(f"no actor {name!r}")
 
-    def acquire_handle(self, client: ActorClient) -> None:
-        self.counts[client.actor_id] = self.counts.get(client.actor_id, 0) + 1
+    def _counted(self, actor_id: bytes, class_name: str, name: str) -> ActorClient:
+        self.counts[actor_id] = self.counts.get(actor_id, 0) + 1
+        return ActorClient(actor_id, class_name, name)
 
     def release_handle(self, client: ActorClient) -> None:
         self.counts[client.actor_id] -= 1

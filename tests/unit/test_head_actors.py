@@ -27,7 +27,7 @@ from ipyactors.wire.head_messages import (
     WatchEvents,
 )
 from ipyactors.wire.node_messages import KillWorker, StartWorker
-from ipyactors.wire.specs import ActorState, Death, LossReason, RemoteError
+from ipyactors.wire.specs import ActorSpec, ActorState, Death, Definition, LossReason, Payload, RemoteError
 from tests.support.head_scenario import HeadScenario, actor_spec, killed
 
 
@@ -324,3 +324,29 @@ def test_events_reach_watchers_once_and_late_ones_get_the_backlog(head: HeadScen
         EventKind.ACTOR_DEAD,
     ]
     head.expect_silence()
+
+
+def test_a_borrower_that_gives_back_before_the_lender_is_heard_costs_nobody_a_count(head: HeadScenario) -> None:
+    worker_id = head.create_actor()
+    head.add_driver(b"d2")
+    head.say(b"d2", ReleaseActor(b"a1", 1))
+    head.say(b"d1", LendActor(b"a1", b"d2"))
+    assert head.tables.actors[b"a1"].holders == {b"d1": 1}
+    head.forget()
+    head.say(b"d1", ReleaseActor(b"a1", 1))
+    head.expect(b"n1", KillWorker(worker_id, detail="its last handle went"))
+
+
+def test_an_actor_lives_as_long_as_another_one_needs_it_to_be_built_again(head: HeadScenario) -> None:
+    carried_worker = head.create_actor()
+    spec = ActorSpec(
+        b"a2", "Carrier", b"d1", Definition(b"d" * 16, "Carrier", Payload(b"")), Payload(b"", actor_ids=(b"a1",))
+    )
+    head.say(b"d1", CreateActor(7, spec), ReleaseActor(b"a1", 1))
+    assert not head.tables.actors[b"a1"].is_ended
+    head.forget()
+    head.say(b"d1", KillActor(b"a2"))
+    carrier_worker = head.tables.actors[b"a2"].worker_id
+    head.forget()
+    head.worker_dies(carrier_worker)
+    assert KillWorker(carried_worker, detail="its last handle went") in head.take(b"n1")

@@ -233,6 +233,8 @@ def test_idle_workers_are_ended_when_they_are_many_or_old(head: HeadScenario) ->
     assert {word.worker_id for word in head.take(b"n1")} == {lease.worker_id for lease in granted[1:]}
     for lease in granted:
         head.worker_dies(lease.worker_id)
+    lost = head.take(b"d1")
+    assert [word.worker_id for word in lost] == [lease.worker_id for lease in granted], "it is still connected to them"
     head.expect_silence()
     assert not head.tables.workers
 

@@ -6,6 +6,7 @@ import pytest
 
 from ipyactors.head import members
 from ipyactors.head.invariants import check_invariants
+from ipyactors.head.leases import IDLE_S
 from ipyactors.wire.events import Event, EventKind
 from ipyactors.wire.head_messages import (
     ActorChanged,
@@ -18,9 +19,13 @@ from ipyactors.wire.head_messages import (
     LeaseGranted,
     LeaseLost,
     LendActor,
+    OwnerLost,
     OwnerRegistered,
+    OwnsObjects,
     RegisterOwner,
     ReleaseActor,
+    ReturnLease,
+    WatchOwner,
     WorkerLost,
 )
 from ipyactors.wire.node_messages import KillWorker, RegisterNode, StartWorker, WorkerRecord
@@ -212,3 +217,29 @@ def test_the_event_log_forgets_the_oldest() -> None:
     log.unwatch(b"d1")
     log.add(Event(EventKind.NODE_ADDED, 6.0))
     assert log.take_unreported() == []
+
+
+def test_who_watches_an_owner_hears_of_its_end_at_once_or_later() -> None:
+    head = HeadScenario()
+    head.add_node()
+    head.add_driver()
+    head.forget()
+    worker_id = head.lease().worker_id
+    head.forget()
+    head.say(b"d1", WatchOwner(worker_id), WatchOwner(b"w-never"))
+    head.expect(b"d1", OwnerLost(b"w-never"))
+    head.worker_dies(worker_id)
+    assert OwnerLost(worker_id) in head.take(b"d1")
+
+
+def test_an_idle_worker_that_owns_objects_is_spared() -> None:
+    head = HeadScenario()
+    head.add_node()
+    head.add_driver()
+    head.forget()
+    lease = head.lease()
+    head.say(lease.worker_id, OwnsObjects())
+    head.say(b"d1", ReturnLease(lease.lease_id))
+    head.forget()
+    head.pass_time(IDLE_S * 2)
+    head.expect_silence()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import threading
@@ -30,10 +31,8 @@ class Mailbox:
     def turn(self) -> float | None:
         with self.lock:
             self.turned_by.add(threading.current_thread().name)
-            try:
+            with contextlib.suppress(BlockingIOError):
                 self.seen += len(os.read(self.reader, 65536))
-            except BlockingIOError:
-                pass
         return None
 
     def post(self, count: int = 1) -> None:
@@ -102,7 +101,7 @@ def test_the_lead_changes_hands_many_times_and_nothing_is_missed(box: Mailbox) -
         for _ in range(rounds):
             before = box.seen
             box.post()
-            assert box.leader.wait(lambda: box.seen > before, GENEROUS_S)
+            assert box.leader.wait(lambda before=before: box.seen > before, GENEROUS_S)
             answered[index] += 1
 
     threads = [threading.Thread(target=run, args=(index,)) for index in range(threads_at_once)]
