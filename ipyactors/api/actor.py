@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import FunctionType
 from typing import Any
 
 from ipyactors.api import descriptions, runtime, signatures
@@ -12,6 +13,7 @@ from ipyactors.api.handles import ActorHandle
 from ipyactors.api.signatures import Check
 from ipyactors.ground.options import ASYNC_CONCURRENCY, ActorOptions
 from ipyactors.owner.templates import ActorTemplate
+from ipyactors.wire import serialize
 
 
 class ActorClass(Defined):
@@ -102,7 +104,12 @@ class ActorClass(Defined):
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
             raise AttributeError(f"the remote class has no attribute {name!r}")
-        return getattr(self._get_target(), name)
+        value = getattr(self._get_target(), name)
+        if isinstance(value, FunctionType) and serialize.is_collecting():
+            # Pickle asks whether a method can be imported by this name. It could, but in the worker it would then be
+            # the method of another class than the one that is sent by value, whose super() is not that of the actor.
+            raise AttributeError(f"{name} is sent with its class")
+        return value
 
     def __repr__(self) -> str:
         return f"ActorClass({self._description.class_name})"

@@ -93,7 +93,7 @@ class RuntimeContext:
     def is_canceled(self) -> bool:
         """Return whether the caller has asked to cancel the call that runs here."""
         call = _call()
-        return call is not None and call.cancelled.is_set()
+        return call is not None and call.cancelled
 
     def get_assigned_resources(self) -> dict[str, float]:
         """Return what the actor that runs here holds. Empty in a task: its worker is not told what it holds."""

@@ -20,6 +20,8 @@ class ActorHandle:
 
     The actor lives as long as a handle of it does somewhere, unless it is detached. Any thread may use a handle.
     Its own attributes start with an underscore, so that they hide no method.
+
+    The engine has counted this handle when it returned ``client``; it is counted down when it goes.
     """
 
     __slots__ = ("__weakref__", "_ipyactors_bytes", "_ipyactors_client", "_ipyactors_engine", "_ipyactors_plans")
@@ -29,7 +31,6 @@ class ActorHandle:
         self._ipyactors_client = client
         self._ipyactors_bytes = handle
         self._ipyactors_plans: Plans = open_plans(handle)
-        engine.acquire_handle(client)
 
     def __getattr__(self, name: str) -> ActorMethod:
         if name == "_ipyactors_plans":  # not set up yet: the next line would ask for ever

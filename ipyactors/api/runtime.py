@@ -80,9 +80,9 @@ class _Runtime:
 
 def _start_local(**arguments: Any) -> Engine:
     # Imported here, so that `import ipyactors` needs neither ZeroMQ nor anything that starts processes.
-    from ipyactors.engines.local import LocalEngine
+    from ipyactors.engines.starting import start_local_engine
 
-    return LocalEngine.start(**arguments)
+    return start_local_engine(**arguments)
 
 
 def _attach() -> Engine | None:

@@ -29,8 +29,9 @@ class Engine(Protocol):
     def create_actor(
         self, template: ActorTemplate, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[ActorClient, bytes | None]:
-        """Create an actor; return its client, and the ``handle`` bytes of the one found when ``get_if_exists`` found one.
+        """Create an actor; return its client, and the ``handle`` bytes of the one that ``get_if_exists`` found.
 
+        One handle object is counted, as in all methods that return a client: the one that is made with it.
         Waits for the head only when the actor has a name. Raises ActorAlreadyExistsError, SerializationError.
         """
         ...
@@ -42,15 +43,11 @@ class Engine(Protocol):
         ...
 
     def adopt_actor(self, actor_id: bytes, class_name: str, name: str, *, lent: bool) -> ActorClient:
-        """Return the client for an actor whose handle was unpickled here. ``lent`` if it came inside a call's payload."""
+        """Return the client for an actor whose handle was unpickled here; ``lent`` if it came in a call's payload."""
         ...
 
     def find_actor(self, name: str, namespace: str) -> tuple[ActorClient, bytes]:
         """Return the client and the ``handle`` bytes of the live actor of that name. Raises ActorNotFoundError."""
-        ...
-
-    def acquire_handle(self, client: ActorClient) -> None:
-        """Count one more handle object in this process."""
         ...
 
     def release_handle(self, client: ActorClient) -> None:

@@ -74,3 +74,11 @@ class Creation:
         """Let go of what was kept until the head had the specification."""
         self._client.creating = False
         self._keep = None
+
+    def abandon(self) -> None:
+        """Forget an actor that the head did not make: nobody gets a handle of it."""
+        with deferred(), self._session.lock:
+            self._client.weight = 0
+            self._client.handles = 0
+            self._session.state.actors.pop(self._client.actor_id, None)
+            self.finish()

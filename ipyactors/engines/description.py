@@ -28,7 +28,7 @@ def _entry(state: OwnerState, cluster: ClusterReply, entry: Entry) -> str:
         if failure is None:
             return "It is done: the value is there."
         if isinstance(failure, RemoteError):
-            return f"It failed: {failure.type_name}: {failure.message}"
+            return f"It failed: {failure.words}"
         return f"It failed: {failure}"
     if entry.owner_address:
         return "It is owned by another process, and not there yet; ask there."

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ipyactors.engines import description
 from ipyactors.engines.base import Submitted
 from ipyactors.engines.creation import Creation
-from ipyactors.engines.starting import start_runtime
 from ipyactors.engines.waiting import AllDoneOrFailed, Countdown
 from ipyactors.ground import ids
 from ipyactors.ground.exceptions import (
@@ -32,7 +31,7 @@ from ipyactors.wire.head_messages import ClusterReply, DescribeCluster, GetActor
 from ipyactors.wire.interrupts import deferred
 from ipyactors.wire.node_messages import StopSession
 from ipyactors.wire.serialize import ArgSlot
-from ipyactors.wire.specs import ActorSpec, Payload
+from ipyactors.wire.specs import ActorSpec, ActorStatus, Payload
 
 
 class LocalEngine:
@@ -43,30 +42,6 @@ class LocalEngine:
         self.namespace = session.namespace
         self._agent = agent
         self._pid = os.getpid()
-
-    @classmethod
-    def start(
-        cls,
-        *,
-        num_cpus: float | None = None,
-        num_gpus: float | None = None,
-        memory: float | None = None,
-        resources: Mapping[str, float] | None = None,
-        namespace: str | None = None,
-        session: str | None = None,
-        log_to_driver: bool = True,
-    ) -> LocalEngine:
-        """Start a session on this machine and return its engine. Raises StartError."""
-        started, agent = start_runtime(
-            num_cpus=num_cpus,
-            num_gpus=num_gpus,
-            memory=memory,
-            resources=resources,
-            namespace=namespace,
-            name=session,
-            log_to_driver=log_to_driver,
-        )
-        return cls(started, agent)
 
     # -- submitting -------------------------------------------------------------------------------------------
 
@@ -158,29 +133,38 @@ class LocalEngine:
         with deferred(), session.lock:
             client = outbox.client_of(session.state, actor_id)
             client.class_name, client.name = template.class_name, template.name
-            client.weight, client.creating = 1, True
+            client.weight, client.handles, client.creating = 1, 1, True
         creation = Creation(session, client, template, payload, deps, keep)
         if not template.name:
             creation.send_when_ready()
             return client, None
-        if deps:
-            session.wait(lambda: all(entry.done for entry in deps))
-        reply = session.ask_head(creation.request)
-        creation.finish()
-        if reply.error:
-            raise ActorAlreadyExistsError(reply.error, actor_id=actor_id.hex())
+        try:
+            if deps:
+                self._fetch(deps)
+                session.wait(lambda: all(entry.done for entry in deps))
+            reply = session.ask_head(creation.request)
+            if reply.existing is None and not reply.error:
+                creation.finish()
+                return client, None
+        except BaseException:
+            creation.abandon()
+            raise
+        creation.abandon()
         if reply.existing is None:
-            return client, None
+            raise ActorAlreadyExistsError(reply.error, actor_id=actor_id.hex())
         return self._found(reply.existing), reply.existing.handle
 
-    def _found(self, spec: ActorSpec) -> ActorClient:
+    def _found(self, spec: ActorSpec, status: ActorStatus | None = None) -> ActorClient:
         """Return the client of an actor that the head has just granted this process a weight on."""
         session = self.session
         with deferred(), session.lock:
             client = outbox.client_of(session.state, spec.actor_id)
             client.weight += 1
+            client.handles += 1
             client.class_name, client.name = spec.class_name, spec.name
             outbox.take_early_status(session.state, session.mail, client)
+            if status is not None:
+                outbox.on_status(session.state, session.mail, client, status)
         return client
 
     def adopt_actor(self, actor_id: bytes, class_name: str, name: str, *, lent: bool) -> ActorClient:  # noqa: ARG002
@@ -196,11 +180,7 @@ class LocalEngine:
                 f"no live actor is named {name!r}{where}. It was never created, or has ended; "
                 "ipyactors.util.list_named_actors() tells which there are."
             )
-        return self._found(reply.spec), reply.spec.handle
-
-    def acquire_handle(self, client: ActorClient) -> None:
-        """Count one more handle object."""
-        self.session.count_handle(client, 1)
+        return self._found(reply.spec, reply.status), reply.spec.handle
 
     def release_handle(self, client: ActorClient) -> None:
         """Count one handle object less."""
@@ -227,7 +207,7 @@ class LocalEngine:
         __tracebackhide__ = True
         session = self.session
         entries = [ref._entry for ref in refs]
-        if not all([entry.done for entry in entries]):
+        if not all(entry.done for entry in entries):
             self._fetch(entries)
             progress = AllDoneOrFailed(session.state.objects, entries)
             if not session.wait(progress, timeout_s):

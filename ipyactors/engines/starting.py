@@ -1,63 +1,77 @@
-"""From nothing to a live session on this machine: folders, agent, this process's part in it."""
+"""From nothing to a live session on this machine: folders, agent, this process's part in it.
+
+The agent is started first, and what this process itself needs (ZeroMQ above all) is imported while the agent does
+the same in its own interpreter: on two cores, that takes a third off the start. So this file imports nothing heavy.
+"""
 
 from __future__ import annotations
 
 import os
 import sys
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from ipyactors.ground import ids
 from ipyactors.ground.config import AgentConfig
 from ipyactors.ground.quantities import to_units
 from ipyactors.launch.local import AgentProcess, start_agent
 from ipyactors.launch.sessions import prepare_session
-from ipyactors.owner import current
-from ipyactors.owner.output import show_nothing
-from ipyactors.owner.session import Session
+
+if TYPE_CHECKING:
+    from ipyactors.engines.local import LocalEngine
 
 
-def start_runtime(
+def start_local_engine(
     *,
-    num_cpus: float | None,
-    num_gpus: float | None,
-    memory: float | None,
-    resources: Mapping[str, float] | None,
-    namespace: str | None,
-    name: str | None,
-    log_to_driver: bool,
-) -> tuple[Session, AgentProcess]:
-    """Start the processes and make this one the driver. What is not given is detected by the agent.
+    num_cpus: float | None = None,
+    num_gpus: float | None = None,
+    memory: float | None = None,
+    resources: Mapping[str, float] | None = None,
+    namespace: str | None = None,
+    session: str | None = None,
+    log_to_driver: bool = True,
+) -> LocalEngine:
+    """Start the processes, make this one the driver, and return its engine.
 
-    Returns when the runtime takes work. Raises StartError; nothing is left behind then.
+    What is not given is detected by the agent. Returns when the runtime takes work. Raises StartError; nothing is
+    left behind then.
     """
     offered = {"CPU": num_cpus, "GPU": num_gpus, "memory": memory, **(resources or {})}
-    given = {key: float(amount) for key, amount in offered.items() if amount is not None}
-    prepared = prepare_session(name)
+    prepared = prepare_session(session)
     config = AgentConfig(
         paths=prepared.paths,
         node_id=ids.new_node_id(),
-        total={key: to_units({key: amount}).get(key, 0) for key, amount in given.items()},
+        # A zero is said, and not left out: it means that there is none, and nothing is to be detected.
+        total={name: to_units({name: amount}).get(name, 0) for name, amount in offered.items() if amount is not None},
         driver_pid=os.getpid(),
         sys_path=tuple(sys.path),
         cwd=os.getcwd(),
         namespace=namespace if namespace is not None else prepared.paths.name,
     )
     agent = start_agent(prepared, config)
-    agent.wait_ready()
-    session = Session(
-        config.paths,
-        ids.new_driver_id(),
-        is_driver=True,
-        namespace=config.namespace,
-        node_id=config.node_id,
-    )
-    if not log_to_driver:
-        session.on_output = show_nothing
     try:
-        session.start()
+        return _join(config, agent, log_to_driver=log_to_driver)
     except BaseException:
-        session.close()
         agent.stop()
         raise
-    current.set_session(session)
-    return session, agent
+
+
+def _join(config: AgentConfig, agent: AgentProcess, *, log_to_driver: bool) -> LocalEngine:
+    from ipyactors.engines.local import LocalEngine
+    from ipyactors.owner import current
+    from ipyactors.owner.output import show_nothing
+    from ipyactors.owner.session import Session
+
+    agent.wait_ready()
+    driver = Session(
+        config.paths, ids.new_driver_id(), is_driver=True, namespace=config.namespace, node_id=config.node_id
+    )
+    if not log_to_driver:
+        driver.on_output = show_nothing
+    try:
+        driver.start()
+    except BaseException:
+        driver.close()
+        raise
+    current.set_session(driver)
+    return LocalEngine(driver, agent)

@@ -15,6 +15,7 @@ class AllDoneOrFailed:
         self._failures_seen = -1
 
     def __call__(self) -> bool:
+        """Return whether the wait is over."""
         entries, index = self._entries, self._next
         while index < len(entries) and entries[index].done:
             index += 1
@@ -38,4 +39,5 @@ class Countdown:
         self._left -= 1
 
     def __call__(self) -> bool:
+        """Return whether the wait is over."""
         return self._left <= 0

@@ -7,11 +7,12 @@ Source that lies in no file, such as a notebook's cell, travels as text and is p
 
 from __future__ import annotations
 
+import ast
 import linecache
 import os
 import traceback
 import types
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 #: One line of a traceback: ``(filename, line, name)``.
 Frame = tuple[str, int, str]
@@ -53,6 +54,20 @@ def label_of(filename: str) -> str:
 def clean(text: str) -> str:
     """Return ``text`` fit for UTF-8: a lone surrogate becomes an escape."""
     return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def message_of(error: BaseException) -> str:
+    """Return ``str(error)``, and what is wrong with it where it has none. Never raises."""
+    try:
+        return clean(str(error))
+    except Exception as problem:  # a user's __str__ may raise anything
+        return f"(its __str__ raised {type(problem).__qualname__})"
+
+
+def in_words(error: BaseException) -> str:
+    """Return ``error`` in one line: ``'ValueError: no such thing'``, or its type alone if that is all. Never raises."""
+    message = message_of(error)
+    return f"{type(error).__qualname__}: {message}" if message else type(error).__qualname__
 
 
 def describe(trace: types.TracebackType | None) -> list[Frame]:
@@ -113,20 +128,55 @@ def _stub_code(frame: Frame) -> types.CodeType:
     instructions per entry), so that nobody underlines the columns of the stub in the user's line.
     """
     filename, line, name = frame
+    first_line = _first_line(frame)
     table = bytearray()
     left = len(_STUB.co_code) // 2
+    step = max(line, 1) - first_line
     while left > 0:
         units = min(left, 8)
-        table += bytes((0x80 | 13 << 3 | units - 1, 0))
+        table += bytes((0x80 | 13 << 3 | units - 1, *_varint(step << 1)))
         left -= units
+        step = 0
     return _STUB.replace(
-        co_filename=filename, co_name=name, co_qualname=name, co_firstlineno=max(line, 1), co_linetable=bytes(table)
+        co_filename=filename,
+        co_name=name,
+        co_qualname=name,
+        co_firstlineno=first_line,
+        co_linetable=bytes(table),
     )
 
 
-def rebuild(
-    frames: Iterable[Frame], inner: types.TracebackType | None = None
-) -> types.TracebackType | None:
+def _varint(value: int) -> Iterator[int]:
+    """Yield a number as a location table holds it: six bits at a time, the lowest first."""
+    while value >= 64:
+        yield 64 | value & 63
+        value >>= 6
+    yield value
+
+
+def _first_line(frame: Frame) -> int:
+    """Return the line on which the code of ``frame`` begins; where that cannot be told, the line that it is at.
+
+    Tools that show a function's source number its lines from there (IPython does so with every cell).
+    """
+    filename, line, name = frame
+    if name == "<module>":
+        return 1
+    try:
+        tree = ast.parse("".join(linecache.getlines(filename)))
+    except (SyntaxError, ValueError):
+        return max(line, 1)
+    starts = [
+        min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
+        for node in ast.walk(tree)
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
+        and node.name == name
+        and node.lineno <= line <= (node.end_lineno or line)
+    ]
+    return max(starts, default=max(line, 1))
+
+
+def rebuild(frames: Iterable[Frame], inner: types.TracebackType | None = None) -> types.TracebackType | None:
     """Return a traceback that shows ``frames`` (outermost first) and then ``inner``; None if there is nothing."""
     trace = inner
     for frame in reversed(list(frames)):
@@ -153,9 +203,7 @@ def rejoin(
     return error.with_traceback(rebuild(frames))
 
 
-def revive(
-    kind: type[BaseException], args: tuple[object, ...], attributes: dict[str, object]
-) -> BaseException:
+def revive(kind: type[BaseException], args: tuple[object, ...], attributes: dict[str, object]) -> BaseException:
     """Return an exception made without its ``__init__``. Called by unpickling.
 
     For the commonest exception that pickle cannot make again: an ``__init__`` whose parameters are not its ``args``.

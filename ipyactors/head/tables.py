@@ -239,8 +239,6 @@ class Tables:
         self.dead: dict[bytes, None] = {}
         self.gone: dict[bytes, None] = {}
         self.early_holds: dict[bytes, dict[bytes, int]] = {}
-        self.keepers: dict[bytes, set[bytes]] = {}
-        """By actor: the live actors whose class or constructor's arguments hold a handle of it, for each restart."""
         self.carriers: dict[bytes, set[bytes]] = {}
         """By actor id: the live actors whose constructor arguments hold a handle of it; a restart needs it again."""
         self.watchers: dict[bytes, set[bytes]] = {}

@@ -79,7 +79,7 @@ class ActorClient:
     @property
     def label(self) -> str:
         """``Counter 'c1'``, or ``Counter 5ae90b11`` when it has no name."""
-        return f"{self.class_name or 'actor'} {self.name!r}" if self.name else f"{self.class_name} {ids.short(self.actor_id)}"
+        return f"{self.class_name or 'actor'} {repr(self.name) if self.name else ids.short(self.actor_id)}"
 
     @property
     def is_unused(self) -> bool:

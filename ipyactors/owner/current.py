@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextvars
 import dataclasses
-import threading
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -33,7 +32,7 @@ class CurrentCall:
     actor_id: bytes = b""
     attempt: int = 0
     incarnation: int = 0
-    cancelled: threading.Event = dataclasses.field(default_factory=threading.Event)
+    cancelled: bool = False
 
 
 call: contextvars.ContextVar[CurrentCall | None] = contextvars.ContextVar("ipyactors_call", default=None)
@@ -46,7 +45,7 @@ def session() -> Session | None:
 
 def set_session(new: Session | None) -> None:
     """Make ``new`` this process's session."""
-    global _session  # noqa: PLW0603 - one session per process
+    global _session
     _session = new
 
 
@@ -57,5 +56,5 @@ def actor() -> ActorSpec | None:
 
 def set_actor(spec: ActorSpec) -> None:
     """Say which actor this process hosts; called by a worker before it runs the constructor."""
-    global _actor  # noqa: PLW0603 - one actor per process
+    global _actor
     _actor = spec

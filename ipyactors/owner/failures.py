@@ -93,7 +93,7 @@ def what_became(call: PendingCall, *, started: bool | None) -> str:
     """Return what is known of a call that got no answer."""
     if started is None:
         return f"The call {call.name} may or may not have run"
-    return f"The call {call.name} had started and may have taken effect" if started else f"The call {call.name} was not run"
+    return f"The call {call.name} {'had started and may have taken effect' if started else 'was not run'}"
 
 
 def actor_died(client: ActorClient, call: PendingCall, *, started: bool | None) -> IpyactorsError:

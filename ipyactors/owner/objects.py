@@ -24,7 +24,17 @@ Failure = RemoteError | Exception
 class Entry:
     """One object. Changed only under the session's lock; ``done`` and what follows may be read without it."""
 
-    __slots__ = ("__weakref__", "callbacks", "done", "failure", "object_id", "owner_address", "payload", "producer", "tokens")
+    __slots__ = (
+        "__weakref__",
+        "callbacks",
+        "done",
+        "failure",
+        "object_id",
+        "owner_address",
+        "payload",
+        "producer",
+        "tokens",
+    )
 
     def __init__(self, object_id: bytes, producer: PendingCall | None = None, owner_address: str = "") -> None:
         self.object_id = object_id

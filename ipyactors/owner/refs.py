@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import concurrent.futures
 import contextlib
 import functools
 from collections.abc import Callable, Generator
@@ -17,6 +15,9 @@ from ipyactors.wire import serialize
 from ipyactors.wire.specs import Payload, RefSpec
 
 if TYPE_CHECKING:
+    import asyncio
+    import concurrent.futures
+
     from ipyactors.owner.calls import PendingCall
     from ipyactors.owner.session import Session
 
@@ -56,6 +57,8 @@ class ObjectRef:
         return self._wait_async().__await__()
 
     async def _wait_async(self) -> Any:
+        import asyncio  # here and below: who awaits has it, and the others need not pay for it
+
         session, entry = _session(), self._entry
         if not entry.done:
             loop = asyncio.get_running_loop()
@@ -168,6 +171,8 @@ class ObjectRefGenerator:
         return self
 
     async def __anext__(self) -> ObjectRef:
+        import asyncio
+
         stream, index = self._stream, self._next
         loop = asyncio.get_running_loop()
         while not (len(stream.items) > index or stream.ended):

@@ -14,7 +14,7 @@ from ipyactors.owner.out import Out
 from ipyactors.owner.state import OwnerState
 from ipyactors.owner.templates import TaskTemplate
 from ipyactors.wire.events import EventKind
-from ipyactors.wire.head_messages import KillLeasedWorker, LeaseGranted, LeaseLost, ReclaimLease, ShapeUnplaceable
+from ipyactors.wire.head_messages import KillLeasedWorker, LeaseGranted, ReclaimLease, ShapeUnplaceable
 from ipyactors.wire.specs import Death, RemoteError
 from ipyactors.wire.worker_messages import CancelCall
 
@@ -85,7 +85,9 @@ def on_unplaceable(state: OwnerState, out: Out, message: ShapeUnplaceable) -> No
             finish(state, call, error)
 
 
-def on_task_raised(state: OwnerState, out: Out, lease: Lease, call: PendingCall, error: RemoteError, retryable: bool) -> None:
+def on_task_raised(
+    state: OwnerState, out: Out, lease: Lease, call: PendingCall, error: RemoteError, retryable: bool
+) -> None:
     """The function raised: try again if that was asked for, else it is the outcome."""
     if retryable and call.take_retry():
         out.event(EventKind.TASK_RETRY, call, detail=error.words)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import concurrent.futures
 import itertools
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from ipyactors.ground.config import SessionPaths
 from ipyactors.ground.exceptions import HeadUnavailableError, SessionError
@@ -17,6 +16,9 @@ from ipyactors.wire.codec import Message
 from ipyactors.wire.head_messages import HoldActor, WorkerBlocked, WorkerUnblocked
 from ipyactors.wire.interrupts import deferred
 from ipyactors.wire.specs import Payload, RefSpec
+
+if TYPE_CHECKING:
+    import concurrent.futures
 
 #: Code in a worker that waits longer than this lends its CPU to others.
 _BLOCKED_AFTER_S = 0.002
@@ -121,13 +123,15 @@ class Session(Traffic):
 
     def future_of(self, entry: Entry) -> concurrent.futures.Future[Any]:
         """Return a future of an entry's value."""
-        future: concurrent.futures.Future[Any] = concurrent.futures.Future()
+        from concurrent.futures import Future  # a session that makes none need not import it
+
+        future: concurrent.futures.Future[Any] = Future()
         future.set_running_or_notify_cancel()
 
         def settle(done: Entry) -> None:
             try:
                 future.set_result(self.value_of(done))
-            except Exception as error:  # noqa: BLE001 - it is handed on to whoever holds the future
+            except Exception as error:
                 future.set_exception(error)
 
         self.when_done(entry, settle)

@@ -63,7 +63,7 @@ def _original(remote: RemoteError) -> BaseException | None:
         return None
     try:
         cause = serialize.loads(remote.payload)
-    except Exception:  # noqa: BLE001 - a class that exists only in the worker: its text is what is left
+    except Exception:
         return None
     return cause if isinstance(cause, BaseException) else None
 
@@ -93,7 +93,7 @@ def _both(cause: BaseException) -> BaseException:
     kind = type(cause)
     try:
         error: BaseException = _copy_into(_class_of_both(kind), cause)
-    except Exception:  # noqa: BLE001 - a type may forbid subclasses, or need more than its args
+    except Exception:
         error = TaskError(tracebacks.in_words(cause))
     error.__traceback__ = cause.__traceback__
     error.__cause__, error.__context__ = cause.__cause__, cause.__context__

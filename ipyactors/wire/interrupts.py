@@ -13,7 +13,7 @@ import _signal  # type: ignore[import-not-found]  # the C functions: signal.sign
 import signal
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Self
 
 _SIGINT = int(signal.SIGINT)
 
@@ -33,7 +33,7 @@ class deferred:  # noqa: N801 - a context manager, used like a function
         self._before: Any = None
         self.came = False
 
-    def __enter__(self) -> deferred:
+    def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
             before = _signal.getsignal(_SIGINT)
             if before is not None and type(getattr(before, "__self__", None)) is not deferred:

@@ -60,6 +60,7 @@ class LeaderFollowers:
             self._poll.register(descriptor, select.POLLIN)
         self._lead = threading.Lock()
         self._sleeping = False
+        self._poked = False  # since the leader last drained the pipe: one byte is enough
         self._closed = False
         self._wanted = 0  # how many threads want the standby to step aside
         self._followers: list[_Follower] = []
@@ -79,7 +80,7 @@ class LeaderFollowers:
 
     def wake(self) -> None:
         """Make a sleeping leader take a turn; callable from any thread, and from a signal handler."""
-        if self._sleeping:
+        if self._sleeping and not self._poked:
             self._poke()
 
     def wait(self, is_done: Callable[[], bool], timeout_s: float | None = None) -> bool:
@@ -91,29 +92,33 @@ class LeaderFollowers:
         if is_done():
             return True
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
-        follower = _Follower(is_done)
+        with deferred(self._on_interrupt) as interrupt:
 
-        def on_interrupt() -> None:
-            follower.served.set()
-            self._poke()
+            def is_over() -> bool:
+                return interrupt.came or is_done()
 
-        with deferred(on_interrupt) as interrupt:
             self._wanted += 1
             try:
-                while not (is_done() or interrupt.came or self._closed):
+                while not (is_over() or self._closed):
                     left_s = None if deadline is None else deadline - time.monotonic()
                     if left_s is not None and left_s <= 0:
                         return False
                     if self._lead.acquire(blocking=False):
                         try:
-                            self._lead_until(lambda: is_done() or interrupt.came, deadline)
+                            self._lead_until(is_over, deadline)
                         finally:
                             self._leave()
                     else:
-                        self._follow(follower, left_s)
+                        self._follow(_Follower(is_over), left_s)
             finally:
                 self._wanted -= 1
         return is_done()
+
+    def _on_interrupt(self) -> None:
+        """Wake everyone: the main thread is one of them, and the others go back to sleep."""
+        for follower in tuple(self._followers):
+            follower.served.set()
+        self._poke()
 
     def close(self, timeout_s: float = 2.0) -> None:
         """Stop the standby thread and free the pipe; waiting threads return."""
@@ -149,6 +154,7 @@ class LeaderFollowers:
             if any(descriptor == self._wake_r for descriptor, _ in ready):
                 with contextlib.suppress(BlockingIOError):
                     os.read(self._wake_r, 4096)
+                self._poked = False  # before the next turn, which sees all that was done until now
 
     def _leave(self) -> None:
         self._left_s = time.monotonic()
@@ -174,10 +180,10 @@ class LeaderFollowers:
             if self._lead.locked():
                 follower.served.wait(left_s)
         finally:
-            follower.served.clear()
             self._followers.remove(follower)
 
     def _poke(self) -> None:
+        self._poked = True
         with contextlib.suppress(BlockingIOError, OSError):
             os.write(self._wake_w, b"\0")
 

@@ -60,7 +60,7 @@ NodeToHead = RegisterNode | WorkerStarted | WorkerDied | ProcessGone
 
 
 class StartWorker(_Word):
-    """Start a worker with this id. With ``actor`` it hosts that actor as ``incarnation`` (from 0), else it runs tasks."""
+    """Start a worker with this id: it hosts ``actor`` as ``incarnation`` (from 0), or it runs tasks."""
 
     worker_id: bytes
     actor: ActorSpec | None = None

@@ -2,7 +2,8 @@
 
 Three ways, the fastest that is right: plain scalars and flat containers of them are pickled by the C pickler; all
 else goes through cloudpickle, which sends functions and classes of ``__main__`` by value. Buffers over 64 KiB stay
-out of band, so they are neither copied into the pickle nor out of it: a large array arrives as a read-only view.
+out of band: they are copied once, when the value is pickled, and not at all when it is unpickled, so a large array
+arrives as a read-only view.
 
 References and handles announce themselves while they are being pickled (:func:`note_ref`, :func:`note_handle`), so
 that the payload can name what it carries.
@@ -24,7 +25,7 @@ from ipyactors.ground.exceptions import SerializationError
 from ipyactors.ground.tracebacks import message_of
 from ipyactors.wire.specs import Payload, RefSpec
 
-#: Results and arguments up to this size travel inside the pickle; a larger buffer travels beside it, uncopied.
+#: Results and arguments up to this size travel inside the pickle; a larger buffer travels beside it.
 OUT_OF_BAND_BYTES = 64 * 1024
 
 _SCALARS = frozenset({type(None), bool, int, float, complex, str, bytes})
@@ -123,7 +124,8 @@ def _dumps_any(value: Any, what: str, *, in_band: bool = False) -> Payload:
             return True
         if view.nbytes <= OUT_OF_BAND_BYTES:
             return True
-        buffers.append(view)
+        # Copied now: the sender may change its array before the frame is made, or before a retry sends it again.
+        buffers.append(memoryview(view.tobytes()))
         return False
 
     file = io.BytesIO()
@@ -153,7 +155,7 @@ def can_pickle(value: Any) -> Exception | None:
     try:
         with _collecting():
             cloudpickle.dumps(value, protocol=_PROTOCOL)
-    except Exception as error:  # noqa: BLE001 - a user's __reduce__ may raise anything
+    except Exception as error:
         return error
     return None
 

@@ -36,7 +36,7 @@ class Interrupts:
         """Return ``function(*args, **kwargs)``, or raise KeyboardInterrupt once ``current`` was cancelled."""
         try:
             self._armed = current
-            if current.cancelled.is_set():
+            if current.cancelled:
                 raise KeyboardInterrupt
             return function(*args, **kwargs)
         finally:
@@ -44,7 +44,7 @@ class Interrupts:
 
     def interrupt(self, current: CurrentCall) -> None:
         """Cancel ``current``, which runs in the main thread or is about to; from any thread."""
-        current.cancelled.set()
+        current.cancelled = True
         if self._armed is current and self._main_ident is not None:
             with contextlib.suppress(ProcessLookupError):
                 signal.pthread_kill(self._main_ident, signal.SIGINT)
@@ -52,6 +52,6 @@ class Interrupts:
     def on_signal(self, _number: int, _frame: object) -> None:
         """Handle SIGINT."""
         armed = self._armed
-        if armed is not None and armed.cancelled.is_set():
+        if armed is not None and armed.cancelled:
             self._armed = None
             raise KeyboardInterrupt

@@ -26,7 +26,7 @@ def describe_error(
     payload, problem = _pickle(error)
     return RemoteError(
         type_name=type(error).__qualname__,
-        message=_text(error),
+        message=tracebacks.message_of(error),
         traceback_text=tracebacks.format_text(error),
         payload=payload,
         frames=tuple(FrameSpec(*frame) for frame in frames),
@@ -36,13 +36,6 @@ def describe_error(
         incarnation=incarnation,
         pickling_problem=problem,
     )
-
-
-def _text(error: BaseException) -> str:
-    try:
-        return tracebacks.clean(str(error))
-    except Exception as problem:  # a user's __str__ may raise anything
-        return f"(its __str__ raised {type(problem).__qualname__})"
 
 
 def _all_files(error: BaseException) -> list[str]:
@@ -100,7 +93,7 @@ def _pickle(error: BaseException) -> tuple[Payload | None, str]:
         payload = serialize.dumps(_link(error, is_bare, depth=0), what="the exception")
         serialize.loads(payload)
     except Exception as failure:  # whatever a user's pickling code raises
-        return None, f"{type(failure).__qualname__}: {_text(failure)}"
+        return None, tracebacks.in_words(failure)
     return payload, ""
 
 
@@ -119,7 +112,7 @@ def _trial(value: Any) -> str:
     try:
         copy = serialize.loads(serialize.dumps(value, what="the exception"))
     except Exception as failure:  # whatever a user's pickling code raises
-        return f"{type(failure).__qualname__}: {_text(failure)}"
+        return tracebacks.in_words(failure)
     return "" if isinstance(copy, BaseException) else f"it unpickles as a {type(copy).__qualname__}"
 
 
@@ -140,7 +133,7 @@ def _next_link(error: BaseException | None, depth: int) -> _Link | None:
         return None
     is_bare, problem = _travels(error)
     if is_bare is None:
-        stand_in = TaskError(f"{type(error).__qualname__}: {_text(error)} (it could not be pickled: {problem})")
+        stand_in = TaskError(f"{tracebacks.in_words(error)} (it could not be pickled: {problem})")
         stand_in.__cause__, stand_in.__context__ = error.__cause__, error.__context__
         stand_in.__suppress_context__ = error.__suppress_context__
         stand_in.__traceback__ = error.__traceback__

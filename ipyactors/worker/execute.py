@@ -9,7 +9,6 @@ that misbehave while they are pickled count as the call's own failure.
 
 from __future__ import annotations
 
-import asyncio
 import pickle
 import sys
 import time
@@ -18,7 +17,7 @@ from types import CoroutineType
 from typing import Any, NoReturn
 
 from ipyactors.ground.exceptions import SerializationError
-from ipyactors.ground.tracebacks import remember_source
+from ipyactors.ground.tracebacks import in_words, remember_source
 from ipyactors.owner import current
 from ipyactors.owner.current import CurrentCall
 from ipyactors.owner.templates import ANY_EXCEPTION, STREAMING
@@ -37,7 +36,7 @@ from ipyactors.worker import main_module
 from ipyactors.worker.answers import Answers
 from ipyactors.worker.cancel import Interrupts
 from ipyactors.worker.errors import describe_error
-from ipyactors.worker.exit import ActorExit, exit_code_of
+from ipyactors.worker.exit import ActorExit, exit_code_of, exit_words
 from ipyactors.worker.hosting import HostedActor
 from ipyactors.worker.mailbox import Call
 from ipyactors.worker.output import Output
@@ -107,7 +106,8 @@ class Executor:
                 results: tuple[Payload, ...] = (serialize.dumps(value, what=running.name),)
             else:
                 if type(value) is CoroutineType:
-                    run = asyncio.run
+                    from asyncio import run  # a worker that runs no coroutine need not import it
+
                     value = run(value) if interruptible is None else interruptible(running, run, (value,), {})
                 if call.num_returns == STREAMING:
                     self._stream(value, running, items)
@@ -225,7 +225,7 @@ class Executor:
         except Exception as error:
             raise SerializationError(
                 f"The arguments of {name} could not be unpickled in the worker: "
-                f"{type(error).__qualname__}: {error}. The call was not run. "
+                f"{in_words(error)}. The call was not run. "
                 "What they are made of must be importable there, or defined in the notebook."
             ) from error
         return function, args, kwargs
@@ -260,12 +260,12 @@ class Executor:
             return
         if isinstance(error, SystemExit):
             code = exit_code_of(error)
-            print(f"{running.name} called sys.exit({error.code!r}): the worker exits with {code}", file=sys.stderr)
+            print(f"{running.name} called {exit_words(error)}: the worker exits with {code}", file=sys.stderr)
             self._output.end_all()
             self._leave(code)
         self._end(caller, call.seq)
-        is_cancelled = running.cancelled.is_set()
-        if is_cancelled and isinstance(error, (KeyboardInterrupt, asyncio.CancelledError)):
+        is_cancelled = running.cancelled
+        if is_cancelled and _is_interruption(error):
             self._finish(caller, CallCancelled(call.seq, started=True))
             return
         retryable = not is_cancelled and self._is_retryable(call.retry_on, error)
@@ -324,6 +324,13 @@ class _Items:
         self.count = index + 1
 
 
+def _is_interruption(error: BaseException) -> bool:
+    """Return whether an exception is how a cancel shows: in the main thread, or in a coroutine."""
+    from asyncio import CancelledError
+
+    return isinstance(error, (KeyboardInterrupt, CancelledError))
+
+
 def load_definition(definition: Definition) -> Any:
     """Return the function or class, with its source known to tracebacks. Raises SerializationError."""
     for source in definition.sources:
@@ -332,7 +339,7 @@ def load_definition(definition: Definition) -> Any:
         thing = serialize.loads(definition.payload)
     except Exception as error:
         raise SerializationError(
-            f"{definition.name} could not be unpickled in the worker: {type(error).__qualname__}: {error}. "
+            f"{definition.name} could not be unpickled in the worker: {in_words(error)}. "
             "Nothing was run. What it uses must be importable there, or defined in the notebook."
         ) from error
     main_module.expose(thing)

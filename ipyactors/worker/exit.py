@@ -92,3 +92,8 @@ def exit_code_of(error: SystemExit) -> int:
     if error.code is None:
         return 0
     return error.code & 0xFF if isinstance(error.code, int) else 1
+
+
+def exit_words(error: SystemExit) -> str:
+    """Return the call that raised ``error``, as its author may have written it."""
+    return "sys.exit()" if error.code is None else f"sys.exit({error.code!r})"

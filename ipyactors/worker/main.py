@@ -22,10 +22,18 @@ from ipyactors.worker.answers import Answers
 from ipyactors.worker.cancel import Interrupts
 from ipyactors.worker.errors import describe_error
 from ipyactors.worker.execute import Executor, load_args, load_definition
-from ipyactors.worker.exit import GOODBYE_AT_MOST_S, ActorExit, end_after, exit_code_of, install_exit_hook, leave
+from ipyactors.worker.exit import (
+    GOODBYE_AT_MOST_S,
+    ActorExit,
+    end_after,
+    exit_code_of,
+    exit_words,
+    install_exit_hook,
+    leave,
+)
 from ipyactors.worker.host import WorkerHost
 from ipyactors.worker.hosting import HostedActor
-from ipyactors.worker.loop import AsyncLoop, Loop, SerialLoop, ThreadedLoop
+from ipyactors.worker.loop import Loop, SerialLoop, ThreadedLoop
 from ipyactors.worker.mailbox import Mailbox
 from ipyactors.worker.out import WorkerSession
 from ipyactors.worker.output import Output
@@ -58,7 +66,8 @@ def run(config: WorkerConfig, worker_id: bytes, actor: ActorSpec | None, incarna
 
 def set_up_process(config: WorkerConfig) -> None:
     """Make this process resemble the driver: where it is, what it can import, its environment."""
-    faulthandler.enable(file=2)
+    # Only the thread that crashed: the report on a death quotes the last lines, and they are to show the culprit.
+    faulthandler.enable(file=2, all_threads=False)
     os.environ.update(config.environment)
     sys.path[:0] = [entry for entry in config.sys_path if entry not in sys.path]
     if config.cwd:
@@ -97,6 +106,8 @@ class Worker:
             return SerialLoop(session, box, executor, marks, self._interrupts)
         spec = self._actor.spec
         if spec.is_async:
+            from ipyactors.worker.async_loop import AsyncLoop
+
             return AsyncLoop(session, box, executor, marks, self._answers, spec.max_concurrency)
         if spec.max_concurrency > 1:
             return ThreadedLoop(session, box, executor, marks, spec.max_concurrency)
@@ -134,7 +145,8 @@ class Worker:
             raise
         except SystemExit as error:
             code = exit_code_of(error)
-            print(f"{actor.class_name}.__init__ called sys.exit({error.code!r}): the worker exits", file=sys.stderr)
+            where = f"{actor.class_name}.__init__"
+            print(f"{where} called {exit_words(error)}: the worker exits with {code}", file=sys.stderr)
             leave(self._session, code)
         except BaseException as error:  # whatever the user's constructor raises is the answer
             described = describe_error(

@@ -58,6 +58,14 @@ def test_a_script_runs_alone(tmp_path: pathlib.Path) -> None:
     assert set(json.loads(file.read_text())["results"]) == {"task_p50_us", "task_p99_us", "tasks_per_s"}
 
 
+def test_profile_tells_both_sides() -> None:
+    command = [sys.executable, "-m", "benchmarks.profile_call", "--calls", "5", "20"]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    for words in ("pipelined, 20 calls: driver", "-- round trip: driver, 5 calls", "-- pipelined: worker, 20 calls"):
+        assert words in run.stdout
+
+
 def test_what_is_not_there_is_said_and_never_guessed(tmp_path: pathlib.Path) -> None:
     answers = Answers(tmp_path / "answers.json")
     with answers.asking("slow_ms"):

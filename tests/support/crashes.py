@@ -17,7 +17,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any, NoReturn
 
 
-class NeedsTwo(Exception):
+class NeedsTwoError(Exception):
     """Cannot be made again from its ``args``, as the default pickling tries."""
 
     def __init__(self, one: int, two: int) -> None:
@@ -25,7 +25,7 @@ class NeedsTwo(Exception):
         self.one, self.two = one, two
 
 
-class Locked(Exception):
+class LockedError(Exception):
     """Cannot be pickled at all."""
 
     def __init__(self) -> None:
@@ -33,7 +33,7 @@ class Locked(Exception):
         self.lock = threading.Lock()
 
 
-class Mute(Exception):
+class MuteError(Exception):
     """Its texts cannot be had."""
 
     def __str__(self) -> str:
@@ -42,18 +42,18 @@ class Mute(Exception):
     __repr__ = __str__
 
 
-class MuteAndFinal(Mute):
+class MuteAndFinalError(MuteError):
     """Forbids subclasses as well, so it cannot be joined with any other type."""
 
     def __init_subclass__(cls) -> None:
         raise TypeError("nobody inherits from this")
 
 
-class Homebound(Exception):
+class HomeboundError(Exception):
     """Unpickles only in the process that raised it."""
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return unpickle_at_home, (os.getpid(), Homebound)
+        return unpickle_at_home, (os.getpid(), HomeboundError)
 
 
 class HomeboundValue:
@@ -103,12 +103,12 @@ WAYS: dict[str, Callable[[], object]] = {
     "CancelledError": _raising(asyncio.CancelledError),
     "StopIteration": _raising(StopIteration),
     "GeneratorExit": _raising(GeneratorExit),
-    "NeedsTwo": _raising(lambda: NeedsTwo(1, 2)),
-    "Locked": _raising(Locked),
-    "Mute": _raising(Mute),
-    "MuteAndFinal": _raising(MuteAndFinal),
-    "Homebound": _raising(Homebound),
-    "group": _raising(lambda: ExceptionGroup("both", [ValueError("a"), Locked()])),
+    "NeedsTwo": _raising(lambda: NeedsTwoError(1, 2)),
+    "Locked": _raising(LockedError),
+    "Mute": _raising(MuteError),
+    "MuteAndFinal": _raising(MuteAndFinalError),
+    "Homebound": _raising(HomeboundError),
+    "group": _raising(lambda: ExceptionGroup("both", [ValueError("a"), LockedError()])),
     "nothing": lambda: None,
 }
 
@@ -181,11 +181,17 @@ def generate(way: str) -> Iterator[int]:
     die(way)
 
 
+def add(one: int, other: int) -> int:
+    """Be of use."""
+    return one + other
+
+
 class Victim:
-    """An actor to which it happens; it counts how often it was called."""
+    """An actor to which it happens."""
 
     def __init__(self, way: str = "nothing") -> None:
         die(way)
+        self.counted = 0
 
     def go_wrong(self, way: str, where: str, arg: object = None) -> Any:
         return go_wrong(way, where, arg)
@@ -200,12 +206,17 @@ class Victim:
         atexit.register(die, way)
         exit_actor()
 
-    def ping(self) -> str:
-        return "alive"
+    def count(self) -> int:
+        """Return how often this was called."""
+        self.counted += 1
+        return self.counted
 
 
 class AsyncVictim:
     """The same with an event loop."""
+
+    def __init__(self) -> None:
+        self.counted = 0
 
     async def go_wrong(self, way: str, where: str, arg: object = None) -> Any:
         await asyncio.sleep(0)
@@ -215,5 +226,6 @@ class AsyncVictim:
         yield 1
         die(way)
 
-    async def ping(self) -> str:
-        return "alive"
+    async def count(self) -> int:
+        self.counted += 1
+        return self.counted

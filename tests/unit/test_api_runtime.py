@@ -280,7 +280,7 @@ def test_context_in_an_actor(engine: FakeEngine, monkeypatch) -> None:
         assert context.was_current_actor_reconstructed
         assert context.get_assigned_resources() == {"CPU": 0.5}
         assert context.current_actor == handle
-        call.cancelled.set()
+        call.cancelled = True
         assert context.is_canceled()
     finally:
         current.call.reset(token)

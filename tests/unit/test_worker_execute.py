@@ -359,11 +359,11 @@ def test_a_flag_set_before_the_code_runs_stops_it(tasks: World) -> None:
 def test_a_signal_raises_only_in_the_call_that_it_is_for() -> None:
     interrupts = Interrupts()
     mine, other = current.CurrentCall(A, 1, b"t", "f"), current.CurrentCall(A, 2, b"t", "f")
-    other.cancelled.set()
+    other.cancelled = True
 
     def work() -> str:
         interrupts.on_signal(2, None)
-        mine.cancelled.set()
+        mine.cancelled = True
         interrupts.on_signal(2, None)
         return "not reached"
 
@@ -377,13 +377,13 @@ def test_a_cancelled_task_says_so_and_is_not_retried(tasks: World) -> None:
     def stopped() -> None:
         call = current.call.get()
         assert call is not None
-        call.cancelled.set()
+        call.cancelled = True
         raise KeyboardInterrupt
 
     def stubborn() -> None:
         call = current.call.get()
         assert call is not None
-        call.cancelled.set()
+        call.cancelled = True
         raise ValueError("on the way out")
 
     assert flags == []
@@ -395,7 +395,7 @@ def test_cancelling_a_running_call_cancels_what_it_submitted(tasks: World) -> No
     running = current.CurrentCall(A, 1, b"task", "f")
     tasks.executor.running[A, 1] = running
     tasks.host.on_message(A, CancelCall(1))
-    assert running.cancelled.is_set()
+    assert running.cancelled
     assert tasks.session.cancelled_children == []
     tasks.host.on_turn(0.0)
     assert tasks.session.cancelled_children == [b"task"]

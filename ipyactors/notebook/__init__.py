@@ -1,0 +1,1 @@
+"""The face in IPython and Jupyter: magics, tracebacks, output, tables and plots. Needs the extra ``[notebook]``."""

@@ -1,0 +1,102 @@
+"""The table that ``%actors`` shows: plain text, HTML where there is a page, the same facts in both."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+
+from ipyactors.ground import ids
+from ipyactors.owner.failures import describe_death
+from ipyactors.wire.specs import ActorState, ActorStatus
+
+#: A sign beside each state's word, so that colour is not all that tells them apart.
+_SIGNS = {
+    ActorState.PENDING: "…",
+    ActorState.STARTING: "…",
+    ActorState.ALIVE: "●",
+    ActorState.RESTARTING: "↻",
+    ActorState.DEAD: "✕",
+}
+_COLOURS = {
+    ActorState.PENDING: "#8a6d00",
+    ActorState.STARTING: "#8a6d00",
+    ActorState.ALIVE: "#1a7f37",
+    ActorState.RESTARTING: "#0550ae",
+    ActorState.DEAD: "#b42318",
+}
+_HEADINGS = ("actor", "class", "state", "incarnation", "restarts left", "why")
+_NUMBERS = {"incarnation", "restarts left"}
+
+
+class ActorTable(Sequence[ActorStatus]):
+    """Actors as the head saw them at one moment; a sequence of their statuses, for programs."""
+
+    def __init__(self, statuses: Sequence[ActorStatus]) -> None:
+        self._statuses = tuple(statuses)
+
+    def __len__(self) -> int:
+        return len(self._statuses)
+
+    def __getitem__(self, index: int) -> ActorStatus:  # type: ignore[override]
+        return self._statuses[index]
+
+    def __repr__(self) -> str:
+        if not self._statuses:
+            return "no actors"
+        rows = [_HEADINGS, *map(_row, self._statuses)]
+        widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADINGS))]
+        lines = ["  ".join(map(_aligned, _HEADINGS, row, widths)).rstrip() for row in rows]
+        return "\n".join(lines)
+
+    def _repr_mimebundle_(self, **_wanted: object) -> dict[str, str]:
+        """Return what a front end chooses from."""
+        return {"text/plain": repr(self), "text/html": self._html()}
+
+    def _html(self) -> str:
+        if not self._statuses:
+            return "<em>no actors</em>"
+        head = "".join(f'<th style="{_align(name)}">{name}</th>' for name in _HEADINGS)
+        body = "".join(map(_html_row, self._statuses))
+        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def label(status: ActorStatus) -> str:
+    """Return ``Counter 'c1'``, or ``Counter 3fa2b1c0`` for an actor without a name."""
+    which = repr(status.name) if status.name else ids.short(status.actor_id)
+    return f"{status.class_name} {which}"
+
+
+def _row(status: ActorStatus) -> tuple[str, ...]:
+    return (
+        status.name or ids.short(status.actor_id),
+        status.class_name,
+        f"{_SIGNS[status.state]} {status.state.value}",
+        str(status.incarnation),
+        "no limit" if status.restarts_left == -1 else str(status.restarts_left),
+        _why(status),
+    )
+
+
+def _why(status: ActorStatus) -> str:
+    if status.state is ActorState.PENDING:
+        return status.waiting_for and f"waiting: {status.waiting_for}"
+    if status.death is not None:
+        which = "" if status.state is ActorState.DEAD else f"incarnation {status.death.incarnation} "
+        return which + describe_death(status.death)
+    return ""
+
+
+def _aligned(heading: str, text: str, width: int) -> str:
+    return text.rjust(width) if heading in _NUMBERS else text.ljust(width)
+
+
+def _align(heading: str) -> str:
+    return f"text-align: {'right' if heading in _NUMBERS else 'left'}"
+
+
+def _html_row(status: ActorStatus) -> str:
+    cells = []
+    for heading, text in zip(_HEADINGS, _row(status), strict=True):
+        colour = f"; color: {_COLOURS[status.state]}" if heading == "state" else ""
+        cells.append(f'<td style="{_align(heading)}{colour}">{html.escape(text)}</td>')
+    return f"<tr>{''.join(cells)}</tr>"

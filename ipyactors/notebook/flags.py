@@ -1,0 +1,115 @@
+"""Options as flags of a magic: made from the one table of options, so that help and checks never drift apart."""
+
+from __future__ import annotations
+
+import ast
+import builtins
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from IPython.core.magic import cell_magic, line_magic, no_var_expand
+from IPython.core.magic_arguments import argument, magic_arguments
+
+from ipyactors.ground.exceptions import OptionError
+from ipyactors.ground.options import OPTIONS, Kind, Option, Place
+
+_Magic = TypeVar("_Magic", bound=Callable[..., Any])
+
+#: What adds one argument to a magic.
+Flag = Callable[[Any], Any]
+
+#: What help shows in the place of a value.
+_METAVARS = {
+    Kind.COUNT: "N",
+    Kind.AMOUNT: "X",
+    Kind.BYTES: "BYTES",
+    Kind.AMOUNTS: "DICT",
+    Kind.TEXT: "TEXT",
+    Kind.CHOICE: "WORD",
+    Kind.RETURNS: "N",
+    Kind.EXCEPTIONS: "TYPES",
+}
+
+#: Kinds whose flag may stand alone and then means True.
+_MAY_STAND_ALONE = {Kind.FLAG, Kind.EXCEPTIONS}
+
+_ARE_WORDS = {Kind.TEXT, Kind.CHOICE}
+
+
+def flag(name: str, **described: Any) -> Flag:
+    """Return one argument of a magic; ``described`` is what ``argparse`` takes."""
+    return argument(name, **described)  # type: ignore[no-any-return]
+
+
+def line_magic_with(*flags: Flag) -> Callable[[_Magic], _Magic]:
+    """Make a method a line magic with these arguments, and its help from them. ``{}`` and ``$`` are left alone."""
+    return _magic_with(line_magic, flags)
+
+
+def cell_magic_with_options() -> Callable[[_Magic], _Magic]:
+    """Make a method a cell magic with one flag for each option of remote functions and classes."""
+    offered = [option for option in OPTIONS.values() if option.places & {Place.TASK, Place.ACTOR}]
+    return _magic_with(cell_magic, [_flag_for(option) for option in offered])
+
+
+def _magic_with(marker: Callable[[Any], Any], flags: Sequence[Flag]) -> Callable[[_Magic], _Magic]:
+    def decorate(method: _Magic) -> _Magic:
+        magic: Any = marker(method)
+        for one in reversed(flags):
+            magic = one(magic)
+        decorated: _Magic = no_var_expand(magic_arguments()(magic))
+        return decorated
+
+    return decorate
+
+
+def _flag_for(option: Option) -> Flag:
+    where = " and ".join(sorted(option.places & {Place.TASK, Place.ACTOR}, reverse=True)).replace("remote ", "")
+    described: dict[str, Any] = {"default": None, "help": f"[{where}] {option.help}. Takes {option.takes}."}
+    if option.kind in _MAY_STAND_ALONE or option.name == "durable":
+        described |= {"nargs": "?", "const": "True"}
+    described["metavar"] = _METAVARS.get(option.kind, "BOOL")
+    described["help"] = described["help"].replace("%", "%%")
+    return flag("--" + option.name.replace("_", "-"), **described)
+
+
+def read_options(given: Mapping[str, str | None], namespace: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values of the flags that were given. ``namespace`` is where names of exception types are found.
+
+    Raises OptionError where a value cannot be read, or is one that the option does not take.
+    """
+    values = {name: _read(OPTIONS[name], text, namespace) for name, text in given.items() if text is not None}
+    for name, value in values.items():
+        OPTIONS[name].parse(value)
+    return values
+
+
+def _read(option: Option, text: str, namespace: Mapping[str, Any]) -> Any:
+    text = _without_quotes(text)
+    if option.kind is Kind.EXCEPTIONS and text not in {"True", "False"}:
+        return [_exception_type(option, name, namespace) for name in text.strip("[]() ").split(",") if name.strip()]
+    try:
+        value = ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+    return text if option.kind in _ARE_WORDS and not isinstance(value, bool) else value
+
+
+def _without_quotes(text: str) -> str:
+    """Return ``text`` without a pair of quotes around it; IPython leaves them on."""
+    return text[1:-1] if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"" else text
+
+
+def _exception_type(option: Option, name: str, namespace: Mapping[str, Any]) -> Any:
+    first, *rest = name.strip().split(".")
+    missing = object()
+    value = namespace.get(first, getattr(builtins, first, missing))
+    for attribute in rest:
+        value = getattr(value, attribute, missing)
+    if value is missing:
+        raise OptionError(
+            f"{option.name}: there is no {name.strip()!r} in this notebook. It takes {option.takes}; "
+            "after %%remote, write the types with commas between: --retry-exceptions OSError,ValueError",
+            option=option.name,
+        )
+    return value

@@ -1,0 +1,132 @@
+"""The magics: each parses its line, makes one call of the api, and turns a user's mistake into one line."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from IPython.core.error import UsageError
+from IPython.core.magic import Magics, magics_class
+from IPython.core.magic_arguments import parse_argstring
+
+import ipyactors
+from ipyactors.api import runtime
+from ipyactors.ground.exceptions import ActorNotFoundError, OptionError
+from ipyactors.notebook import cell_compiler, replies
+from ipyactors.notebook.actor_table import ActorTable
+from ipyactors.notebook.cell_compiler import Cell, Definition, Options
+from ipyactors.notebook.flags import cell_magic_with_options, flag, line_magic_with, read_options
+from ipyactors.wire.specs import ActorStatus
+
+
+@magics_class
+class RemoteMagics(Magics):  # type: ignore[misc]
+    """The magics of one shell. ``raw_cell`` is the text of the cell that runs, magic line included."""
+
+    def __init__(self, shell: Any) -> None:
+        super().__init__(shell)
+        self.raw_cell = ""
+
+    def note_cell(self, info: Any) -> None:
+        """Remember the cell that starts now; called by IPython before each cell."""
+        self.raw_cell = info.raw_cell or ""
+
+    @cell_magic_with_options()
+    def remote(self, line: str, cell: str) -> None:
+        """Make the functions and classes of this cell remote.
+
+        A function becomes a task, called with f.remote(...). A class becomes an actor: C.remote(...) starts one in a
+        process of its own. Each option applies to all definitions of the cell that take it; other statements run
+        here, as in any cell. Running the cell again replaces the definitions; live actors keep the class they have.
+        """
+        __tracebackhide__ = True
+        with _as_usage_error():
+            given = read_options(vars(parse_argstring(self.remote, line)), self.shell.user_ns)
+            compiled = self._compile(line, cell)
+            options = cell_compiler.fit_options(given, compiled.definitions)
+        before = {item.name: self.shell.user_ns.get(item.name) for item in compiled.definitions}
+        self._run(compiled, options)
+        print(replies.defined(compiled.definitions, options, before, _actors()))
+
+    def _compile(self, line: str, cell: str) -> Cell:
+        """Return the cell, compiled under the name that IPython has for it."""
+        shell = self.shell
+        raw_cell = self.raw_cell if cell.strip() in self.raw_cell else f"%%remote {line}\n{cell}"
+        text = cell_compiler.pad(shell.transform_cell(cell), cell_compiler.first_line_of_body(raw_cell))
+        filename = shell.compile.cache(text, shell.execution_count, raw_code=raw_cell)
+        return cell_compiler.compile_cell(text, filename, shell.compile)
+
+    def _run(self, compiled: Cell, options: dict[Definition, Options]) -> None:
+        __tracebackhide__ = "__ipython_bottom__"  # what is above the cell's own lines is not the user's
+
+        def make_remote(definition: Definition, value: Any) -> Any:
+            if replies.is_remote(value):
+                return _already_remote(definition, value, options[definition])
+            return ipyactors.remote(**options[definition])(value)
+
+        cell_compiler.run(compiled, self.shell.user_ns, make_remote)
+
+    @line_magic_with(
+        flag("--num-cpus", metavar="X", help="CPUs that this machine offers. Default: those that it has."),
+        flag("--num-gpus", metavar="X", help="GPUs that this machine offers. Default: those that it has."),
+        flag("--memory", metavar="BYTES", help="Bytes of memory that this machine offers."),
+        flag("--resources", metavar="DICT", help="Resources of your own, such as {'licence':2}."),
+        flag("--namespace", metavar="TEXT", help="Where this notebook names its actors."),
+        flag("--session", metavar="TEXT", help="The name of the session's folder."),
+        flag("--quiet", action="store_true", help="Do not show here what workers print."),
+    )
+    def remote_init(self, line: str) -> None:
+        """Start the session of this notebook; the same as ipyactors.init()."""
+        __tracebackhide__ = True
+        with _as_usage_error():
+            given = vars(parse_argstring(self.remote_init, line))
+            quiet = given.pop("quiet")
+            session = given.pop("session")
+            values = read_options(given, self.shell.user_ns)
+            ipyactors.init(**values, session=session, log_to_driver=not quiet)
+
+    @line_magic_with()
+    def actors(self, line: str) -> ActorTable:
+        """Show the actors of the session: state, incarnation, restarts left, what they wait for or died of."""
+        if line.strip():
+            raise UsageError("%actors takes no arguments; it shows all actors of the session.")
+        return ActorTable(_actors())
+
+    @line_magic_with(
+        flag("name", help="The actor's name."),
+        flag("--namespace", help="Where the name is; by default the session's own namespace."),
+        flag("--restart", action="store_true", help="Let the actor come back, if it has restarts left."),
+    )
+    def kill(self, line: str) -> None:
+        """End the process of a named actor now."""
+        with _as_usage_error():
+            given = parse_argstring(self.kill, line)
+            if not ipyactors.is_initialized():
+                raise UsageError(f"there is no session, and so no actor {given.name!r}.")
+            ipyactors.kill(ipyactors.get_actor(given.name, given.namespace), no_restart=not given.restart)
+
+
+@contextlib.contextmanager
+def _as_usage_error() -> Iterator[None]:
+    """Turn what the user got wrong into the one line that IPython prints for it."""
+    try:
+        yield
+    except (OptionError, ActorNotFoundError) as error:
+        raise UsageError(str(error)) from None
+
+
+def _already_remote(definition: Definition, value: Any, options: Options) -> Any:
+    """Return what ``@remote`` inside the cell has made; its options are those of the decorator."""
+    if options:
+        flags = ", ".join(map(cell_compiler.flag, options))
+        raise UsageError(
+            f"{definition.name} is made remote by its own decorator, so {flags} would be lost. "
+            "Give the options to the decorator, or take the decorator away."
+        )
+    return value
+
+
+def _actors() -> Sequence[ActorStatus]:
+    engine = runtime.live_engine()
+    return engine.describe_cluster().actors if engine else ()

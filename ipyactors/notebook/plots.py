@@ -1,0 +1,257 @@
+"""Lifelines: one row per actor and per task, time from left to right, what died and what came back.
+
+Drawn with matplotlib's objects, without pyplot and its global state, so that it may be called from any thread and
+never opens a window. Nothing is told by colour alone: every kind of mark has a shape or a hatch of its own.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from ipyactors.notebook.recoveries import ACTOR_KINDS, actor_events, task_events
+from ipyactors.wire.events import Event, EventKind
+
+#: Rows that fit a page. Tasks that never failed are left out first.
+ROWS_AT_MOST = 40
+
+_INK = "#1f2933"
+_LIFE = "#2a6fbb"
+_WORK = "#4c9f70"
+_LOST = "#d9822b"
+_DEATH = "#b42318"
+_GAP = "#d8dee6"
+
+_BAR = 0.52
+_HATCH = "////"
+_DOT_PIXELS_PER_INCH = 144
+_MIN_SPAN_S = 1e-3
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Span:
+    """A stretch of a row. ``what`` is ``life``, ``gap``, ``done``, ``lost`` or ``failed``; times are in seconds."""
+
+    what: str
+    start_s: float
+    end_s: float
+    text: str = ""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Mark:
+    """A moment of a row. ``what`` is ``death``, ``retry``, ``end`` or ``call``."""
+
+    what: str
+    at_s: float
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Row:
+    """Everything that is drawn for one actor or one task."""
+
+    label: str
+    spans: tuple[Span, ...]
+    marks: tuple[Mark, ...]
+    is_actor: bool
+
+    @property
+    def has_trouble(self) -> bool:
+        """Return whether something died or was retried here."""
+        return any(mark.what in {"death", "retry", "end"} for mark in self.marks)
+
+
+class Lifelines(Figure):
+    """A figure that shows itself in a notebook whether or not ``%matplotlib`` was called."""
+
+    def _repr_png_(self) -> tuple[bytes, dict[str, int]]:
+        """Return the picture at twice the density of a page, and its size in page pixels."""
+        file = io.BytesIO()
+        self.savefig(file, format="png", dpi=_DOT_PIXELS_PER_INCH, bbox_inches=None)
+        width, height = (round(inches * _DOT_PIXELS_PER_INCH / 2) for inches in self.get_size_inches())
+        return file.getvalue(), {"width": width, "height": height}
+
+    def __repr__(self) -> str:
+        return "<lifelines>"
+
+
+def lifelines(events: Sequence[Event], ax: Axes | None = None) -> Figure:
+    """Draw what became of every actor and every task in ``events``; return the figure.
+
+    Actors come first, a bar for each incarnation with its number in it and a hatched gap while it was down; then
+    tasks, a bar for each attempt. At most 40 rows: those without trouble are left out first, and a line says how many.
+    With ``ax`` it is drawn there. Seconds count from the first event.
+    """
+    rows, left_out = choose_rows(list(make_rows(events)))
+    if ax is None:
+        figure = Lifelines(figsize=(10, 1.5 + 0.34 * max(len(rows), 1)), layout="constrained")
+        FigureCanvasAgg(figure)
+        ax = figure.add_subplot()
+    _draw(ax, rows, left_out)
+    figure_of_axes = ax.get_figure(root=True)
+    assert figure_of_axes is not None
+    return figure_of_axes
+
+
+# -- from events to rows ---------------------------------------------------------------------------------------
+
+
+def make_rows(events: Sequence[Event]) -> Iterator[Row]:
+    """Yield rows: actors as they appeared, then tasks as they were submitted. Times count from the first event."""
+    drawn = [event for event in events if event.actor_id or event.task_id]
+    if not drawn:
+        return
+    origin_s = min(event.wall_s - event.duration_s for event in drawn)
+    end_s = max(event.wall_s for event in drawn) - origin_s
+    for history in actor_events(drawn).values():
+        if any(event.kind in ACTOR_KINDS for event in history):
+            yield _actor_row(history, origin_s, end_s)
+    for label, history in task_events(drawn).items():
+        yield _task_row(label, history, origin_s)
+
+
+def choose_rows(rows: Sequence[Row]) -> tuple[list[Row], int]:
+    """Return at most :data:`ROWS_AT_MOST` rows, in order, those with trouble kept first; and how many are left out."""
+    ranked = sorted(range(len(rows)), key=lambda index: (not rows[index].has_trouble, not rows[index].is_actor, index))
+    kept = sorted(ranked[:ROWS_AT_MOST])
+    return [rows[index] for index in kept], len(rows) - len(kept)
+
+
+def _actor_row(history: Sequence[Event], origin_s: float, end_s: float) -> Row:
+    spans: list[Span] = []
+    marks: list[Mark] = []
+    alive_s: float | None = None
+    down_s: float | None = None
+    incarnation = 0
+    for event in history:
+        at_s = event.wall_s - origin_s
+        if event.kind is EventKind.ACTOR_ALIVE:
+            if down_s is not None:
+                spans.append(Span("gap", down_s, at_s, f"{(at_s - down_s) * 1000:.0f} ms"))
+            alive_s, down_s, incarnation = at_s, None, event.incarnation
+        elif event.kind in {EventKind.ACTOR_DIED, EventKind.ACTOR_DEAD}:
+            if alive_s is not None:
+                spans.append(Span("life", alive_s, at_s, f"{incarnation}"))
+            if event.kind is EventKind.ACTOR_DIED:
+                marks.append(Mark("death", at_s))
+            else:
+                marks.append(Mark("end", at_s))
+            alive_s, down_s = None, at_s if event.kind is EventKind.ACTOR_DIED else None
+        elif event.kind is EventKind.CALL_RETRY:
+            marks.append(Mark("retry", at_s))
+        elif event.kind is EventKind.CALL_ATTEMPT:
+            marks.append(Mark("call", at_s - event.duration_s))
+    if alive_s is not None:
+        spans.append(Span("life", alive_s, max(end_s, alive_s), f"{incarnation}"))
+    name = next((event.name for event in history if event.kind in ACTOR_KINDS and event.name), "actor")
+    return Row(name, tuple(spans), tuple(marks), is_actor=True)
+
+
+def _task_row(label: str, history: Sequence[Event], origin_s: float) -> Row:
+    spans: list[Span] = []
+    marks: list[Mark] = []
+    last_end_s: float | None = None
+    for attempt, event in enumerate(history):
+        at_s = event.wall_s - origin_s
+        is_final = event.kind is EventKind.TASK_FAILED
+        if event.kind is EventKind.TASK_ATTEMPT:
+            spans.append(Span("done", at_s - event.duration_s, at_s, str(attempt)))
+        else:
+            # An attempt whose beginning nobody has told began, if it was a retry, where the one before ended.
+            start_s = at_s - event.duration_s if event.duration_s or last_end_s is None else last_end_s
+            if start_s < at_s:
+                spans.append(Span("failed" if is_final else "lost", start_s, at_s, str(attempt)))
+            marks.append(Mark("end" if is_final else "retry", at_s))
+        last_end_s = at_s
+    return Row(label, tuple(spans), tuple(marks), is_actor=False)
+
+
+# -- from rows to ink ------------------------------------------------------------------------------------------
+
+_SPAN_STYLES: dict[str, dict[str, Any]] = {
+    "life": {"facecolor": _LIFE, "edgecolor": _LIFE},
+    "gap": {"facecolor": "white", "edgecolor": _INK, "hatch": _HATCH, "linewidth": 0.6},
+    "done": {"facecolor": _WORK, "edgecolor": _WORK},
+    "lost": {"facecolor": "white", "edgecolor": _LOST, "hatch": "....", "linewidth": 1.0},
+    "failed": {"facecolor": "white", "edgecolor": _DEATH, "hatch": "xxxx", "linewidth": 1.0},
+}
+_MARK_STYLES: dict[str, dict[str, Any]] = {
+    "death": {"marker": "v", "color": _DEATH, "markersize": 9, "markeredgecolor": "white"},
+    "end": {"marker": "X", "color": _DEATH, "markersize": 8, "markeredgecolor": "white"},
+    "retry": {"marker": "$\u21bb$", "color": _INK, "markersize": 8},
+    "call": {"marker": "|", "color": "white", "markersize": 7},
+}
+_HEIGHTS = {"death": 0.42, "retry": -0.42, "end": 0.0, "call": 0.0}
+_LEGEND = (
+    ("life", "actor's process: incarnation, calls"),
+    ("gap", "down"),
+    ("done", "task's attempt, and which"),
+    ("lost", "attempt that was lost"),
+    ("failed", "last attempt, failed"),
+    ("death", "process died"),
+    ("retry", "call or task sent again"),
+    ("end", "gone for good"),
+)
+
+
+def _draw(ax: Axes, rows: Sequence[Row], left_out: int) -> None:
+    shown: set[str] = set()
+    for height, row in enumerate(rows):
+        for span in row.spans:
+            _draw_span(ax, height, span)
+            shown.add(span.what)
+        for mark in row.marks:
+            ax.plot(mark.at_s, height - _HEIGHTS[mark.what], linestyle="none", zorder=4, **_MARK_STYLES[mark.what])
+            shown.add(mark.what)
+    ax.set_yticks(range(len(rows)), [row.label for row in rows])
+    ax.set_ylim(max(len(rows), 1) - 0.2, -0.8)
+    note = f" · {left_out} more rows without trouble are left out" if left_out else ""
+    ax.set_xlabel(f"seconds since the first event{note}", color=_INK)
+    ax.tick_params(axis="y", length=0)
+    ax.grid(axis="x", color=_GAP, linewidth=0.6)
+    ax.set_axisbelow(True)
+    for side in ("top", "left", "right"):
+        ax.spines[side].set_visible(False)
+    if handles := list(_legend(shown)):
+        ax.legend(handles=handles, loc="lower left", bbox_to_anchor=(0, 1.01), ncols=4, frameon=False, fontsize=8)
+
+
+def _draw_span(ax: Axes, height: int, span: Span) -> None:
+    length = max(span.end_s - span.start_s, _MIN_SPAN_S)
+    ax.barh(height, length, left=span.start_s, height=_BAR, zorder=2, **_SPAN_STYLES[span.what])
+    if not span.text:
+        return
+    is_gap = span.what == "gap"
+    is_solid = span.what in {"life", "done"}
+    ground = _SPAN_STYLES[span.what]["facecolor"]
+    ax.annotate(
+        span.text,
+        (span.start_s, height - (_HEIGHTS["death"] if is_gap else 0)),
+        xytext=(7 if is_gap else 3, 0),
+        textcoords="offset points",
+        va="center",
+        fontsize=7 if is_gap else 8,
+        color="white" if is_solid else _INK,
+        bbox=None if is_gap else {"facecolor": ground, "edgecolor": "none", "pad": 0.8},
+        zorder=5,
+        clip_on=True,
+    )
+
+
+def _legend(shown: Iterable[str]) -> Iterator[Any]:
+    there = set(shown)
+    for what, text in _LEGEND:
+        if what not in there:
+            continue
+        if what in _SPAN_STYLES:
+            yield Patch(label=text, **_SPAN_STYLES[what])
+        else:
+            yield Line2D([], [], linestyle="none", label=text, **_MARK_STYLES[what])

@@ -1,0 +1,107 @@
+"""What was killed, what came back, and how fast: read off the events, for the plot and for tables.
+
+Pure. Times are those of the machine that saw the event, in seconds since the epoch; on one machine they compare.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+
+from ipyactors.wire.events import Event, EventKind
+
+ACTOR_KINDS = frozenset(
+    {
+        EventKind.ACTOR_CREATED,
+        EventKind.ACTOR_ALIVE,
+        EventKind.ACTOR_DIED,
+        EventKind.ACTOR_RESTARTING,
+        EventKind.ACTOR_DEAD,
+    }
+)
+TASK_KINDS = frozenset({EventKind.TASK_ATTEMPT, EventKind.TASK_RETRY, EventKind.TASK_FAILED})
+CALL_KINDS = frozenset({EventKind.CALL_ATTEMPT, EventKind.CALL_RETRY, EventKind.CALL_FAILED})
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Recovery:
+    """One death and what followed.
+
+    ``kind`` is ``"actor"`` or ``"task"``; ``number`` is the incarnation or the attempt that ended, from 0, and
+    ``next_number`` the one that followed, None if it was the last. ``back_s`` is the time from the notice of the
+    death until the actor's next constructor had returned, or until the task's next attempt began; None where that
+    is not known, because nobody came back to tell. ``retried_calls`` counts the actor's calls that were sent again.
+    """
+
+    kind: str
+    name: str
+    number: int
+    cause: str
+    died_wall_s: float
+    next_number: int | None
+    back_s: float | None
+    retried_calls: int = 0
+
+
+def actor_events(events: Iterable[Event]) -> dict[bytes, list[Event]]:
+    """Return the events of each actor and its calls in order of time; actors in order of appearance."""
+    return _grouped((event.actor_id, event) for event in events if event.kind in ACTOR_KINDS | CALL_KINDS)
+
+
+def task_events(events: Iterable[Event]) -> dict[str, list[Event]]:
+    """Return the events of each task in order of time, under a label such as ``f #3``: the third task of that name.
+
+    Tasks come in order of submission, which their ids hold.
+    """
+    groups = _grouped((event.task_id, event) for event in events if event.kind in TASK_KINDS)
+    labelled: dict[str, list[Event]] = {}
+    seen: Counter[str] = Counter()
+    for _, history in sorted(groups.items()):
+        name = history[0].name or "task"
+        seen[name] += 1
+        labelled[f"{name} #{seen[name]}"] = history
+    return labelled
+
+
+def _grouped(keyed: Iterable[tuple[bytes, Event]]) -> dict[bytes, list[Event]]:
+    groups: dict[bytes, list[Event]] = defaultdict(list)
+    for key, event in sorted(keyed, key=lambda pair: pair[1].wall_s):
+        if key:
+            groups[key].append(event)
+    return dict(groups)
+
+
+def find_recoveries(events: Sequence[Event]) -> list[Recovery]:
+    """Return every death of an actor's process and every failed attempt of a task, oldest first."""
+    found = [recovery for history in actor_events(events).values() for recovery in _of_actor(history)]
+    found += [recovery for label, history in task_events(events).items() for recovery in _of_task(label, history)]
+    return sorted(found, key=lambda recovery: recovery.died_wall_s)
+
+
+def _of_actor(history: Sequence[Event]) -> Iterator[Recovery]:
+    name = _name(history, ACTOR_KINDS)
+    deaths = [event for event in history if event.kind is EventKind.ACTOR_DIED]
+    for death in deaths:
+        alive = [
+            event for event in history if event.kind is EventKind.ACTOR_ALIVE and event.incarnation > death.incarnation
+        ]
+        resent = sum(event.kind is EventKind.CALL_RETRY and event.incarnation == death.incarnation for event in history)
+        next_number = alive[0].incarnation if alive else None
+        back_s = max(0.0, alive[0].wall_s - death.wall_s) if alive else None
+        yield Recovery("actor", name, death.incarnation, death.detail, death.wall_s, next_number, back_s, resent)
+
+
+def _of_task(label: str, history: Sequence[Event]) -> Iterator[Recovery]:
+    for number, event in enumerate(history):
+        if event.kind is EventKind.TASK_ATTEMPT:
+            continue
+        after = history[number + 1] if number + 1 < len(history) else None
+        back_s = None
+        if after is not None and after.duration_s:
+            back_s = max(0.0, after.wall_s - after.duration_s - event.wall_s)
+        yield Recovery("task", label, number, event.detail, event.wall_s, number + 1 if after else None, back_s)
+
+
+def _name(history: Sequence[Event], kinds: frozenset[EventKind]) -> str:
+    return next((event.name for event in history if event.kind in kinds and event.name), "actor")

@@ -1,0 +1,54 @@
+"""The one line with which ``%%remote`` answers: what it has defined or replaced, and who still runs the old class."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ipyactors.api.actor import ActorClass
+from ipyactors.api.remote import RemoteFunction
+from ipyactors.ground.options import Place
+from ipyactors.notebook.actor_table import label
+from ipyactors.notebook.cell_compiler import Definition, Options
+from ipyactors.wire.specs import ActorState, ActorStatus
+
+_NOUNS = {Place.TASK: "task", Place.ACTOR: "actor class"}
+
+
+def is_remote(value: Any) -> bool:
+    """Return whether ``value`` is a remote function or a remote class."""
+    return isinstance(value, (RemoteFunction, ActorClass))
+
+
+def defined(
+    definitions: Sequence[Definition],
+    options: Mapping[Definition, Options],
+    before: Mapping[str, Any],
+    actors: Sequence[ActorStatus],
+) -> str:
+    """Return the line. ``before`` holds what the names meant until now, ``actors`` those of the session."""
+    return "; ".join(
+        _about(definition, options[definition], before.get(definition.name), actors)
+        for definition in dict.fromkeys(definitions)
+    )
+
+
+def _about(definition: Definition, options: Options, before: Any, actors: Sequence[ActorStatus]) -> str:
+    replaced = is_remote(before)
+    words = f"{'replaced' if replaced else 'defined'} {_NOUNS[definition.place]} {definition.name}"
+    if options:
+        words += f" ({', '.join(f'{name}={_shown(value)}' for name, value in options.items())})"
+    if not replaced or definition.place is Place.TASK:
+        return words
+    old = [label(status) for status in actors if status.class_name == definition.name and _is_live(status)]
+    return words + (f", and the class before it is still run by {', '.join(old)}" if old else "")
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, list):
+        return f"[{', '.join(getattr(item, '__name__', repr(item)) for item in value)}]"
+    return repr(value)
+
+
+def _is_live(status: ActorStatus) -> bool:
+    return status.state is not ActorState.DEAD

@@ -1,0 +1,8 @@
+"""Pictures and tables of what happened. Needs matplotlib, which comes with the extra ``[notebook]``."""
+
+from __future__ import annotations
+
+from ipyactors.notebook.plots import lifelines
+from ipyactors.notebook.recovery_table import recoveries
+
+__all__ = ["lifelines", "recoveries"]
