@@ -23,7 +23,7 @@ class ActorClass(Defined):
     then made remote itself. The class and the globals that it uses are taken as they are at the first ``.remote``.
     """
 
-    kind = "class"
+    _kind = "class"
 
     @classmethod
     def of(cls, target: type, given: Mapping[str, Any]) -> ActorClass:

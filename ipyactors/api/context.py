@@ -8,7 +8,7 @@ from ipyactors.api import runtime
 from ipyactors.api.handles import ActorHandle
 from ipyactors.ground.exceptions import SessionError
 from ipyactors.ground.quantities import from_units
-from ipyactors.owner import current
+from ipyactors.owner import current, process
 from ipyactors.owner.current import CurrentCall
 from ipyactors.wire.specs import ActorSpec
 
@@ -111,7 +111,7 @@ def get_runtime_context() -> RuntimeContext:
 
 
 def _session() -> Session:
-    session = current.session()
+    session = process.session()
     if session is None:
         raise SessionError("there is no live session in this process. Call ipyactors.init().")
     return session

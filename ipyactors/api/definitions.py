@@ -68,11 +68,11 @@ label_of_file: Callable[[str], str] = os.path.basename
 class Defined:
     """Something remote that is defined by value. Subclasses: remote functions and remote classes."""
 
-    kind: ClassVar[str]
-    kinds: ClassVar[dict[str, type[Defined]]] = {}
+    _kind: ClassVar[str]
+    _kinds: ClassVar[dict[str, type[Defined]]] = {}
 
     def __init_subclass__(cls) -> None:
-        cls.kinds[cls.kind] = cls
+        cls._kinds[cls._kind] = cls
 
     def __init__(self, target: Any, name: str) -> None:
         self._token = os.urandom(TOKEN_BYTES)
@@ -128,14 +128,14 @@ class Defined:
 
     def _get_part(self) -> Part:
         if self._part is None:
-            what = f"remote {self.kind} {self._name!r}"
+            what = f"remote {self._kind} {self._name!r}"
             with _naming_others() as needs:
                 face = serialize.dumps(self._make_face(), what=f"the options of {what}", in_band=True)
                 payload = serialize.dumps(self._target, what=what, in_band=True)
             self._needs = tuple({thing._token: thing for thing in needs if thing is not self}.values())
             self._part = Part(
                 self._token,
-                self.kind,
+                self._kind,
                 self._name,
                 payload.data,
                 face.data,
@@ -169,7 +169,7 @@ class Defined:
         """Raise DirectCallError, whatever the arguments."""
         __tracebackhide__ = True
         raise DirectCallError(
-            f"the remote {self.kind} {self._name} cannot be called directly: use {self._name}.remote(...). "
+            f"the remote {self._kind} {self._name} cannot be called directly: use {self._name}.remote(...). "
             "Nothing was run."
         )
 
@@ -228,7 +228,7 @@ def _refer(token: bytes) -> Defined:
 
 
 def _from_part(part: Part, bundle: Bundle, known: dict[bytes, Defined]) -> Defined:
-    thing: Defined = object.__new__(Defined.kinds[part.kind])
+    thing: Defined = object.__new__(Defined._kinds[part.kind])
     Defined.__init__(thing, None, part.name)
     thing._token, thing._part = part.token, part
     thing._bundle = _reachable(part, bundle)

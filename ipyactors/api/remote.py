@@ -23,7 +23,7 @@ class RemoteFunction(Defined):
     makes another remote function.
     """
 
-    kind = "function"
+    _kind = "function"
 
     def __init__(self, function: Callable[..., Any], task_options: TaskOptions) -> None:
         super().__init__(function, getattr(function, "__qualname__", type(function).__name__))

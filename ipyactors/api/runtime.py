@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from ipyactors.ground.exceptions import OptionError, OptionTypeError, SessionError
 from ipyactors.ground.options import OPTIONS
-from ipyactors.owner import current
+from ipyactors.owner import process
 
 if TYPE_CHECKING:
     from ipyactors.engines.base import Engine
@@ -72,10 +72,10 @@ class _Runtime:
     def after_fork(self) -> None:
         """Let go of what a forked child must not touch: its parent's sockets and threads."""
         self.lock = threading.RLock()
-        if self.engine is not None or current.session() is not None:
+        if self.engine is not None or process.session() is not None:
             self.forget()
             self.forked = True
-            current.set_session(None)
+            process.set_session(None)
 
 
 def _start_local(**arguments: Any) -> Engine:
@@ -87,7 +87,7 @@ def _start_local(**arguments: Any) -> Engine:
 
 def _attach() -> Engine | None:
     """Return an engine over the session that this process has already: a worker's."""
-    session = current.session()
+    session = process.session()
     if session is None:
         return None
     from ipyactors.engines.local import LocalEngine
@@ -203,7 +203,7 @@ def _offer(**amounts: Any) -> dict[str, Any]:
 
 def shutdown() -> None:
     """End the session and all its processes; nothing happens if there is none. In a worker it raises SessionError."""
-    session = current.session()
+    session = process.session()
     if session is not None and not session.is_driver:
         raise SessionError("a worker cannot end the session: call shutdown() in the driver. Nothing was ended.")
     with _runtime.lock:
@@ -218,17 +218,17 @@ def shutdown() -> None:
 
 def is_initialized() -> bool:
     """Return whether this process has a live session."""
-    return not _is_over() and (_runtime.engine is not None or current.session() is not None)
+    return not _is_over() and (_runtime.engine is not None or process.session() is not None)
 
 
 def _is_over() -> bool:
     """Return whether the session of this process has ended by itself: its agent is gone, say."""
-    session = current.session()
+    session = process.session()
     return session is not None and session.is_over
 
 
 @atexit.register
 def _shutdown_at_exit() -> None:
-    session = current.session()
+    session = process.session()
     if session is None or session.is_driver:
         shutdown()

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from ipyactors.ground.quantities import describe
-from ipyactors.owner.actors import ActorClient
-from ipyactors.owner.calls import CallState, PendingCall
+from ipyactors.owner.actors import ActorClient, MethodCall
+from ipyactors.owner.calls import CallState, PendingCall, TaskCall
 from ipyactors.owner.failures import describe_death
 from ipyactors.owner.leases import Lease
 from ipyactors.owner.objects import Entry
 from ipyactors.owner.refs import ObjectRef
 from ipyactors.owner.state import OwnerState
-from ipyactors.owner.templates import TaskTemplate
 from ipyactors.wire.head_messages import ClusterReply
 from ipyactors.wire.specs import ActorState, ActorStatus, RemoteError
 
@@ -33,18 +32,19 @@ def _entry(state: OwnerState, cluster: ClusterReply, entry: Entry) -> str:
     if entry.owner_address:
         return "It is owned by another process, and not there yet; ask there."
     call = entry.producer
-    return _call(state, cluster, call) if call is not None else "It is on its way."
+    return _call(state, cluster, call) if isinstance(call, PendingCall) else "It is on its way."
 
 
 def _call(state: OwnerState, cluster: ClusterReply, call: PendingCall) -> str:
     attempt = f" This is attempt {call.attempt + 1}." if call.attempt else ""
     if call.state is CallState.WAITING:
         return f"{call.name} waits for {call.unready} of its arguments.{attempt}"
-    if call.client is not None:
+    if isinstance(call, MethodCall):
         return _method_call(cluster, call, call.client) + attempt
     if call.state is CallState.SENT:
         lease = next((lease for lease in state.leases.leases.values() if lease.in_flight.get(call.seq) is call), None)
         return f"{_sent(call, lease)}{attempt}"
+    assert isinstance(call, TaskCall)
     return f"{call.name} waits for a worker: {_why_waiting(state, cluster, call)}.{attempt}"
 
 
@@ -53,16 +53,15 @@ def _sent(call: PendingCall, lease: Lease | None) -> str:
     return f"{call.name} is running." if not ahead else f"{call.name} is at a worker, behind {ahead} others."
 
 
-def _why_waiting(state: OwnerState, cluster: ClusterReply, call: PendingCall) -> str:
+def _why_waiting(state: OwnerState, cluster: ClusterReply, call: TaskCall) -> str:
     template = call.template
-    assert isinstance(template, TaskTemplate)
     for waiting in cluster.waiting:
         if waiting.owner_id == state.owner_id and not waiting.actor_id and waiting.demand == template.demand:
             return waiting.reason
     return f"it needs {describe(template.demand)}, and one is on its way"
 
 
-def _method_call(cluster: ClusterReply, call: PendingCall, client: ActorClient) -> str:
+def _method_call(cluster: ClusterReply, call: MethodCall, client: ActorClient) -> str:
     if call.state is CallState.SENT:
         ahead = list(client.in_flight).index(call.seq) if call.seq in client.in_flight else 0
         where = "is at the actor and runs" if not ahead else f"is at the actor, behind {ahead} of this process's calls"

@@ -18,12 +18,13 @@ from ipyactors.ground.exceptions import (
     PendingCallsLimitError,
 )
 from ipyactors.launch.local import AgentProcess
-from ipyactors.owner import borrowing, current, outbox, reactor
-from ipyactors.owner.actors import ActorClient, HandleToken
-from ipyactors.owner.calls import PendingCall
+from ipyactors.owner import borrowing, current, outbox, process, reactor
+from ipyactors.owner.actors import ActorClient, HandleToken, MethodCall
+from ipyactors.owner.calls import PendingCall, TaskCall
 from ipyactors.owner.objects import Entry
-from ipyactors.owner.refs import ObjectRef, ObjectRefGenerator, Stream
+from ipyactors.owner.refs import ObjectRef, ObjectRefGenerator
 from ipyactors.owner.session import Session
+from ipyactors.owner.streams import Stream
 from ipyactors.owner.templates import STREAMING, ActorTemplate, MethodTemplate, TaskTemplate
 from ipyactors.wire import serialize
 from ipyactors.wire.events import Event
@@ -31,7 +32,7 @@ from ipyactors.wire.head_messages import ClusterReply, DescribeCluster, GetActor
 from ipyactors.wire.interrupts import deferred
 from ipyactors.wire.node_messages import StopSession
 from ipyactors.wire.serialize import ArgSlot
-from ipyactors.wire.specs import ActorSpec, ActorStatus, Payload
+from ipyactors.wire.specs import Payload
 
 
 class LocalEngine:
@@ -48,7 +49,9 @@ class LocalEngine:
     def submit_task(self, template: TaskTemplate, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Submitted:
         """Submit one call of a function."""
         payload, deps, keep = self._pack(args, kwargs, template.name)
-        return self._submit(template, template.max_retries, payload, deps, keep, None)
+        task_id = self._next_task_id()
+        call = TaskCall(template, task_id, payload, deps, current.call.get())
+        return self._submit(call, template.num_returns, keep)
 
     def call_method(
         self, client: ActorClient, template: MethodTemplate, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -57,7 +60,9 @@ class LocalEngine:
         if template.max_pending_calls >= 0:
             self._check_pending(client, template.max_pending_calls)
         payload, deps, keep = self._pack(args, kwargs, template.method)
-        return self._submit(template, template.max_task_retries, payload, deps, keep, client)
+        task_id = self._next_task_id()
+        call = MethodCall(template, client, task_id, payload, deps, current.call.get())
+        return self._submit(call, template.num_returns, keep)
 
     def _pack(
         self, args: tuple[Any, ...], kwargs: dict[str, Any], name: str
@@ -78,35 +83,27 @@ class LocalEngine:
         payload = serialize.dumps_call(*packed, what=f"the arguments of {name}")
         return payload, tuple(deps), (args, kwargs)
 
-    def _submit(
-        self,
-        template: TaskTemplate | MethodTemplate,
-        retries: int,
-        payload: Payload,
-        deps: tuple[Entry, ...],
-        keep: object,
-        client: ActorClient | None,
-    ) -> Submitted:
+    def _next_task_id(self) -> bytes:
         session = self.session
         if session.stopping_detail or session.is_closed:
             session.check_open()
-        owner_id, counter = session.process_id, session.next_counter()
-        call = PendingCall(
-            template, ids.object_id(owner_id, counter), payload, deps, retries, current.call.get(), client
-        )
+        return ids.object_id(session.process_id, session.next_counter())
+
+    def _submit(self, call: PendingCall, returns: int, keep: object) -> Submitted:
+        """Make what the call will fill, and hand it to the session. ``keep`` is what must live until it is done."""
         call.keep = keep
-        returns = template.num_returns
         result: Submitted
         if returns == 1:
             call.entries = (Entry(call.task_id, call),)
             result = ObjectRef(call.entries[0])
         elif returns == STREAMING:
-            call.stream = Stream(call, owner_id)
+            call.stream = Stream(call.task_id)
             result = ObjectRefGenerator(call.stream, call)
         else:
+            owner_id, counter = ids.owner_of(call.task_id), ids.counter_of(call.task_id)
             call.entries = tuple(Entry(ids.object_id(owner_id, counter, index), call) for index in range(returns))
             result = [ObjectRef(entry) for entry in call.entries] or None
-        session.submit(call)
+        self.session.submit(call)
         return result
 
     def _check_pending(self, client: ActorClient, limit: int) -> None:
@@ -152,20 +149,7 @@ class LocalEngine:
         creation.abandon()
         if reply.existing is None:
             raise ActorAlreadyExistsError(reply.error, actor_id=actor_id.hex())
-        return self._found(reply.existing), reply.existing.handle
-
-    def _found(self, spec: ActorSpec, status: ActorStatus | None = None) -> ActorClient:
-        """Return the client of an actor that the head has just granted this process a weight on."""
-        session = self.session
-        with deferred(), session.lock:
-            client = outbox.client_of(session.state, spec.actor_id)
-            client.weight += 1
-            client.handles += 1
-            client.class_name, client.name = spec.class_name, spec.name
-            outbox.take_early_status(session.state, session.mail, client)
-            if status is not None:
-                outbox.on_status(session.state, session.mail, client, status)
-        return client
+        return session.state.actors[reply.existing.actor_id], reply.existing.handle
 
     def adopt_actor(self, actor_id: bytes, class_name: str, name: str, *, lent: bool) -> ActorClient:  # noqa: ARG002
         """Return the client for an actor whose handle was unpickled here."""
@@ -180,7 +164,7 @@ class LocalEngine:
                 f"no live actor is named {name!r}{where}. It was never created, or has ended; "
                 "ipyactors.util.list_named_actors() tells which there are."
             )
-        return self._found(reply.spec, reply.status), reply.spec.handle
+        return self.session.state.actors[reply.spec.actor_id], reply.spec.handle
 
     def release_handle(self, client: ActorClient) -> None:
         """Count one handle object less."""
@@ -257,7 +241,7 @@ class LocalEngine:
         if payload.actor_ids:
             with deferred(), session.lock:
                 clients = [outbox.client_of(session.state, actor_id) for actor_id in payload.actor_ids]
-            entry.tokens = tuple(HandleToken(session, client) for client in clients)
+            entry.tokens = tuple(HandleToken(session.count_handle, client) for client in clients)
         return ObjectRef(entry)
 
     def cancel(self, ref: ObjectRef | ObjectRefGenerator, *, force: bool, recursive: bool) -> None:
@@ -299,7 +283,7 @@ class LocalEngine:
         """End the session and everything in it; returns when nothing is left."""
         if os.getpid() != self._pid:
             return  # a child of a fork has copies of descriptors, and no part in the session
-        current.set_session(None)
+        process.set_session(None)
         if self._agent is not None:
             self.session.tell_agent(StopSession())
         self.session.close()

@@ -58,7 +58,7 @@ def start_local_engine(
 
 def _join(config: AgentConfig, agent: AgentProcess, *, log_to_driver: bool) -> LocalEngine:
     from ipyactors.engines.local import LocalEngine
-    from ipyactors.owner import current
+    from ipyactors.owner import process
     from ipyactors.owner.output import show_nothing
     from ipyactors.owner.session import Session
 
@@ -68,10 +68,14 @@ def _join(config: AgentConfig, agent: AgentProcess, *, log_to_driver: bool) -> L
     )
     if not log_to_driver:
         driver.on_output = show_nothing
+    driver.watch_agent(
+        agent.alive_fd,
+        f"its agent, process {agent.pid}, ended unexpectedly, and all workers with it; its log: {agent.log}",
+    )
     try:
         driver.start()
     except BaseException:
         driver.close()
         raise
-    current.set_session(driver)
+    process.set_session(driver)
     return LocalEngine(driver, agent)

@@ -8,15 +8,15 @@ without a question to the head: whoever ships a handle first adds to the receive
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 from ipyactors.ground import ids
 from ipyactors.ground.quantities import Units
-from ipyactors.wire.specs import ActorState, ActorStatus, Death
-
-if TYPE_CHECKING:
-    from ipyactors.owner.calls import PendingCall
-    from ipyactors.owner.traffic import Traffic
+from ipyactors.owner.calls import PendingCall
+from ipyactors.owner.current import CurrentCall
+from ipyactors.owner.objects import Entry
+from ipyactors.owner.templates import MethodTemplate
+from ipyactors.wire.specs import ActorState, ActorStatus, Death, Payload
 
 #: How many calls one caller has under way in one worker; the rest waits in the caller's outbox.
 WINDOW = 1024
@@ -62,8 +62,8 @@ class ActorClient:
         self.worker_id = b""
         self.address = ""
         self.next_seq = 1
-        self.outbox: deque[PendingCall] = deque()
-        self.in_flight: dict[int, PendingCall] = {}
+        self.outbox: deque[MethodCall] = deque()
+        self.in_flight: dict[int, MethodCall] = {}
         self.handles = 0
         self.weight = 0
         self.restarts_left = 0
@@ -96,15 +96,42 @@ class ActorClient:
         self.name = self.name or status.name
 
 
-class HandleToken:
-    """Counts as one handle for as long as it lives; what an ActorHandle, and a payload with one inside, hold."""
+class MethodCall(PendingCall):
+    """One call of a method."""
 
-    __slots__ = ("_session", "client")
+    __slots__ = ("client", "template")
 
-    def __init__(self, session: Traffic, client: ActorClient) -> None:
-        self._session = session
+    def __init__(
+        self,
+        template: MethodTemplate,
+        client: ActorClient,
+        task_id: bytes,
+        args: Payload,
+        deps: tuple[Entry, ...],
+        parent: CurrentCall | None,
+    ) -> None:
+        super().__init__(task_id, args, deps, template.max_task_retries, parent)
+        self.template = template
         self.client = client
-        session.count_handle(client, 1)
+
+    @property
+    def name(self) -> str:
+        """``Class.method``."""
+        return f"{self.client.class_name}.{self.template.method}"
+
+
+class HandleToken:
+    """Counts as one handle for as long as it lives; what a payload with a handle inside holds.
+
+    ``count(client, change)`` is called when it is made and when it goes.
+    """
+
+    __slots__ = ("_count", "client")
+
+    def __init__(self, count: Callable[[ActorClient, int], None], client: ActorClient) -> None:
+        self._count = count
+        self.client = client
+        count(client, 1)
 
     def __del__(self) -> None:
-        self._session.count_handle(self.client, -1)
+        self._count(self.client, -1)

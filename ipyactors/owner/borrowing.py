@@ -47,12 +47,17 @@ def fetch(state: OwnerState, out: Out, entry: Entry) -> None:
     state.objects.fetching[entry.object_id] = entry
     owner_id = ids.owner_of(entry.object_id)
     out.connect(owner_id, entry.owner_address)
-    watched = state.watched.get(owner_id)
-    if watched is None:
-        watched = state.watched[owner_id] = {}
-        out.to_head(WatchOwner(owner_id))
-    watched[entry.object_id] = entry
+    watch(state, out, owner_id)[entry.object_id] = entry
     out.to_worker(owner_id, FetchObject(entry.object_id))
+
+
+def watch(state: OwnerState, out: Out, process_id: bytes) -> dict[bytes, Entry]:
+    """Have the head tell when a process is gone; return what is awaited from there, by object id."""
+    watched = state.watched.get(process_id)
+    if watched is None:
+        watched = state.watched[process_id] = {}
+        out.to_head(WatchOwner(process_id))
+    return watched
 
 
 def on_fetch(state: OwnerState, out: Out, peer: bytes, message: FetchObject) -> None:
@@ -107,5 +112,6 @@ def on_owner_lost(state: OwnerState, out: Out, message: OwnerLost) -> None:
         state.objects.fetching.pop(entry.object_id, None)
         state.objects.failures += 1
         entry.fail(OwnerDiedError(failures.owner_died(entry.object_id, message.detail)))
+    state.left_streams.pop(message.owner_id, None)
     if message.owner_id not in state.holders:
         out.disconnect(message.owner_id)

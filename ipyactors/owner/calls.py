@@ -1,22 +1,20 @@
 """One call on its way: what was submitted, where it is, what is left to try.
 
-The same record serves a task and a method call; they differ in where they wait (a shape's queue, an actor's
-outbox) and in what a death means for them.
+Tasks and method calls share what is here; they differ in where they wait (a shape's queue, an actor's outbox) and in
+what a death means for them. :class:`~ipyactors.owner.actors.MethodCall` is beside the actor that it is for.
 """
 
 from __future__ import annotations
 
+import abc
 import enum
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from ipyactors.owner.current import CurrentCall
 from ipyactors.owner.objects import Entry, Failure
-from ipyactors.owner.templates import MethodTemplate, TaskTemplate
+from ipyactors.owner.streams import Stream
+from ipyactors.owner.templates import TaskTemplate
 from ipyactors.wire.specs import Payload
-
-if TYPE_CHECKING:
-    from ipyactors.owner.actors import ActorClient
-    from ipyactors.owner.current import CurrentCall
-    from ipyactors.owner.refs import Stream
 
 
 class CallState(enum.IntEnum):
@@ -30,7 +28,7 @@ class CallState(enum.IntEnum):
     DONE = 3
 
 
-class PendingCall:
+class PendingCall(abc.ABC):
     """A call that is not done. Changed only under the session's lock, once it was submitted.
 
     ``seq`` is its number in the stream to the worker that has it; ``retries_left`` is -1 for no limit. ``keep``
@@ -41,7 +39,6 @@ class PendingCall:
         "args",
         "attempt",
         "cancelled",
-        "client",
         "deps",
         "entries",
         "keep",
@@ -51,21 +48,12 @@ class PendingCall:
         "state",
         "stream",
         "task_id",
-        "template",
         "unready",
     )
 
     def __init__(
-        self,
-        template: TaskTemplate | MethodTemplate,
-        task_id: bytes,
-        args: Payload,
-        deps: tuple[Entry, ...],
-        retries_left: int,
-        parent: CurrentCall | None,
-        client: ActorClient | None = None,
+        self, task_id: bytes, args: Payload, deps: tuple[Entry, ...], retries_left: int, parent: CurrentCall | None
     ) -> None:
-        self.template = template
         self.task_id = task_id
         self.args = args
         self.deps = deps
@@ -73,7 +61,6 @@ class PendingCall:
         self.retries_left = retries_left
         self.attempt = 0
         self.parent = parent
-        self.client = client
         self.entries: tuple[Entry, ...] = ()
         self.stream: Stream | None = None
         self.state = CallState.WAITING
@@ -82,11 +69,9 @@ class PendingCall:
         self.keep: Any = None
 
     @property
+    @abc.abstractmethod
     def name(self) -> str:
         """The function's name, or ``Class.method``."""
-        if self.client is None:
-            return self.template.name  # type: ignore[union-attr]
-        return f"{self.client.class_name}.{self.template.method}"  # type: ignore[union-attr]
 
     def arg_values(self) -> tuple[Payload, ...]:
         """Return the values of the references among the arguments; all are there by now."""
@@ -114,3 +99,25 @@ class PendingCall:
                 entry.fail(failure)
         if self.stream is not None:
             self.stream.end(failure)
+
+
+class TaskCall(PendingCall):
+    """One call of a function."""
+
+    __slots__ = ("template",)
+
+    def __init__(
+        self,
+        template: TaskTemplate,
+        task_id: bytes,
+        args: Payload,
+        deps: tuple[Entry, ...],
+        parent: CurrentCall | None,
+    ) -> None:
+        super().__init__(task_id, args, deps, template.max_retries, parent)
+        self.template = template
+
+    @property
+    def name(self) -> str:
+        """The function's name."""
+        return self.template.name

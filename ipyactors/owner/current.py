@@ -1,7 +1,6 @@
-"""Which session this process has, and which call the running code belongs to.
+"""Which actor this process hosts, and which call the running code belongs to.
 
-The session is one per process. The call is a context variable, so that it is right in threads of a threaded actor
-and in coroutines of an async one.
+The call is a context variable, so that it is right in threads of a threaded actor and in coroutines of an async one.
 """
 
 from __future__ import annotations
@@ -11,10 +10,8 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ipyactors.owner.session import Session
     from ipyactors.wire.specs import ActorSpec
 
-_session: Session | None = None
 _actor: ActorSpec | None = None
 
 
@@ -36,17 +33,6 @@ class CurrentCall:
 
 
 call: contextvars.ContextVar[CurrentCall | None] = contextvars.ContextVar("ipyactors_call", default=None)
-
-
-def session() -> Session | None:
-    """Return this process's session, or None."""
-    return _session
-
-
-def set_session(new: Session | None) -> None:
-    """Make ``new`` this process's session."""
-    global _session
-    _session = new
 
 
 def actor() -> ActorSpec | None:

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable
 
 from ipyactors.ground.clock import Clock
+from ipyactors.owner.actors import MethodCall
 from ipyactors.owner.calls import PendingCall
 from ipyactors.wire.events import Event, EventKind
 
@@ -19,7 +20,8 @@ _NOTABLE_AT_MOST = 20_000
 
 _ROUTINE = frozenset({EventKind.TASK_ATTEMPT, EventKind.CALL_ATTEMPT})
 
-_Raw = tuple[EventKind, float, PendingCall, int, int, float, str]
+#: What an event is made from when somebody reads it. It must not hold the call, and so its arguments, alive.
+_Raw = tuple[EventKind, float, str, bytes, bytes, int, int, float, str]
 
 
 class EventLog:
@@ -34,8 +36,12 @@ class EventLog:
 
     def record(self, kind: EventKind, call: PendingCall, duration_s: float, detail: str) -> None:
         """Note what became of a call."""
-        incarnation = call.client.incarnation if call.client is not None else 0
-        raw = (kind, self._clock.wall(), call, call.attempt, incarnation, duration_s, detail)
+        actor_id, incarnation = b"", 0
+        if isinstance(call, MethodCall):
+            actor_id, incarnation = call.client.actor_id, call.client.incarnation
+        raw = (
+            kind, self._clock.wall(), call.name, actor_id, call.task_id, call.attempt, incarnation, duration_s, detail
+        )  # fmt: skip
         if kind in _ROUTINE and not self._listeners:
             self._routine.append(raw)
             return
@@ -79,14 +85,13 @@ class EventLog:
 
 
 def _event(raw: _Raw) -> Event:
-    kind, wall_s, call, attempt, incarnation, duration_s, detail = raw
-    client = call.client
+    kind, wall_s, name, actor_id, task_id, attempt, incarnation, duration_s, detail = raw
     return Event(
         kind,
         wall_s,
-        name=call.name,
-        actor_id=client.actor_id if client is not None else b"",
-        task_id=call.task_id,
+        name=name,
+        actor_id=actor_id,
+        task_id=task_id,
         attempt=attempt,
         incarnation=incarnation,
         duration_s=duration_s,

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Iterator
 
 from ipyactors.ground.quantities import Units
-from ipyactors.owner.calls import CallState, PendingCall
+from ipyactors.owner.calls import CallState, TaskCall
 from ipyactors.owner.out import Out
 from ipyactors.owner.templates import TaskTemplate
 from ipyactors.wire.head_messages import DropWorker, LeaseGranted, ReturnLease, WantLeases
@@ -41,7 +41,7 @@ class Shape:
     def __init__(self, shape_id: int, demand: Units) -> None:
         self.shape_id = shape_id
         self.demand = demand
-        self.queue: deque[PendingCall] = deque()
+        self.queue: deque[TaskCall] = deque()
         self.leases: dict[int, Lease] = {}
         self.wished = 0
 
@@ -70,7 +70,7 @@ class Lease:
         self.lease_id = lease_id
         self.shape = shape
         self.worker_id = worker_id
-        self.in_flight: dict[int, PendingCall] = {}
+        self.in_flight: dict[int, TaskCall] = {}
         self.next_seq = 1
         self.defined: set[bytes] = set()
         self.reclaimed = False
@@ -123,16 +123,15 @@ def pipeline_depth(mean_s: float | None) -> int:
     return max(1, min(PIPELINE_CALLS, int(PIPELINE_S / max(mean_s, 1e-6))))
 
 
-def enqueue(table: LeaseTable, call: PendingCall) -> None:
+def enqueue(table: LeaseTable, call: TaskCall) -> None:
     """Put a call whose arguments are there into its shape's queue."""
     call.state = CallState.QUEUED
-    assert isinstance(call.template, TaskTemplate)
     shape = table.shape_of(call.template)
     shape.queue.append(call)
     table.touched.add(shape)
 
 
-def requeue(table: LeaseTable, shape: Shape, calls: list[PendingCall]) -> None:
+def requeue(table: LeaseTable, shape: Shape, calls: list[TaskCall]) -> None:
     """Put calls that were sent before back in front, in their order."""
     for call in calls:
         call.state = CallState.QUEUED
@@ -180,7 +179,6 @@ def _fill(table: LeaseTable, shape: Shape, lease: Lease, out: Out, share: int) -
             queue.popleft()
             continue
         template = call.template
-        assert isinstance(template, TaskTemplate)
         if not depth:
             depth = pipeline_depth(table.mean_s.get(template.definition.definition_id))
             room = depth - len(lease.in_flight)
@@ -196,7 +194,7 @@ def _fill(table: LeaseTable, shape: Shape, lease: Lease, out: Out, share: int) -
         _send(lease, call, template, out)
 
 
-def _send(lease: Lease, call: PendingCall, template: TaskTemplate, out: Out) -> None:
+def _send(lease: Lease, call: TaskCall, template: TaskTemplate, out: Out) -> None:
     definition = template.definition
     if definition.definition_id not in lease.defined:
         lease.defined.add(definition.definition_id)

@@ -9,20 +9,19 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from ipyactors.wire.specs import Payload, RemoteError
-
-if TYPE_CHECKING:
-    from ipyactors.owner.actors import HandleToken
-    from ipyactors.owner.calls import PendingCall
 
 #: What went wrong: an exception of the user's code, or one of the runtime's own.
 Failure = RemoteError | Exception
 
 
 class Entry:
-    """One object. Changed only under the session's lock; ``done`` and what follows may be read without it."""
+    """One object. Changed only under the session's lock; ``done`` and what follows may be read without it.
+
+    ``producer`` is the call that makes it, until it is done. ``tokens`` live as long as the value: they count the
+    actor handles inside it.
+    """
 
     __slots__ = (
         "__weakref__",
@@ -36,7 +35,7 @@ class Entry:
         "tokens",
     )
 
-    def __init__(self, object_id: bytes, producer: PendingCall | None = None, owner_address: str = "") -> None:
+    def __init__(self, object_id: bytes, producer: object | None = None, owner_address: str = "") -> None:
         self.object_id = object_id
         self.producer = producer
         self.owner_address = owner_address  # empty: this process owns it
@@ -44,7 +43,7 @@ class Entry:
         self.failure: Failure | None = None
         self.done = False
         self.callbacks: list[Callable[[Entry], None]] | None = None
-        self.tokens: tuple[HandleToken, ...] = ()
+        self.tokens: tuple[object, ...] = ()
 
     def when_done(self, callback: Callable[[Entry], None]) -> None:
         """Call back once the entry is done, at once if it is; under the session's lock, so be quick."""

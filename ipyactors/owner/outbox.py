@@ -7,16 +7,15 @@ sent again only if ``max_task_retries`` allows.
 
 from __future__ import annotations
 
-from ipyactors.owner import failures
-from ipyactors.owner.actors import WINDOW, ActorClient
-from ipyactors.owner.calls import CallState, PendingCall
+from ipyactors.owner import borrowing, failures
+from ipyactors.owner.actors import WINDOW, ActorClient, MethodCall
+from ipyactors.owner.calls import CallState
 from ipyactors.owner.out import Out
 from ipyactors.owner.retries import finish
 from ipyactors.owner.state import OwnerState
-from ipyactors.owner.templates import MethodTemplate
 from ipyactors.wire.events import EventKind
 from ipyactors.wire.head_messages import ActorChanged, ReleaseActor
-from ipyactors.wire.specs import ActorState, ActorStatus, Death, RemoteError
+from ipyactors.wire.specs import ActorSpec, ActorState, ActorStatus, Death, RemoteError
 from ipyactors.wire.worker_messages import CallMethod, CancelCall, FinishAndExit
 
 
@@ -48,7 +47,6 @@ def _send_ready(client: ActorClient, out: Out) -> None:
         if call.state is CallState.DONE:
             continue
         template = call.template
-        assert isinstance(template, MethodTemplate)
         call.seq = seq = client.next_seq
         client.next_seq = seq + 1
         in_flight[seq] = call
@@ -88,7 +86,7 @@ def on_creation_failed(state: OwnerState, client: ActorClient, error: Exception)
     state.ready_actors.add(client)
 
 
-def _fail(state: OwnerState, out: Out, call: PendingCall, error: Exception) -> None:
+def _fail(state: OwnerState, out: Out, call: MethodCall, error: Exception) -> None:
     out.event(EventKind.CALL_FAILED, call, detail=str(error).partition("\n")[0])
     finish(state, call, error)
 
@@ -114,6 +112,20 @@ def take_early_status(state: OwnerState, out: Out, client: ActorClient) -> None:
         on_status(state, out, client, status)
 
 
+def on_found(state: OwnerState, out: Out, spec: ActorSpec, status: ActorStatus | None) -> None:
+    """The head granted this process a weight on an actor that it asked for by name; whoever asked makes the handle.
+
+    That handle is counted here, in line with what the head says next of the actor: a client that an earlier handle
+    has left behind must not be let go of in between.
+    """
+    client = client_of(state, spec.actor_id)
+    client.weight += 1
+    client.handles += 1
+    client.class_name, client.name = spec.class_name, spec.name
+    if status is not None:
+        on_status(state, out, client, status)
+
+
 def on_status(state: OwnerState, out: Out, client: ActorClient, status: ActorStatus) -> None:
     """Act on how an actor is."""
     was_worker = client.worker_id
@@ -133,7 +145,7 @@ def _arrive(state: OwnerState, out: Out, client: ActorClient, worker_id: bytes, 
     if client.worker_id == worker_id:
         return
     client.worker_id, client.address, client.incarnation = worker_id, address, incarnation
-    client.next_seq = 1
+    client.next_seq = state.left_streams.pop(worker_id, 1)
     client.exiting = ""
     state.holders[worker_id] = client
     out.connect(worker_id, address)
@@ -147,7 +159,7 @@ def on_actor_lost(state: OwnerState, out: Out, client: ActorClient, death: Death
     in_flight, client.in_flight = client.in_flight, {}
     known = death is not None and death.worker_id == worker_id
     started_up_to = death.started.get(state.owner_id, 0) if death is not None and known else None
-    again: list[PendingCall] = []
+    again: list[MethodCall] = []
     for seq, call in in_flight.items():
         started = None if started_up_to is None else seq <= started_up_to
         if call.cancelled:
@@ -167,7 +179,7 @@ def on_actor_lost(state: OwnerState, out: Out, client: ActorClient, death: Death
 
 
 def on_call_raised(
-    state: OwnerState, out: Out, client: ActorClient, call: PendingCall, error: RemoteError, retryable: bool
+    state: OwnerState, out: Out, client: ActorClient, call: MethodCall, error: RemoteError, retryable: bool
 ) -> None:
     """The method raised: send the call again if that was asked for, else it is the outcome."""
     if retryable and call.take_retry():
@@ -179,9 +191,8 @@ def on_call_raised(
     finish(state, call, error)
 
 
-def cancel_call(state: OwnerState, out: Out, call: PendingCall, *, recursive: bool) -> None:
+def cancel_call(state: OwnerState, out: Out, call: MethodCall, *, recursive: bool) -> None:
     """Cancel a method call wherever it is; one that runs in a sync actor only learns of the wish."""
-    assert call.client is not None
     call.cancelled = True
     if call.state is CallState.SENT:
         out.to_worker(call.client.worker_id, CancelCall(call.seq, recursive))
@@ -196,6 +207,8 @@ def release_if_unused(state: OwnerState, out: Out, client: ActorClient) -> None:
         del state.actors[client.actor_id]
         if client.worker_id:
             state.holders.pop(client.worker_id, None)
+            state.left_streams[client.worker_id] = client.next_seq
+            borrowing.watch(state, out, client.worker_id)  # its connection stays until it is gone
         if client.weight:
             out.to_head(ReleaseActor(client.actor_id, client.weight))
             client.weight = 0

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from typing import Any
 
 from ipyactors.owner import borrowing, failures, leases, outbox, retries
-from ipyactors.owner.actors import ActorClient
-from ipyactors.owner.calls import CallState, PendingCall
+from ipyactors.owner.actors import ActorClient, MethodCall
+from ipyactors.owner.calls import CallState, PendingCall, TaskCall
 from ipyactors.owner.leases import Lease
 from ipyactors.owner.objects import Entry
 from ipyactors.owner.out import Out
@@ -49,7 +49,7 @@ def submit(state: OwnerState, out: Out, call: PendingCall) -> None:
     state.unanswered += 1
     if call.parent is not None:
         state.children.setdefault(call.parent.task_id, set()).add(call)
-    if call.client is not None:
+    if isinstance(call, MethodCall):
         call.client.outbox.append(call)
     unready = [entry for entry in call.deps if not entry.done]
     call.unready = len(unready)
@@ -69,13 +69,13 @@ def _on_argument(state: OwnerState, out: Out, call: PendingCall) -> None:
 def _on_arguments_there(state: OwnerState, out: Out, call: PendingCall) -> None:
     """Queue the call, or let it fail with what its argument failed with."""
     failed = next((entry.failure for entry in call.deps if entry.failure is not None), None)
-    if call.client is not None:
+    if isinstance(call, MethodCall):
         state.ready_actors.add(call.client)
     if failed is not None:
-        kind = EventKind.TASK_FAILED if call.client is None else EventKind.CALL_FAILED
+        kind = EventKind.TASK_FAILED if isinstance(call, TaskCall) else EventKind.CALL_FAILED
         out.event(kind, call, detail="one of its arguments failed")
         retries.finish(state, call, failed)
-    elif call.client is None:
+    elif isinstance(call, TaskCall):
         leases.enqueue(state.leases, call)
     else:
         call.state = CallState.QUEUED
@@ -101,7 +101,7 @@ def cancel(state: OwnerState, out: Out, entry: Entry, *, force: bool, recursive:
     if entry.owner_address:
         borrowing.fetch(state, out, entry)
         out.to_worker(entry.object_id[:8], CancelObject(entry.object_id, force, recursive))
-    elif entry.producer is not None:
+    elif isinstance(entry.producer, PendingCall):
         cancel_call(state, out, entry.producer, force=force, recursive=recursive)
 
 
@@ -109,9 +109,9 @@ def cancel_call(state: OwnerState, out: Out, call: PendingCall, *, force: bool, 
     """Cancel a call of this process."""
     if call.state is CallState.DONE:
         return
-    if call.client is None:
+    if isinstance(call, TaskCall):
         retries.cancel_task(state, out, call, force=force, recursive=recursive)
-    else:
+    elif isinstance(call, MethodCall):
         outbox.cancel_call(state, out, call, recursive=recursive)
 
 
@@ -121,36 +121,43 @@ def cancel_call(state: OwnerState, out: Out, call: PendingCall, *, force: bool, 
 def on_succeeded(state: OwnerState, out: Out, peer: bytes, message: CallSucceeded, now_s: float) -> None:
     """The hot path: a call returned."""
     holder = state.holders.get(peer)
-    call = holder.in_flight.pop(message.seq, None) if holder is not None else None
-    if holder is None or call is None:
-        return
+    if isinstance(holder, ActorClient):
+        call = holder.in_flight.pop(message.seq, None)
+        if call is not None:
+            _complete(state, out, call, message)
+            out.event(EventKind.CALL_ATTEMPT, call, duration_s=message.duration_s)
+            if holder.outbox or not holder.in_flight:
+                state.ready_actors.add(holder)
+    elif holder is not None:
+        task = holder.in_flight.pop(message.seq, None)
+        if task is not None:
+            _complete(state, out, task, message)
+            out.event(EventKind.TASK_ATTEMPT, task, duration_s=message.duration_s)
+            state.leases.note_duration(task.template.definition.definition_id, message.duration_s)
+            retries.settle(state, holder, now_s)
+
+
+def _complete(state: OwnerState, out: Out, call: PendingCall, message: CallSucceeded) -> None:
     call.finish(None, message.results)
     for entry in call.entries:
         if entry.payload is not None and entry.payload.actor_ids:
             entry.tokens = out.hold(entry.payload)
     retries.finish(state, call, None)
-    if isinstance(holder, Lease):
-        state.leases.note_duration(retries.template_of(call).definition.definition_id, message.duration_s)
-        retries.settle(state, holder, now_s)
-        out.event(EventKind.TASK_ATTEMPT, call, duration_s=message.duration_s)
-    else:
-        if holder.outbox or not holder.in_flight:
-            state.ready_actors.add(holder)
-        out.event(EventKind.CALL_ATTEMPT, call, duration_s=message.duration_s)
 
 
 def on_raised(state: OwnerState, out: Out, peer: bytes, message: CallRaised, now_s: float) -> None:
     """A call raised."""
     holder = state.holders.get(peer)
-    call = holder.in_flight.pop(message.seq, None) if holder is not None else None
-    if holder is None or call is None:
-        return
-    if isinstance(holder, Lease):
-        retries.on_task_raised(state, out, holder, call, message.error, message.retryable)
-        retries.settle(state, holder, now_s)
-    else:
-        outbox.on_call_raised(state, out, holder, call, message.error, message.retryable)
-        state.ready_actors.add(holder)
+    if isinstance(holder, ActorClient):
+        call = holder.in_flight.pop(message.seq, None)
+        if call is not None:
+            outbox.on_call_raised(state, out, holder, call, message.error, message.retryable)
+            state.ready_actors.add(holder)
+    elif holder is not None:
+        task = holder.in_flight.pop(message.seq, None)
+        if task is not None:
+            retries.on_task_raised(state, out, holder, task, message.error, message.retryable)
+            retries.settle(state, holder, now_s)
 
 
 def on_cancelled(state: OwnerState, out: Out, peer: bytes, message: CallCancelled, now_s: float) -> None:
@@ -233,9 +240,13 @@ def on_worker_lost(state: OwnerState, out: Out, _peer: bytes, message: WorkerLos
 
 
 def on_reply(
-    state: OwnerState, _out: Out, _peer: bytes, message: CreateActorReply | GetActorReply | ClusterReply, _now_s: float
+    state: OwnerState, out: Out, _peer: bytes, message: CreateActorReply | GetActorReply | ClusterReply, _now_s: float
 ) -> None:
     """The head answers a request."""
+    if isinstance(message, CreateActorReply) and message.existing is not None:
+        outbox.on_found(state, out, message.existing, None)
+    elif isinstance(message, GetActorReply) and message.spec is not None:
+        outbox.on_found(state, out, message.spec, message.status)
     if message.request_id in state.requests:
         del state.requests[message.request_id]
         state.replies[message.request_id] = message

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
 from ipyactors.ground import ids
 from ipyactors.ground.exceptions import SessionError
-from ipyactors.owner import current
-from ipyactors.owner.objects import Entry, Failure
+from ipyactors.owner import process
+from ipyactors.owner.calls import PendingCall
+from ipyactors.owner.objects import Entry
+from ipyactors.owner.streams import Stream
 from ipyactors.wire import serialize
-from ipyactors.wire.specs import Payload, RefSpec
+from ipyactors.wire.specs import RefSpec
 
 if TYPE_CHECKING:
     import asyncio
     import concurrent.futures
 
-    from ipyactors.owner.calls import PendingCall
     from ipyactors.owner.session import Session
 
 #: An awaiting coroutine looks up this often: an interrupt of a notebook's loop is only noticed when it wakes.
@@ -94,7 +95,7 @@ def _set_soon(loop: asyncio.AbstractEventLoop, event: asyncio.Event) -> None:
 
 
 def _session() -> Session:
-    session = current.session()
+    session = process.session()
     if session is None:
         raise SessionError(
             "this reference belongs to a session that has ended, and its value went with it. "
@@ -105,45 +106,6 @@ def _session() -> Session:
 
 def _rebuild(object_id: bytes, owner_address: str) -> ObjectRef:
     return ObjectRef(_session().adopt_ref(RefSpec(object_id, owner_address)))
-
-
-class Stream:
-    """The items of a streaming generator as they arrive. Changed only under the session's lock."""
-
-    def __init__(self, call: PendingCall, owner_id: bytes) -> None:
-        self._owner_id = owner_id
-        self._counter = ids.counter_of(call.task_id)
-        self.items: list[Entry] = []
-        self.ended = False
-        self.failure: Failure | None = None
-        self.callbacks: list[Callable[[], None]] = []
-
-    def add(self, index: int, payload: Payload) -> Entry | None:
-        """Take the ``index``-th item and return it; one that is there already (from an earlier attempt) is ignored."""
-        if index != len(self.items) or self.ended:
-            return None
-        entry = Entry(ids.object_id(self._owner_id, self._counter, index + 1))
-        entry.complete(payload)
-        self.items.append(entry)
-        self._call_back()
-        return entry
-
-    def end(self, failure: Failure | None) -> None:
-        """No item follows. A failure becomes one last item, as in Ray, so that it is raised where it is asked for."""
-        if self.ended:
-            return
-        self.ended = True
-        self.failure = failure
-        if failure is not None:
-            entry = Entry(ids.object_id(self._owner_id, self._counter, len(self.items) + 1))
-            entry.fail(failure)
-            self.items.append(entry)
-        self._call_back()
-
-    def _call_back(self) -> None:
-        callbacks, self.callbacks = self.callbacks, []
-        for callback in callbacks:
-            callback()
 
 
 class ObjectRefGenerator:

@@ -7,12 +7,11 @@ uses up a retry; when none is left, the death becomes the task's error.
 from __future__ import annotations
 
 from ipyactors.owner import failures, leases
-from ipyactors.owner.calls import CallState, PendingCall
+from ipyactors.owner.calls import CallState, PendingCall, TaskCall
 from ipyactors.owner.leases import Lease
 from ipyactors.owner.objects import Failure
 from ipyactors.owner.out import Out
 from ipyactors.owner.state import OwnerState
-from ipyactors.owner.templates import TaskTemplate
 from ipyactors.wire.events import EventKind
 from ipyactors.wire.head_messages import KillLeasedWorker, LeaseGranted, ReclaimLease, ShapeUnplaceable
 from ipyactors.wire.specs import Death, RemoteError
@@ -55,7 +54,7 @@ def on_lease_lost(state: OwnerState, out: Out, lease: Lease, death: Death) -> No
     state.holders.pop(lease.worker_id, None)
     out.disconnect(lease.worker_id)
     started_up_to = death.started.get(state.owner_id, 0) if death.started else 0
-    again: list[PendingCall] = []
+    again: list[TaskCall] = []
     for seq, call in lease.in_flight.items():
         if call.cancelled:
             finish(state, call, failures.cancelled(call, started=seq <= started_up_to))
@@ -86,7 +85,7 @@ def on_unplaceable(state: OwnerState, out: Out, message: ShapeUnplaceable) -> No
 
 
 def on_task_raised(
-    state: OwnerState, out: Out, lease: Lease, call: PendingCall, error: RemoteError, retryable: bool
+    state: OwnerState, out: Out, lease: Lease, call: TaskCall, error: RemoteError, retryable: bool
 ) -> None:
     """The function raised: try again if that was asked for, else it is the outcome."""
     if retryable and call.take_retry():
@@ -113,7 +112,7 @@ def settle(state: OwnerState, lease: Lease, now_s: float) -> None:
     state.leases.touched.add(lease.shape)
 
 
-def cancel_task(state: OwnerState, out: Out, call: PendingCall, *, force: bool, recursive: bool) -> None:
+def cancel_task(state: OwnerState, out: Out, call: TaskCall, *, force: bool, recursive: bool) -> None:
     """Cancel a task wherever it is. A forced cancel ends the worker, if this is what the worker is at."""
     call.cancelled = True
     if call.state is not CallState.SENT:
@@ -127,9 +126,3 @@ def cancel_task(state: OwnerState, out: Out, call: PendingCall, *, force: bool, 
         out.to_head(KillLeasedWorker(lease.lease_id, f"cancel of {call.name} with force=True"))
     else:
         out.to_worker(lease.worker_id, CancelCall(call.seq, recursive))
-
-
-def template_of(call: PendingCall) -> TaskTemplate:
-    """Return a task's template."""
-    assert isinstance(call.template, TaskTemplate)
-    return call.template

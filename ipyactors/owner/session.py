@@ -182,9 +182,14 @@ class Session(Traffic):
         with deferred(), self.lock:
             for actor_id in payload.actor_ids:
                 client = outbox.client_of(self.state, actor_id)
+                if not client.weight and actor_id not in self.state.statuses:
+                    # What the head said when it counted this process may have gone to an earlier client, which has
+                    # been let go of since: holding it once more has the head say it again.
+                    client.weight = 1
+                    self.mail.to_head(HoldActor(actor_id))
                 client.weight += 1
                 outbox.take_early_status(self.state, self.mail, client)
-                tokens.append(HandleToken(self, client))
+                tokens.append(HandleToken(self.count_handle, client))
         return tuple(tokens)
 
     def cancel_children(self, task_id: bytes) -> None:

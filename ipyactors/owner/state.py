@@ -31,6 +31,11 @@ class OwnerState:
         """The requests themselves, to be repeated to a head that was restarted."""
         self.statuses: dict[bytes, ActorStatus] = {}
         """What the head said of actors whose handle has not arrived yet."""
+        self.left_streams: dict[bytes, int] = {}
+        """By worker id, for actors that nothing here needs any more: the number that a next call there would have.
+
+        A handle may come again while the worker lives, and the worker goes on counting from where it was.
+        """
         self.ready_actors: set[ActorClient] = set()
         """Actors with calls that may be sendable; looked at once at the end of a turn."""
         self.watched: dict[bytes, dict[bytes, Entry]] = {}

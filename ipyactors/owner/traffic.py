@@ -102,6 +102,18 @@ class Traffic:
             self.mail.flush()
         self.leader.start()
 
+    def watch_agent(self, alive_fd: int, what_to_say: str) -> None:
+        """End the session here when its agent is gone, however it went. To be called before :meth:`start`.
+
+        ``alive_fd`` is the write end of the pipe of which the agent alone has the read end.
+        """
+
+        def on_gone() -> None:
+            with deferred(), self.lock:
+                self.stopping_detail = self.stopping_detail or what_to_say
+
+        self.leader.watch_reader(alive_fd, on_gone)
+
     def _registration(self) -> RegisterOwner:
         held = {client.actor_id: client.weight for client in self.state.actors.values() if client.weight}
         return RegisterOwner(self.state.address, self.is_driver, os.getpid(), self.namespace, self.node_id, held)

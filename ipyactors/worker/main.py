@@ -13,7 +13,7 @@ from typing import NoReturn
 
 from ipyactors.ground.config import WorkerConfig
 from ipyactors.ground.exceptions import SessionError
-from ipyactors.owner import current
+from ipyactors.owner import current, process
 from ipyactors.owner.session import Session
 from ipyactors.wire.head_messages import ActorExited, ActorInitFailed, ActorReady, LendActor
 from ipyactors.wire.marks import Marks
@@ -53,7 +53,7 @@ def run(config: WorkerConfig, worker_id: bytes, actor: ActorSpec | None, incarna
         session = Session(
             config.paths, worker_id, is_driver=False, namespace=config.namespace, node_id=config.node_id
         )
-        current.set_session(session)
+        process.set_session(session)
         if actor is not None:
             current.set_actor(actor)
         Worker(session, config.paths.marks_path(worker_id), actor, incarnation).run()
@@ -97,11 +97,12 @@ class Worker:
             lend_handles=self._lend_handles,
             leave=functools.partial(leave, session),
         )
-        self._loop = self._choose_loop(Marks(marks_path))
+        self._marks = Marks(marks_path)
+        self._loop = self._choose_loop()
         self.host = WorkerHost(session, self._box, self._executor, self._answers, self._loop)
 
-    def _choose_loop(self, marks: Marks) -> Loop:
-        session, box, executor = self._session, self._box, self._executor
+    def _choose_loop(self) -> Loop:
+        session, box, executor, marks = self._session, self._box, self._executor, self._marks
         if self._actor is None:
             return SerialLoop(session, box, executor, marks, self._interrupts)
         spec = self._actor.spec
@@ -169,7 +170,8 @@ class Worker:
         with self._session.lock:
             self.host.tell_callers_of_exit(reason.detail)
         if actor is not None:
-            # Before the hooks: should one of them crash, the head knows that the end was meant.
+            # Before the hooks: should one of them crash, the end was meant. The head hears why, if the word gets there.
+            self._marks.note_leaving()
             self._session.tell_head(ActorExited(actor.actor_id, actor.incarnation, reason.detail))
             self._session.flush()
             try:

@@ -24,10 +24,11 @@ from ipyactors.ground.exceptions import (
     GetTimeoutError,
     TaskCancelledError,
 )
-from ipyactors.owner import current
+from ipyactors.owner import process
 from ipyactors.owner.actors import ActorClient
 from ipyactors.owner.objects import Entry
-from ipyactors.owner.refs import ObjectRef, ObjectRefGenerator, Stream
+from ipyactors.owner.refs import ObjectRef, ObjectRefGenerator
+from ipyactors.owner.streams import Stream
 from ipyactors.owner.templates import STREAMING, ActorTemplate, MethodTemplate, TaskTemplate
 from ipyactors.wire import serialize
 from ipyactors.wire.events import Event
@@ -126,7 +127,7 @@ class FakeEngine:
         returns = template.num_returns
         made: list[Any] = [Entry(self.new_id(index)) for index in range(max(returns, 1))]
         if returns == STREAMING:
-            made = [Stream(types.SimpleNamespace(task_id=self.new_id(0), name=name), self.session.process_id)]
+            made = [Stream(self.new_id(0))]
         self.calls.append((name, made, call, returns))
         if returns == STREAMING:
             return ObjectRefGenerator(made[0], made[0])
@@ -256,7 +257,7 @@ class FakeEngine:
     def shutdown(self) -> None:
         self.is_shut_down = True
         self.loop.close()
-        current.set_session(None)
+        process.set_session(None)
 
 
 @contextmanager
@@ -270,7 +271,7 @@ def fake_engine() -> Iterator[FakeEngine]:
         if engine.is_shut_down:
             engine = FakeEngine()
         engine.started_with = arguments
-        current.set_session(engine.session)
+        process.set_session(engine.session)
         return engine
 
     runtime._runtime.start = start

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from ipyactors.ground import ids
 from ipyactors.owner import outbox, reactor
-from ipyactors.owner.actors import ActorClient
-from ipyactors.owner.calls import PendingCall
+from ipyactors.owner.actors import ActorClient, MethodCall
+from ipyactors.owner.calls import PendingCall, TaskCall
 from ipyactors.owner.current import CurrentCall
 from ipyactors.owner.objects import Entry
-from ipyactors.owner.refs import Stream
 from ipyactors.owner.state import OwnerState
+from ipyactors.owner.streams import Stream
 from ipyactors.owner.templates import STREAMING, MethodTemplate, TaskTemplate
 from ipyactors.wire.codec import Message
 from ipyactors.wire.events import EventKind
 from ipyactors.wire.head_messages import ActorChanged, LeaseGranted, LeaseLost
 from ipyactors.wire.specs import ActorState, ActorStatus, Death, Definition, LossReason, Payload, RemoteError
 from ipyactors.wire.worker_messages import CallSucceeded, OutputWritten
+
+AnyCall = TypeVar("AnyCall", bound=PendingCall)
 
 OWNER = b"downer01"
 HEAD = ids.HEAD_ID
@@ -86,26 +88,19 @@ class OwnerScenario:
 
     # -- what user code does ----------------------------------------------------------------------------------
 
-    def _call(
-        self,
-        template: Any,
-        retries: int,
-        deps: tuple[Entry, ...],
-        parent: CurrentCall | None,
-        client: ActorClient | None,
-    ) -> PendingCall:
-        self._counter += 1
-        call = PendingCall(
-            template, ids.object_id(OWNER, self._counter), payload(self._counter), deps, retries, parent, client
-        )
-        if template.num_returns == STREAMING:
-            call.stream = Stream(call, OWNER)
+    def _submit(self, call: AnyCall, num_returns: int) -> AnyCall:
+        if num_returns == STREAMING:
+            call.stream = Stream(call.task_id)
         else:
             call.entries = tuple(
-                Entry(ids.object_id(OWNER, self._counter, index), call) for index in range(template.num_returns)
+                Entry(ids.object_id(OWNER, self._counter, index), call) for index in range(num_returns)
             )
         reactor.submit(self.state, self.out, call)
         return call
+
+    def _next_task_id(self) -> bytes:
+        self._counter += 1
+        return ids.object_id(OWNER, self._counter)
 
     def task(
         self,
@@ -117,7 +112,8 @@ class OwnerScenario:
         **options: Any,
     ) -> PendingCall:
         template = task_template(name, **options)
-        call = self._call(template, template.max_retries, deps, parent, None)
+        call = TaskCall(template, self._next_task_id(), payload(self._counter), deps, parent)
+        self._submit(call, template.num_returns)
         if settle:
             self.settle()
         return call
@@ -126,7 +122,8 @@ class OwnerScenario:
         self, client: ActorClient, name: str = "m", *, deps: tuple[Entry, ...] = (), settle: bool = True, **options: Any
     ) -> PendingCall:
         template = MethodTemplate(name, **options)
-        call = self._call(template, template.max_task_retries, deps, None, client)
+        call = MethodCall(template, client, self._next_task_id(), payload(self._counter), deps, None)
+        self._submit(call, template.num_returns)
         if settle:
             self.settle()
         return call

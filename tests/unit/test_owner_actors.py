@@ -8,10 +8,10 @@ from ipyactors.ground.exceptions import ActorDiedError, ActorUnavailableError
 from ipyactors.owner import reactor
 from ipyactors.owner.actors import WINDOW
 from ipyactors.owner.calls import CallState
-from ipyactors.wire.head_messages import ActorChanged, ReleaseActor
-from ipyactors.wire.specs import ActorState, ActorStatus, Death, LossReason
+from ipyactors.wire.head_messages import ActorChanged, GetActor, GetActorReply, OwnerLost, ReleaseActor, WatchOwner
+from ipyactors.wire.specs import ActorSpec, ActorState, ActorStatus, Death, LossReason
 from ipyactors.wire.worker_messages import ActorExiting, CallMethod, CallRaised, CancelCall
-from tests.support.owner_scenario import OwnerScenario, error
+from tests.support.owner_scenario import HEAD, OWNER, OwnerScenario, definition, error, payload
 
 W1, W2 = b"wworker1", b"wworker2"
 
@@ -164,9 +164,50 @@ def test_the_weight_goes_back_when_the_last_handle_goes_and_all_calls_are_answer
     owner.settle()
     owner.silence()
     owner.answer(W1, 1)
-    (release,) = owner.take(ReleaseActor)
-    assert release.count == 1
+    watch, release = owner.take(WatchOwner, ReleaseActor)
+    assert (watch.owner_id, release.count) == (W1, 1)
     assert client.actor_id not in owner.state.actors
+
+
+def test_calls_after_a_handle_went_and_came_again_are_numbered_on(owner: OwnerScenario) -> None:
+    first = owner.actor()
+    owner.alive(first, W1)
+    owner.method(first)
+    owner.answer(W1, 1)
+    first.handles = 0
+    owner.state.ready_actors.add(first)
+    owner.settle()
+    again = owner.actor()
+    assert again is not first
+    owner.alive(again, W1)
+    owner.out.sent.clear()
+    owner.method(again)
+    assert owner.take_seqs(W1, CallMethod) == [2]
+
+
+def test_the_connection_to_an_actor_that_was_let_go_of_ends_with_its_worker(owner: OwnerScenario) -> None:
+    client = owner.actor()
+    owner.alive(client, W1)
+    client.handles = 0
+    owner.state.ready_actors.add(client)
+    owner.settle()
+    assert W1 in owner.out.connected
+    owner.hear(HEAD, OwnerLost(W1))
+    assert W1 not in owner.out.connected
+    assert not owner.state.left_streams
+
+
+def test_an_actor_found_by_name_is_counted_and_known_in_the_order_in_which_the_head_spoke(owner: OwnerScenario) -> None:
+    old = owner.actor("c")
+    owner.alive(old, W1)
+    old.handles = 0
+    owner.state.requests[7] = GetActor(7, "c", "n")
+    spec = ActorSpec(old.actor_id, "Counter", OWNER, definition("Counter"), payload(0), name="c")
+    starting = ActorStatus(old.actor_id, ActorState.STARTING, 1)
+    owner.hear(HEAD, GetActorReply(7, spec, starting))
+    owner.alive(old, W2, 1)
+    client = owner.state.actors[old.actor_id]
+    assert (client.handles, client.weight, client.state, client.worker_id) == (1, 2, ActorState.ALIVE, W2)
 
 
 def test_cancel_of_a_call_that_waits_and_of_one_that_runs(owner: OwnerScenario) -> None:

@@ -1,0 +1,60 @@
+"""Actors that many tests need, and how long a test waits."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import time
+from typing import Any
+
+import ipyactors as ia
+
+#: No answer takes longer than this, on however busy a machine.
+PATIENCE_S = 60
+
+
+@ia.remote
+class Log:
+    """Remembers what it was told, in the order in which it was told."""
+
+    def __init__(self) -> None:
+        self.entries: list[Any] = []
+
+    def add(self, entry: Any) -> Any:
+        self.entries.append(entry)
+        return entry
+
+    def read(self) -> list[Any]:
+        return self.entries
+
+    def pid(self) -> int:
+        return os.getpid()
+
+
+@ia.remote
+class Keeper:
+    """Holds a handle in its state."""
+
+    def __init__(self, held: Any = None) -> None:
+        self.held = held
+
+    def keep(self, held: Any) -> None:
+        self.held = held
+
+    def give(self) -> Any:
+        return self.held
+
+    def tell(self, entry: Any) -> Any:
+        return ia.get(self.held.add.remote(entry))
+
+
+def get(refs: Any) -> Any:
+    return ia.get(refs, timeout=PATIENCE_S)
+
+
+def wait_for(path: pathlib.Path) -> None:
+    """Return when the file is there; the one way in which tests make code wait for the test."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not path.exists():
+        assert time.monotonic() < deadline, f"{path} never came"
+        time.sleep(0.002)
