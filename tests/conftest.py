@@ -16,6 +16,7 @@ from tests.support.leaks import Before, RunFolders, find_leaks
 # write where they hang when they are ended by a fatal signal.
 _folders = RunFolders.make()
 _before = Before.look()
+_evidence: list[str] = []
 os.environ.update(_folders.environment(), PYTHONFAULTHANDLER="1")
 
 
@@ -33,13 +34,30 @@ def _nothing_left_behind() -> Iterator[None]:
         runtime_module.shutdown()
     leaks = find_leaks(_folders, _before)
     if leaks:
+        _evidence.extend(leaks)
         pytest.fail("left behind by this run:\n  " + "\n  ".join(leaks), pytrace=False)
-    shutil.rmtree(_folders.top, ignore_errors=True)
+
+
+def pytest_unconfigure() -> None:
+    """Remove the folders of this run, unless they hold evidence."""
+    if not _evidence:
+        shutil.rmtree(_folders.top, ignore_errors=True)
 
 
 @pytest.fixture
 def runtime() -> Iterator[Any]:
     """``ipyactors`` with a session of two CPUs, ended after the test."""
+    import ipyactors
+
+    ipyactors.shutdown()
+    ipyactors.init(num_cpus=2)
+    yield ipyactors
+    ipyactors.shutdown()
+
+
+@pytest.fixture(scope="module")
+def shared_runtime() -> Iterator[Any]:
+    """``ipyactors`` with a session of two CPUs for all tests of a file; they must leave it as they found it."""
     import ipyactors
 
     ipyactors.shutdown()

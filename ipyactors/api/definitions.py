@@ -168,8 +168,9 @@ class Defined:
     def __call__(self, *_args: Any, **_kwargs: Any) -> Any:
         """Raise DirectCallError, whatever the arguments."""
         __tracebackhide__ = True
+        name = self._name.rpartition("<locals>.")[2]
         raise DirectCallError(
-            f"the remote {self._kind} {self._name} cannot be called directly: use {self._name}.remote(...). "
+            f"the remote {self._kind} {name} cannot be called directly: use {name}.remote(...). "
             "Nothing was run."
         )
 

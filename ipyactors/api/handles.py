@@ -88,6 +88,7 @@ class ActorMethod:
         plan.check(*args, **kwargs)
         engine = handle._ipyactors_engine
         if engine is not runtime.live_engine():
+            runtime.check_not_forked()
             raise _session_ended(handle)
         if plan.template.method == TERMINATE:
             return engine.finish_actor(handle._ipyactors_client)
@@ -115,6 +116,7 @@ def client_of(handle: object, what: str) -> ActorClient:
     if not isinstance(handle, ActorHandle):
         raise TypeError(f"{what} takes an actor handle, not {type(handle).__name__}.")
     if handle._ipyactors_engine is not runtime.live_engine():
+        runtime.check_not_forked()
         raise _session_ended(handle)
     return handle._ipyactors_client
 

@@ -14,8 +14,9 @@ from ipyactors.api.handles import ActorHandle, client_of
 from ipyactors.ground import quantities
 from ipyactors.ground.quantities import Units, from_units
 from ipyactors.owner.refs import ObjectRef
+from ipyactors.wire.deaths import describe_death
 from ipyactors.wire.events import Event
-from ipyactors.wire.specs import ActorState, ActorStatus, Death
+from ipyactors.wire.specs import ActorState, ActorStatus
 
 _MICROSECONDS = 1e6
 
@@ -92,14 +93,8 @@ def _row(status: ActorStatus) -> dict[str, Any]:
         "node_id": status.node_id.hex(),
         "pid": status.pid,
         "waiting_for": status.waiting_for,
-        "death": _describe_death(status.death),
+        "death": describe_death(status.death) if status.death is not None else "",
     }
-
-
-def _describe_death(death: Death | None) -> str:
-    if death is None:
-        return ""
-    return f"{death.reason.value}: {death.detail}" if death.detail else death.reason.value
 
 
 # -- events ----------------------------------------------------------------------------------------------------

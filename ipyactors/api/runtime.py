@@ -107,7 +107,7 @@ def engine() -> Engine:
 def _first_use() -> Engine:
     with _runtime.lock:
         if _runtime.engine is None:
-            _check_not_forked()
+            check_not_forked()
             attached = _attach()
             if attached is None:
                 init()
@@ -125,7 +125,8 @@ def live_engine() -> Engine | None:
     return _runtime.engine
 
 
-def _check_not_forked() -> None:
+def check_not_forked() -> None:
+    """Raise SessionError in a process that was forked from one with a live session."""
     if _runtime.forked:
         raise SessionError(
             "This process was forked from one with a live session, whose sockets and threads it cannot use. "
@@ -174,7 +175,7 @@ def init(
         if _is_over():
             shutdown()
         if _runtime.engine is None:
-            _check_not_forked()
+            check_not_forked()
             _runtime.engine = _attach() or _runtime.start(**given, log_to_driver=log_to_driver)
             _runtime.context = SessionContext(_runtime.engine, given)
         context = _runtime.context

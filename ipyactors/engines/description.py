@@ -5,11 +5,11 @@ from __future__ import annotations
 from ipyactors.ground.quantities import describe
 from ipyactors.owner.actors import ActorClient, MethodCall
 from ipyactors.owner.calls import CallState, PendingCall, TaskCall
-from ipyactors.owner.failures import describe_death
 from ipyactors.owner.leases import Lease
 from ipyactors.owner.objects import Entry
 from ipyactors.owner.refs import ObjectRef
 from ipyactors.owner.state import OwnerState
+from ipyactors.wire.deaths import describe_death
 from ipyactors.wire.head_messages import ClusterReply
 from ipyactors.wire.specs import ActorState, ActorStatus, RemoteError
 
@@ -72,7 +72,8 @@ def _method_call(cluster: ClusterReply, call: MethodCall, client: ActorClient) -
 def _actor(cluster: ClusterReply, client: ActorClient) -> str:
     status = next((status for status in cluster.actors if status.actor_id == client.actor_id), None)
     text = _status(client, status)
-    waiting, running = len(client.outbox), len(client.in_flight)
+    running = len(client.in_flight)
+    waiting = client.unanswered - running
     if waiting or running:
         text += f" Of this process's calls, {running} are with it and {waiting} wait."
     return text

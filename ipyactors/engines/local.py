@@ -9,16 +9,16 @@ from typing import Any
 from ipyactors.engines import description
 from ipyactors.engines.base import Submitted
 from ipyactors.engines.creation import Creation
+from ipyactors.engines.packing import check_pending, pack
 from ipyactors.engines.waiting import AllDoneOrFailed, Countdown
 from ipyactors.ground import ids
 from ipyactors.ground.exceptions import (
     ActorAlreadyExistsError,
     ActorNotFoundError,
     GetTimeoutError,
-    PendingCallsLimitError,
 )
 from ipyactors.launch.local import AgentProcess
-from ipyactors.owner import borrowing, current, outbox, process, reactor
+from ipyactors.owner import current, outbox, process, reactor
 from ipyactors.owner.actors import ActorClient, HandleToken, MethodCall
 from ipyactors.owner.calls import PendingCall, TaskCall
 from ipyactors.owner.objects import Entry
@@ -31,8 +31,6 @@ from ipyactors.wire.events import Event
 from ipyactors.wire.head_messages import ClusterReply, DescribeCluster, GetActor, KillActor
 from ipyactors.wire.interrupts import deferred
 from ipyactors.wire.node_messages import StopSession
-from ipyactors.wire.serialize import ArgSlot
-from ipyactors.wire.specs import Payload
 
 
 class LocalEngine:
@@ -48,8 +46,8 @@ class LocalEngine:
 
     def submit_task(self, template: TaskTemplate, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Submitted:
         """Submit one call of a function."""
-        payload, deps, keep = self._pack(args, kwargs, template.name)
-        task_id = self._next_task_id()
+        payload, deps, keep = pack(args, kwargs, template.name)
+        task_id = self.session.next_task_id()
         call = TaskCall(template, task_id, payload, deps, current.call.get())
         return self._submit(call, template.num_returns, keep)
 
@@ -58,36 +56,11 @@ class LocalEngine:
     ) -> Submitted:
         """Submit one call of a method."""
         if template.max_pending_calls >= 0:
-            self._check_pending(client, template.max_pending_calls)
-        payload, deps, keep = self._pack(args, kwargs, template.method)
-        task_id = self._next_task_id()
+            check_pending(self.session, client, template.max_pending_calls)
+        payload, deps, keep = pack(args, kwargs, template.method)
+        task_id = self.session.next_task_id()
         call = MethodCall(template, client, task_id, payload, deps, current.call.get())
         return self._submit(call, template.num_returns, keep)
-
-    def _pack(
-        self, args: tuple[Any, ...], kwargs: dict[str, Any], name: str
-    ) -> tuple[Payload, tuple[Entry, ...], object]:
-        """Pickle arguments; top-level references become slots, their entries are what the call waits for."""
-        if not any(type(value) is ObjectRef for value in (*args, *kwargs.values())):
-            payload = serialize.dumps_call(args, kwargs, what=f"the arguments of {name}")
-            return payload, (), (args, kwargs) if payload.actor_ids or payload.refs else None
-        deps: list[Entry] = []
-
-        def slot(value: Any) -> Any:
-            if type(value) is not ObjectRef:
-                return value
-            deps.append(value._entry)
-            return ArgSlot(len(deps) - 1)
-
-        packed = tuple(map(slot, args)), {key: slot(value) for key, value in kwargs.items()}
-        payload = serialize.dumps_call(*packed, what=f"the arguments of {name}")
-        return payload, tuple(deps), (args, kwargs)
-
-    def _next_task_id(self) -> bytes:
-        session = self.session
-        if session.stopping_detail or session.is_closed:
-            session.check_open()
-        return ids.object_id(session.process_id, session.next_counter())
 
     def _submit(self, call: PendingCall, returns: int, keep: object) -> Submitted:
         """Make what the call will fill, and hand it to the session. ``keep`` is what must live until it is done."""
@@ -106,17 +79,6 @@ class LocalEngine:
         self.session.submit(call)
         return result
 
-    def _check_pending(self, client: ActorClient, limit: int) -> None:
-        session = self.session
-        session.turn()
-        with deferred(), session.lock:
-            pending = len(client.in_flight) + len(client.outbox)
-        if pending >= limit:
-            raise PendingCallsLimitError(
-                f"{client.label} has {pending} unanswered calls of this process, and max_pending_calls={limit}. "
-                "This call was not sent; get some results first."
-            )
-
     # -- actors -----------------------------------------------------------------------------------------------
 
     def create_actor(
@@ -125,7 +87,7 @@ class LocalEngine:
         """Create an actor; a named one only after the head has agreed to the name."""
         session = self.session
         session.check_open()
-        payload, deps, keep = self._pack(args, kwargs, f"{template.class_name}.__init__")
+        payload, deps, keep = pack(args, kwargs, f"{template.class_name}.__init__")
         actor_id = ids.new_actor_id()
         with deferred(), session.lock:
             client = outbox.client_of(session.state, actor_id)
@@ -137,7 +99,7 @@ class LocalEngine:
             return client, None
         try:
             if deps:
-                self._fetch(deps)
+                self.session.fetch(deps)
                 session.wait(lambda: all(entry.done for entry in deps))
             reply = session.ask_head(creation.request)
             if reply.existing is None and not reply.error:
@@ -172,8 +134,12 @@ class LocalEngine:
 
     def kill_actor(self, client: ActorClient, *, no_restart: bool) -> None:
         """Have the head end the actor's process."""
-        self.session.turn()  # what was submitted before the kill is sent before it
-        self.session.tell_head(KillActor(client.actor_id, no_restart, "kill()"))
+        session = self.session
+        session.turn()  # what was submitted before the kill is sent before it
+        with deferred(), session.lock:
+            if client.worker_id:
+                client.exiting = "kill()"  # what is submitted from now on is not for the process that is killed
+        session.tell_head(KillActor(client.actor_id, no_restart, "kill()"))
 
     def finish_actor(self, client: ActorClient) -> None:
         """End the actor after the calls that it has been sent."""
@@ -192,7 +158,7 @@ class LocalEngine:
         session = self.session
         entries = [ref._entry for ref in refs]
         if not all(entry.done for entry in entries):
-            self._fetch(entries)
+            session.fetch(entries)
             progress = AllDoneOrFailed(session.state.objects, entries)
             if not session.wait(progress, timeout_s):
                 missing = sum(not entry.done for entry in entries)
@@ -202,30 +168,29 @@ class LocalEngine:
                 )
             for entry in entries:
                 if entry.failure is not None:
+                    session.announcer.catch_up()
                     session.value_of(entry)
+        session.announcer.catch_up()
         return [session.value_of(entry) for entry in entries]
-
-    def _fetch(self, entries: Sequence[Entry]) -> None:
-        borrowed = [entry for entry in entries if entry.owner_address and not entry.done]
-        if borrowed:
-            session = self.session
-            with deferred(), session.lock:
-                for entry in borrowed:
-                    borrowing.fetch(session.state, session.mail, entry)
-            session.flush()
 
     def wait(
         self, refs: Sequence[ObjectRef], num_returns: int, timeout_s: float | None
     ) -> tuple[list[ObjectRef], list[ObjectRef]]:
         """Wait for ``num_returns`` of the references."""
-        entries = [ref._entry for ref in refs]
-        self._fetch(entries)
-        countdown = Countdown(num_returns)
         session = self.session
+        entries = [ref._entry for ref in refs]
+        session.fetch(entries)
+        countdown = Countdown(num_returns)
         with deferred(), session.lock:
             for entry in entries:
                 entry.when_done(countdown.count)
-        session.wait(countdown, timeout_s)
+        try:
+            session.wait(countdown, timeout_s)
+        finally:
+            with deferred(), session.lock:
+                for entry in entries:
+                    entry.forget(countdown.count)
+        session.announcer.catch_up()
         ready: list[ObjectRef] = []
         rest: list[ObjectRef] = []
         for ref, entry in zip(refs, entries, strict=True):
@@ -235,7 +200,7 @@ class LocalEngine:
     def put(self, value: Any) -> ObjectRef:
         """Pickle a value now; later changes to it are not seen by those who get it."""
         session = self.session
-        entry = Entry(ids.object_id(session.process_id, session.next_counter()))
+        entry = Entry(session.next_task_id())
         payload = serialize.dumps(value, what="the value")
         entry.complete(payload)
         if payload.actor_ids:

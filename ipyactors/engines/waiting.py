@@ -6,13 +6,14 @@ from ipyactors.owner.objects import Entry, ObjectTable
 
 
 class AllDoneOrFailed:
-    """Whether all entries are done, or one of them has failed."""
+    """Whether all entries are done, or one of them has failed. Once it is over, it stays so."""
 
     def __init__(self, objects: ObjectTable, entries: list[Entry]) -> None:
         self._objects = objects
         self._entries = entries
         self._next = 0
         self._failures_seen = -1
+        self._has_failed = False
 
     def __call__(self) -> bool:
         """Return whether the wait is over."""
@@ -20,12 +21,13 @@ class AllDoneOrFailed:
         while index < len(entries) and entries[index].done:
             index += 1
         self._next = index
-        if index == len(entries):
+        if index == len(entries) or self._has_failed:
             return True
-        if self._objects.failures == self._failures_seen:
-            return False
-        self._failures_seen = self._objects.failures
-        return any(entry.failure is not None for entry in entries)
+        failures = self._objects.failures
+        if failures != self._failures_seen:
+            self._failures_seen = failures
+            self._has_failed = any(entry.failure is not None for entry in entries)
+        return self._has_failed
 
 
 class Countdown:

@@ -45,5 +45,12 @@ def describe(units: Mapping[str, int]) -> str:
     words = []
     for name, value in sorted(units.items()):
         amount = value / UNITS_PER_ONE
-        words.append(f"{amount / 1e6:.4g} MB {name}" if name == "memory" else f"{amount:.4g} {name}")
+        words.append(f"{_in_bytes(amount)} {name}" if name == "memory" else f"{amount:,.10g} {name}")
     return ", ".join(words) or "nothing"
+
+
+def _in_bytes(amount: float) -> str:
+    for size, unit in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
+        if amount >= size:
+            return f"{amount / size:.4g} {unit}"
+    return f"{amount:.10g} bytes"

@@ -8,6 +8,7 @@ Source that lies in no file, such as a notebook's cell, travels as text and is p
 from __future__ import annotations
 
 import ast
+import functools
 import linecache
 import os
 import traceback
@@ -162,18 +163,28 @@ def _first_line(frame: Frame) -> int:
     filename, line, name = frame
     if name == "<module>":
         return 1
+    found = _functions("".join(linecache.getlines(filename)))
+    starts = (first for known, first, begin, end in found if known == name and begin <= line <= end)
+    return max(starts, default=max(line, 1))
+
+
+@functools.lru_cache(maxsize=32)  # a traceback goes through the same file again and again
+def _functions(source: str) -> list[tuple[str, int, int, int]]:
+    """Return each function in ``source``: its name, its first line with decorators, its first and its last line."""
     try:
-        tree = ast.parse("".join(linecache.getlines(filename)))
-    except (SyntaxError, ValueError):
-        return max(line, 1)
-    starts = [
-        min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return []
+    return [
+        (
+            node.name,
+            min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)]),
+            node.lineno,
+            node.end_lineno or node.lineno,
+        )
         for node in ast.walk(tree)
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
-        and node.name == name
-        and node.lineno <= line <= (node.end_lineno or line)
     ]
-    return max(starts, default=max(line, 1))
 
 
 def rebuild(frames: Iterable[Frame], inner: types.TracebackType | None = None) -> types.TracebackType | None:

@@ -29,6 +29,7 @@ from ipyactors.head import leases, placement
 from ipyactors.head.out import Out
 from ipyactors.head.restarts import decide
 from ipyactors.head.tables import Actor, Ending, Node, Owner, Tables, Worker, WorkerUse
+from ipyactors.wire.deaths import describe_death
 from ipyactors.wire.events import Event, EventKind
 from ipyactors.wire.head_messages import ActorChanged, ActorExited, ActorInitFailed, ActorReady, KillActor
 from ipyactors.wire.node_messages import StartWorker
@@ -173,6 +174,8 @@ def end(tables: Tables, out: Out, actor: Actor, ending: Ending, wall_s: float) -
 def on_process_died(tables: Tables, out: Out, actor: Actor, death: Death, now_s: float, wall_s: float) -> None:
     """Restart or conclude an actor whose process is gone. ``death`` passes through as reported."""
     actor.worker_id = b""
+    if death.was_leaving:  # its word to the head may have been lost with it
+        actor.ending = actor.ending or Ending(LossReason.INTENDED, "it ended itself")
     death = msgspec.structs.replace(death, incarnation=actor.incarnation)
     if actor.ending is not None:
         death = msgspec.structs.replace(death, reason=actor.ending.reason, detail=actor.ending.detail)
@@ -289,19 +292,9 @@ def note(tables: Tables, actor: Actor, kind: EventKind, wall_s: float, death: De
             worker_id=death.worker_id if death else actor.worker_id,
             node_id=death.node_id if death else worker.node_id if worker else b"",
             incarnation=actor.incarnation,
-            detail=words_of(death) if death else "",
+            detail=describe_death(death) if death else "",
         )
     )
-
-
-def words_of(death: Death) -> str:
-    """Return a death in a few words: ``'out of memory, signal 9: used 2.1 GB'``."""
-    how = death.reason.value.replace("_", " ")
-    if death.signal is not None:
-        how += f", signal {death.signal}"
-    elif death.exit_code is not None:
-        how += f", exit code {death.exit_code}"
-    return f"{how}: {death.detail}" if death.detail else how
 
 
 def owner_words(owner: Owner) -> str:

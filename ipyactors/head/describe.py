@@ -38,7 +38,7 @@ def waiting(tables: Tables) -> list[WaitingDemand]:
         if wish.unbound:
             reason = "a worker is being started for it"
             if problems := [node.start_problem for node in nodes if node.start_problem and node.unbound]:
-                reason = f"workers do not start: {problems[0]}"
+                reason = f"workers do not start: the last {problems[0]}"
             found.append(WaitingDemand(wish.owner_id, wish.demand, wish.unbound, wish.name, reason))
     for actor_id in tables.pending:
         spec = tables.actors[actor_id].spec

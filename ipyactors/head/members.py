@@ -16,6 +16,7 @@ import msgspec
 from ipyactors.head import actors, describe, handles, leases
 from ipyactors.head.out import Out
 from ipyactors.head.tables import Actor, Ending, Node, Owner, Tables, Worker, WorkerUse
+from ipyactors.wire.deaths import describe_death
 from ipyactors.wire.events import Event, EventKind
 from ipyactors.wire.head_messages import OwnerLost, OwnerRegistered, RegisterOwner, WatchOwner, WorkerLost
 from ipyactors.wire.node_messages import RegisterNode, WorkerDied, WorkerRecord, WorkerStarted
@@ -187,14 +188,14 @@ def _bury_worker(tables: Tables, out: Out, worker: Worker, death: Death, now_s: 
     death = msgspec.structs.replace(
         death, worker_id=worker.worker_id, node_id=worker.node_id, wall_s=death.wall_s or wall_s
     )
-    tables.events.add(_worker_event(tables, EventKind.WORKER_DIED, worker, wall_s, actors.words_of(death)))
+    tables.events.add(_worker_event(tables, EventKind.WORKER_DIED, worker, wall_s, describe_death(death)))
     node = tables.nodes.get(worker.node_id)
     if node is not None:
         node.workers.discard(worker.worker_id)
         node.idle.pop(worker.worker_id, None)
         if worker.worker_id in node.starting:
             node.starting.discard(worker.worker_id)
-            leases.on_start_failed(tables, node, actors.words_of(death), now_s)
+            leases.on_start_failed(tables, node, describe_death(death), now_s)
     leases.lose_lease(tables, out, worker, death)
     if worker.claim is not None:
         tables.release(worker.claim)

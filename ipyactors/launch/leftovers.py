@@ -1,7 +1,8 @@
 """The list of a session's processes, kept in a file, so that the next session can end what outlived a crash.
 
 One line per process, appended when it starts: boot id, pid, start time. Lines are never removed; a process is only
-touched if all three still match, so an old line can do no harm.
+touched if all three still match, so an old line can do no harm. What user code has started is not on the list, but
+bears the numbers of a worker's process group and of the zygote's session; only what left both is out of reach.
 """
 
 from __future__ import annotations
@@ -62,12 +63,11 @@ def end_leftovers(state_dir: str | pathlib.Path) -> int:
 
     Call it only with the session's lock in hand, or as the parent of an agent that has ended.
     """
-    own_group = os.getpgrp()
-    alive = [identity for identity in read_processes(state_dir) if liveness.is_running(identity)]
+    listed = read_processes(state_dir)
+    alive = [identity for identity in listed if liveness.is_running(identity)]
+    alive += liveness.find_stragglers({identity.pid for identity in listed} - {os.getpid()})
     for identity in alive:
-        with contextlib.suppress(ProcessLookupError):
-            leads_group = os.getpgid(identity.pid) == identity.pid != own_group
-            liveness.kill(identity, group=leads_group)
+        liveness.kill(identity)
     for identity in alive:
         liveness.wait_gone(identity, _END_WITHIN_S)
     return len(alive)

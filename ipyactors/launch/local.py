@@ -16,6 +16,7 @@ import os
 import pathlib
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 
@@ -47,14 +48,18 @@ def spawn(
 ) -> subprocess.Popen[bytes]:
     """Exec a role in a new session of the operating system; its output is appended to the file ``log``.
 
-    ``config`` is what it reads after the path list. Returns when all of it was handed over. Raises StartError when
-    the interpreter cannot be started, or ends before it has read its configuration.
+    ``config`` is what it reads after the path list. Raises StartError when the interpreter cannot be started; whether
+    it gets anywhere is for the caller to see, who is its parent.
     """
     try:
-        with open(log, "ab") as output:
-            process = subprocess.Popen(
+        # A file without a name, and no pipe: all of it is there before the process is. So neither can the process
+        # die while it is written to, nor its parent before it knows what it would have to clean up.
+        with tempfile.TemporaryFile(dir=os.path.dirname(log)) as configuration, open(log, "ab") as output:
+            configuration.write(role_input(package_parent(), sys_path, config))
+            configuration.seek(0)
+            return subprocess.Popen(
                 role_argv(sys.executable, role, arguments),
-                stdin=subprocess.PIPE,
+                stdin=configuration,
                 stdout=output,
                 stderr=output,
                 pass_fds=pass_fds,
@@ -62,18 +67,6 @@ def spawn(
             )
     except OSError as error:
         raise StartError(f"{role} could not be started with {sys.executable}: {error}. Nothing was run.") from error
-    try:
-        assert process.stdin is not None
-        with process.stdin as stdin:
-            stdin.write(role_input(package_parent(), sys_path, config))
-    except BrokenPipeError as error:
-        process.wait()
-        raise StartError(f"{role} ended with exit code {process.returncode} at once. {last_words(log)}") from error
-    except BaseException:
-        process.kill()
-        process.wait()
-        raise
-    return process
 
 
 def last_words(log: str) -> str:
@@ -131,10 +124,16 @@ class AgentProcess:
         self._alive_w = alive_w
         self._ready_r = ready_r
         self.pid = process.pid
+        self.log = agent_log(session)
 
     def __repr__(self) -> str:
         state = "alive" if self.is_alive() else f"ended with {self._process.returncode}"
         return f"<agent of session {self._session.paths.name!r}, pid {self.pid}, {state}>"
+
+    @property
+    def alive_fd(self) -> int:
+        """The write end of the alive pipe: an error condition on it means that the agent is gone."""
+        return self._alive_w
 
     def is_alive(self) -> bool:
         """Return whether it runs."""

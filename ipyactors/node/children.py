@@ -35,8 +35,8 @@ class Child:
 class Evidence:
     """What a shell found out about a process that has certainly ended.
 
-    ``ran_out_of_memory``: the kernel's memory killer has struck here since the death before. ``started`` comes from
-    its marks file, ``last_output`` from its log. Sizes in bytes, 0 where unknown.
+    ``ran_out_of_memory``: the kernel's memory killer has struck here since the death before. ``started`` and
+    ``was_leaving`` come from its marks file, ``last_output`` from its log. Sizes in bytes, 0 where unknown.
     """
 
     exit_code: int | None = None
@@ -47,6 +47,7 @@ class Evidence:
     last_output: tuple[str, ...] = ()
     started: dict[bytes, int] = dataclasses.field(default_factory=dict)
     wall_s: float = 0.0
+    was_leaving: bool = False
 
 
 def compose_death(child: Child, evidence: Evidence, node_id: bytes) -> Death:
@@ -65,6 +66,7 @@ def compose_death(child: Child, evidence: Evidence, node_id: bytes) -> Death:
         incarnation=child.order.incarnation,
         wall_s=evidence.wall_s,
         started=evidence.started,
+        was_leaving=evidence.was_leaving,
     )
 
 

@@ -10,16 +10,22 @@ import contextlib
 import itertools
 import os
 import pathlib
+import re
 import signal
+from collections.abc import Iterable, Iterator
 
+from ipyactors.ground import tracebacks
 from ipyactors.ground.config import SessionPaths
 from ipyactors.node import resources
 from ipyactors.node.children import Child, Evidence
-from ipyactors.wire.marks import read_marks
+from ipyactors.wire.marks import read_marks, was_leaving
 
 _LAST_LINES = 20
 _TAIL_BYTES = 16 * 1024
 _LINE_CHARS = 500
+
+#: One line of the stack that faulthandler writes when a process crashes in native code.
+_FRAME = re.compile(r'\s+File "(.*)", line \d+ in ')
 
 #: Without a counter, a killed process whose peak was above this share of the limit counts as out of memory.
 _SUSPICIOUS_SHARE = 0.9
@@ -83,8 +89,9 @@ class Coroner:
             limit_bytes=self._limit_bytes,
             ran_out_of_memory=self._ran_out_of_memory(child, number, max_rss_bytes),
             last_output=last_lines(log),
-            started=_read_marks(marks),
+            started=read_marks(marks),
             wall_s=wall_s,
+            was_leaving=was_leaving(marks),
         )
         for left in (marks, self._paths.process_address(worker_id).removeprefix("ipc://")):
             with contextlib.suppress(OSError):
@@ -105,7 +112,7 @@ class Coroner:
 
 
 def last_lines(path: str) -> tuple[str, ...]:
-    """Return the last 20 lines of a log, each cut at 500 characters."""
+    """Return the last 20 lines of a log, each cut at 500 characters, without stack frames of ours."""
     try:
         with open(path, "rb") as file:
             size = file.seek(0, os.SEEK_END)
@@ -113,15 +120,19 @@ def last_lines(path: str) -> tuple[str, ...]:
             text = file.read().decode("utf-8", "replace")
     except OSError:
         return ()
-    return tuple(line[:_LINE_CHARS] for line in text.splitlines()[-_LAST_LINES:])
+    lines = list(_without_our_frames(text.strip("\n").splitlines()))
+    return tuple(line[:_LINE_CHARS] for line in lines[-_LAST_LINES:])
 
 
-def _read_marks(path: str) -> dict[bytes, int]:
-    """Return which calls had started; none if the worker died before it could have made the file."""
-    try:
-        return read_marks(path)
-    except FileNotFoundError:
-        return {}
+def _without_our_frames(lines: Iterable[str]) -> Iterator[str]:
+    """Leave out of a crash's stack what only says how the worker came to run the user's code."""
+    after_ours = False
+    for line in lines:
+        frame = _FRAME.match(line)
+        # Below our lowest frame is the command that the process was started with.
+        after_ours = frame is not None and (tracebacks.is_own(frame[1]) or (after_ours and frame[1] == "<string>"))
+        if not after_ours:
+            yield line
 
 
 def _read_count(path: pathlib.Path) -> int | None:

@@ -6,7 +6,7 @@ import html
 from collections.abc import Sequence
 
 from ipyactors.ground import ids
-from ipyactors.owner.failures import describe_death
+from ipyactors.wire.deaths import describe_death
 from ipyactors.wire.specs import ActorState, ActorStatus
 
 #: A sign beside each state's word, so that colour is not all that tells them apart.

@@ -66,6 +66,8 @@ def _magic_with(marker: Callable[[Any], Any], flags: Sequence[Flag]) -> Callable
 def _flag_for(option: Option) -> Flag:
     where = " and ".join(sorted(option.places & {Place.TASK, Place.ACTOR}, reverse=True)).replace("remote ", "")
     described: dict[str, Any] = {"default": None, "help": f"[{where}] {option.help}. Takes {option.takes}."}
+    if option.kind is Kind.EXCEPTIONS:
+        described["help"] += " Here: names with commas between, or nothing for True."
     if option.kind in _MAY_STAND_ALONE or option.name == "durable":
         described |= {"nargs": "?", "const": "True"}
     described["metavar"] = _METAVARS.get(option.kind, "BOOL")

@@ -10,8 +10,7 @@ from IPython.core.error import UsageError
 from IPython.core.magic import Magics, magics_class
 from IPython.core.magic_arguments import parse_argstring
 
-import ipyactors
-from ipyactors.api import runtime
+from ipyactors.api import calls, remote, runtime
 from ipyactors.ground.exceptions import ActorNotFoundError, OptionError
 from ipyactors.notebook import cell_compiler, replies
 from ipyactors.notebook.actor_table import ActorTable
@@ -63,7 +62,7 @@ class RemoteMagics(Magics):  # type: ignore[misc]
         def make_remote(definition: Definition, value: Any) -> Any:
             if replies.is_remote(value):
                 return _already_remote(definition, value, options[definition])
-            return ipyactors.remote(**options[definition])(value)
+            return remote.remote(**options[definition])(value)
 
         cell_compiler.run(compiled, self.shell.user_ns, make_remote)
 
@@ -77,14 +76,14 @@ class RemoteMagics(Magics):  # type: ignore[misc]
         flag("--quiet", action="store_true", help="Do not show here what workers print."),
     )
     def remote_init(self, line: str) -> None:
-        """Start the session of this notebook; the same as ipyactors.init()."""
+        """Start the session of this notebook; the same as runtime.init()."""
         __tracebackhide__ = True
         with _as_usage_error():
             given = vars(parse_argstring(self.remote_init, line))
             quiet = given.pop("quiet")
             session = given.pop("session")
             values = read_options(given, self.shell.user_ns)
-            ipyactors.init(**values, session=session, log_to_driver=not quiet)
+            runtime.init(**values, session=session, log_to_driver=not quiet)
 
     @line_magic_with()
     def actors(self, line: str) -> ActorTable:
@@ -102,9 +101,9 @@ class RemoteMagics(Magics):  # type: ignore[misc]
         """End the process of a named actor now."""
         with _as_usage_error():
             given = parse_argstring(self.kill, line)
-            if not ipyactors.is_initialized():
+            if not runtime.is_initialized():
                 raise UsageError(f"there is no session, and so no actor {given.name!r}.")
-            ipyactors.kill(ipyactors.get_actor(given.name, given.namespace), no_restart=not given.restart)
+            calls.kill(calls.get_actor(given.name, given.namespace), no_restart=not given.restart)
 
 
 @contextlib.contextmanager

@@ -16,7 +16,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-from ipyactors.owner import current
+from ipyactors.owner import process
 from ipyactors.owner.output import prefixed, show_in_terminal
 from ipyactors.wire.worker_messages import OutputWritten
 
@@ -38,13 +38,13 @@ class CellOutput:
         """
         with contextlib.suppress(AttributeError, LookupError):  # a terminal's cells have no parents
             self._parent = self._shell.get_parent()
-        session = current.session()
+        session = process.session()
         if session is not None and session.on_output is show_in_terminal:
             session.on_output = self.write
 
     def release(self) -> None:
         """Let the session print as in a terminal again."""
-        session = current.session()
+        session = process.session()
         if session is not None and session.on_output == self.write:
             session.on_output = show_in_terminal
 

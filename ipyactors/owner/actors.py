@@ -27,6 +27,9 @@ class ActorClient:
 
     ``outbox`` holds the calls that were not sent, oldest first; ``in_flight`` those that were not answered, by
     their number in the stream to the present worker. ``weight`` is what the head has granted this process.
+
+    ``exiting`` is set while the present worker is on its way out, and nothing more is sent to it. ``finishing`` is
+    set by ``__ray_terminate__``; calls made after it are ``late``: kept only to fail when the actor has ended.
     """
 
     __slots__ = (
@@ -42,6 +45,7 @@ class ActorClient:
         "handles",
         "in_flight",
         "incarnation",
+        "late",
         "name",
         "next_seq",
         "outbox",
@@ -75,6 +79,7 @@ class ActorClient:
         self.creating = False
         self.failure: Exception | None = None
         self.finishing = False
+        self.late: deque[MethodCall] = deque()
 
     @property
     def label(self) -> str:
@@ -84,7 +89,12 @@ class ActorClient:
     @property
     def is_unused(self) -> bool:
         """Whether nothing in this process needs the actor any more."""
-        return self.handles <= 0 and not self.in_flight and not self.outbox and not self.creating
+        return self.handles <= 0 and not self.unanswered and not self.creating
+
+    @property
+    def unanswered(self) -> int:
+        """How many calls of this process have no answer yet."""
+        return len(self.in_flight) + len(self.outbox) + len(self.late)
 
     def take_status(self, status: ActorStatus) -> None:
         """Copy what the head says."""

@@ -94,9 +94,9 @@ def on_failed(state: OwnerState, message: ObjectFailed) -> None:
     """A borrowed object will not come."""
     entry = _arrived(state, message.object_id)
     if entry is not None:
-        state.objects.failures += 1
         # Written by the owner's runtime, never by user code: a closed set of our own error types.
         entry.fail(message.error if message.error is not None else pickle.loads(message.failure))
+        state.objects.failures += 1
 
 
 def _arrived(state: OwnerState, object_id: bytes) -> Entry | None:
@@ -110,8 +110,8 @@ def on_owner_lost(state: OwnerState, out: Out, message: OwnerLost) -> None:
     """The owner of borrowed objects died: what has not arrived never will."""
     for entry in list(state.watched.pop(message.owner_id, {}).values()):
         state.objects.fetching.pop(entry.object_id, None)
-        state.objects.failures += 1
         entry.fail(OwnerDiedError(failures.owner_died(entry.object_id, message.detail)))
+        state.objects.failures += 1
     state.left_streams.pop(message.owner_id, None)
     if message.owner_id not in state.holders:
         out.disconnect(message.owner_id)

@@ -31,7 +31,8 @@ class CallState(enum.IntEnum):
 class PendingCall(abc.ABC):
     """A call that is not done. Changed only under the session's lock, once it was submitted.
 
-    ``seq`` is its number in the stream to the worker that has it; ``retries_left`` is -1 for no limit. ``keep``
+    ``seq`` is its number in the stream to the worker that has it since ``sent_s`` (monotonic); ``retries_left`` is -1
+    for no limit. ``keep``
     holds the handles among the arguments alive for as long as the call may have to be sent again.
     """
 
@@ -44,6 +45,7 @@ class PendingCall(abc.ABC):
         "keep",
         "parent",
         "retries_left",
+        "sent_s",
         "seq",
         "state",
         "stream",
@@ -65,6 +67,7 @@ class PendingCall(abc.ABC):
         self.stream: Stream | None = None
         self.state = CallState.WAITING
         self.seq = 0
+        self.sent_s = 0.0
         self.cancelled = False
         self.keep: Any = None
 
@@ -77,14 +80,15 @@ class PendingCall(abc.ABC):
         """Return the values of the references among the arguments; all are there by now."""
         return tuple(entry.payload for entry in self.deps if entry.payload is not None) if self.deps else ()
 
-    def take_retry(self) -> bool:
-        """Use one retry up; return False if there is none, or the call was cancelled."""
-        if self.retries_left == 0 or self.cancelled:
-            return False
+    def may_retry(self) -> bool:
+        """Return whether there is a retry left; a cancelled call has none."""
+        return self.retries_left != 0 and not self.cancelled
+
+    def take_retry(self) -> None:
+        """Use one retry up: the next attempt begins."""
         if self.retries_left > 0:
             self.retries_left -= 1
         self.attempt += 1
-        return True
 
     def finish(self, failure: Failure | None, results: tuple[Payload, ...] = ()) -> None:
         """Complete every entry, or fail those that are not complete."""

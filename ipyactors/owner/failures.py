@@ -5,8 +5,6 @@ Each says who, what happened, why, what became of the call, and what to do.
 
 from __future__ import annotations
 
-import signal
-
 from ipyactors.ground import ids
 from ipyactors.ground.exceptions import (
     ActorDiedError,
@@ -21,47 +19,8 @@ from ipyactors.ground.exceptions import (
 from ipyactors.ground.quantities import Units, describe
 from ipyactors.owner.actors import ActorClient
 from ipyactors.owner.calls import PendingCall
+from ipyactors.wire.deaths import describe_death
 from ipyactors.wire.specs import Death, LossReason
-
-
-def signal_name(number: int) -> str:
-    """Return ``SIGKILL`` for 9, and ``signal 99`` for what has no name."""
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
-
-
-def describe_death(death: Death | None) -> str:
-    """Return how a process ended, in half a sentence without a full stop."""
-    if death is None:
-        return "ended, and nothing more is known of it"
-    match death.reason:
-        case LossReason.OUT_OF_MEMORY:
-            return _memory(death)
-        case LossReason.NODE_LOST:
-            return f"was lost with its node{_in_brackets(death.detail)}"
-        case LossReason.START_FAILED:
-            return f"could not be started{_in_brackets(death.detail)}"
-        case LossReason.OWNER_DIED:
-            return "was ended because the process that created it is gone"
-        case LossReason.INTENDED:
-            return f"was ended on purpose{_in_brackets(death.detail)}"
-        case _ if death.signal is not None:
-            return f"was killed by {signal_name(death.signal)}{_in_brackets(death.detail)}"
-        case _ if death.exit_code is not None:
-            return f"exited with code {death.exit_code}{_in_brackets(death.detail)}"
-    return f"ended{_in_brackets(death.detail)}"
-
-
-def _in_brackets(detail: str) -> str:
-    return f" ({detail})" if detail else ""
-
-
-def _memory(death: Death) -> str:
-    used = f"{death.max_rss_bytes / 1e9:.1f} GB" if death.max_rss_bytes else "unknown use"
-    limit = f" of {death.limit_bytes / 1e9:.1f} GB allowed" if death.limit_bytes else ""
-    return f"was killed by SIGKILL, out of memory ({used}{limit})"
 
 
 def last_output(death: Death | None) -> str:
@@ -125,16 +84,20 @@ def _advice(client: ActorClient, death: Death | None) -> str:
         return "Create the actor again to go on."
     if death.reason is LossReason.INIT_FAILED:
         return "Correct the constructor or its arguments, and create the actor again."
+    if client.restarts_left:
+        return "Correct what its constructor runs into, and create the actor again."
     if client.incarnation:
         return "Its max_restarts are used up; -1 means no limit."
     return "It has no restarts left; max_restarts=n lets it come back, and max_task_retries=n resends its calls."
 
 
-def actor_unavailable(client: ActorClient, call: PendingCall, death: Death | None) -> ActorUnavailableError:
+def actor_unavailable(
+    client: ActorClient, call: PendingCall, death: Death | None, *, started: bool | None
+) -> ActorUnavailableError:
     """Return the error of a call that was running when its actor died, while the actor comes back."""
     return ActorUnavailableError(
         f"Actor {client.label} (incarnation {client.incarnation}) is restarting: its process {describe_death(death)}. "
-        f"{what_became(call, started=True)}. Later calls wait for the new incarnation. "
+        f"{what_became(call, started=started)}. Later calls wait for the new incarnation. "
         f"To have such calls resent, set max_task_retries.{last_output(death)}",
         actor_id=client.actor_id.hex(),
         incarnation=client.incarnation,
@@ -161,5 +124,5 @@ def owner_died(object_id: bytes, detail: str) -> str:
     """Return the text for an object whose owner is gone."""
     return (
         f"The object {object_id.hex()} is lost: the process {ids.short(object_id)} that made the reference and kept "
-        f"its value is gone{_in_brackets(detail)}. Make it in a process that lives longer, such as the driver."
+        f"its value is gone{f' ({detail})' if detail else ''}. Make it in a process that lives longer, such as the driver."
     )

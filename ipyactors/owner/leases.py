@@ -155,13 +155,13 @@ def on_granted(table: LeaseTable, out: Out, message: LeaseGranted, now_s: float)
     return lease
 
 
-def dispatch(table: LeaseTable, shape: Shape, out: Out) -> None:
+def dispatch(table: LeaseTable, shape: Shape, out: Out, now_s: float) -> None:
     """Give queued calls to workers, evenly, and tell the head how many more would be of use."""
     usable = [lease for lease in shape.leases.values() if not (lease.reclaimed or lease.stalled)]
     if shape.queue and usable:
         share = -(-len(shape.queue) // len(usable))
         for lease in usable:
-            _fill(table, shape, lease, out, share)
+            _fill(table, shape, lease, out, share, now_s)
     _skip_done(shape)
     wish = min(len(shape.queue), _WISHES_AT_MOST)
     if wish != shape.wished:
@@ -170,7 +170,7 @@ def dispatch(table: LeaseTable, shape: Shape, out: Out) -> None:
         out.to_head(WantLeases(shape.shape_id, shape.demand, wish, name))
 
 
-def _fill(table: LeaseTable, shape: Shape, lease: Lease, out: Out, share: int) -> None:
+def _fill(table: LeaseTable, shape: Shape, lease: Lease, out: Out, share: int, now_s: float) -> None:
     queue = shape.queue
     depth = room = 0
     while queue and share > 0:
@@ -191,10 +191,10 @@ def _fill(table: LeaseTable, shape: Shape, lease: Lease, out: Out, share: int) -
         queue.popleft()
         room -= 1
         share -= 1
-        _send(lease, call, template, out)
+        _send(lease, call, template, out, now_s)
 
 
-def _send(lease: Lease, call: TaskCall, template: TaskTemplate, out: Out) -> None:
+def _send(lease: Lease, call: TaskCall, template: TaskTemplate, out: Out, now_s: float) -> None:
     definition = template.definition
     if definition.definition_id not in lease.defined:
         lease.defined.add(definition.definition_id)
@@ -202,7 +202,7 @@ def _send(lease: Lease, call: TaskCall, template: TaskTemplate, out: Out) -> Non
     call.seq = seq = lease.next_seq
     lease.next_seq = seq + 1
     lease.in_flight[seq] = call
-    call.state = CallState.SENT
+    call.state, call.sent_s = CallState.SENT, now_s
     out.to_worker(
         lease.worker_id,
         RunTask(

@@ -54,6 +54,11 @@ class Entry:
         else:
             self.callbacks.append(callback)
 
+    def forget(self, callback: Callable[[Entry], None]) -> None:
+        """Take a callback back; harmless if it was called already."""
+        if self.callbacks is not None and callback in self.callbacks:
+            self.callbacks.remove(callback)
+
     def complete(self, payload: Payload) -> None:
         """Set the value; a second outcome of the same object is ignored."""
         if not self.done:
@@ -82,7 +87,10 @@ class ObjectTable:
         self.borrowed: weakref.WeakValueDictionary[bytes, Entry] = weakref.WeakValueDictionary()
         self.fetching: dict[bytes, Entry] = {}
         self.failures = 0
-        """How many entries have failed so far: tells a waiting ``get`` when to look for an early error."""
+        """How many entries have failed so far: tells a waiting ``get`` when to look for an early error.
+
+        Counted after the entry is marked, since a waiting thread looks without the lock.
+        """
 
     def check_invariants(self) -> None:
         """Raise AssertionError if the tables contradict each other."""

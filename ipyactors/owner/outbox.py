@@ -13,6 +13,7 @@ from ipyactors.owner.calls import CallState
 from ipyactors.owner.out import Out
 from ipyactors.owner.retries import finish
 from ipyactors.owner.state import OwnerState
+from ipyactors.wire.deaths import describe_death
 from ipyactors.wire.events import EventKind
 from ipyactors.wire.head_messages import ActorChanged, ReleaseActor
 from ipyactors.wire.specs import ActorSpec, ActorState, ActorStatus, Death, RemoteError
@@ -32,11 +33,11 @@ def pump(state: OwnerState, out: Out, client: ActorClient) -> None:
     if client.state is ActorState.DEAD:
         _fail_outbox(state, out, client)
     elif client.state is ActorState.ALIVE and not client.exiting:
-        _send_ready(client, out)
+        _send_ready(client, out, state.now_s)
     release_if_unused(state, out, client)
 
 
-def _send_ready(client: ActorClient, out: Out) -> None:
+def _send_ready(client: ActorClient, out: Out, now_s: float) -> None:
     outbox, in_flight, worker_id = client.outbox, client.in_flight, client.worker_id
     incarnation = client.incarnation
     while outbox and len(in_flight) < WINDOW:
@@ -50,7 +51,7 @@ def _send_ready(client: ActorClient, out: Out) -> None:
         call.seq = seq = client.next_seq
         client.next_seq = seq + 1
         in_flight[seq] = call
-        call.state = CallState.SENT
+        call.state, call.sent_s = CallState.SENT, now_s
         out.to_worker(
             worker_id,
             CallMethod(
@@ -67,12 +68,14 @@ def _send_ready(client: ActorClient, out: Out) -> None:
             ),
         )
     if client.finishing and not outbox:
-        client.finishing = False
+        client.exiting = "__ray_terminate__"  # should it crash before, the next incarnation is told again
         out.to_worker(worker_id, FinishAndExit("told to finish with __ray_terminate__"))
 
 
 def _fail_outbox(state: OwnerState, out: Out, client: ActorClient) -> None:
-    waiting, client.outbox = list(client.outbox), type(client.outbox)()
+    waiting = [*client.outbox, *client.late]
+    client.outbox.clear()
+    client.late.clear()
     for call in waiting:
         if call.state is not CallState.DONE:
             _fail(state, out, call, client.failure or failures.actor_died(client, call, started=False))
@@ -168,11 +171,13 @@ def on_actor_lost(state: OwnerState, out: Out, client: ActorClient, death: Death
             _fail(state, out, call, failures.actor_died(client, call, started=started))
         elif started is False:
             again.append(call)
-        elif call.take_retry():
-            out.event(EventKind.CALL_RETRY, call, detail=failures.describe_death(death))
+        elif call.may_retry():
+            ran_s = state.now_s - call.sent_s
+            out.event(EventKind.CALL_RETRY, call, duration_s=ran_s, detail=describe_death(death))
+            call.take_retry()
             again.append(call)
         else:
-            _fail(state, out, call, failures.actor_unavailable(client, call, death))
+            _fail(state, out, call, failures.actor_unavailable(client, call, death, started=started))
     for call in again:
         call.state = CallState.QUEUED
     client.outbox.extendleft(reversed(again))
@@ -182,8 +187,9 @@ def on_call_raised(
     state: OwnerState, out: Out, client: ActorClient, call: MethodCall, error: RemoteError, retryable: bool
 ) -> None:
     """The method raised: send the call again if that was asked for, else it is the outcome."""
-    if retryable and call.take_retry():
-        out.event(EventKind.CALL_RETRY, call, detail=error.words)
+    if retryable and call.may_retry():
+        out.event(EventKind.CALL_RETRY, call, duration_s=state.now_s - call.sent_s, detail=error.words)
+        call.take_retry()
         call.state = CallState.QUEUED
         client.outbox.appendleft(call)
         return
@@ -199,6 +205,13 @@ def cancel_call(state: OwnerState, out: Out, call: MethodCall, *, recursive: boo
     else:
         finish(state, call, failures.cancelled(call, started=False))
         state.ready_actors.add(call.client)
+
+
+def count_handle(state: OwnerState, client: ActorClient, change: int) -> None:
+    """Count a handle object up or down; without any, the actor may not be needed here any more."""
+    client.handles += change
+    if client.is_unused:
+        state.ready_actors.add(client)
 
 
 def release_if_unused(state: OwnerState, out: Out, client: ActorClient) -> None:

@@ -50,7 +50,7 @@ def submit(state: OwnerState, out: Out, call: PendingCall) -> None:
     if call.parent is not None:
         state.children.setdefault(call.parent.task_id, set()).add(call)
     if isinstance(call, MethodCall):
-        call.client.outbox.append(call)
+        (call.client.late if call.client.finishing else call.client.outbox).append(call)
     unready = [entry for entry in call.deps if not entry.done]
     call.unready = len(unready)
     for entry in unready:
@@ -84,14 +84,14 @@ def _on_arguments_there(state: OwnerState, out: Out, call: PendingCall) -> None:
 def settle(state: OwnerState, out: Out, now_s: float) -> None:
     """Act on what the messages of this turn have made possible; the last step of every turn."""
     while state.leases.touched:
-        leases.dispatch(state.leases, state.leases.touched.pop(), out)
+        leases.dispatch(state.leases, state.leases.touched.pop(), out, now_s)
     while state.ready_actors:
         outbox.pump(state, out, state.ready_actors.pop())
     for lease in leases.expired(state.leases, now_s):
         state.holders.pop(lease.worker_id, None)
         leases.give_back(state.leases, lease, out)
     while state.leases.touched:
-        leases.dispatch(state.leases, state.leases.touched.pop(), out)
+        leases.dispatch(state.leases, state.leases.touched.pop(), out, now_s)
 
 
 def cancel(state: OwnerState, out: Out, entry: Entry, *, force: bool, recursive: bool) -> None:

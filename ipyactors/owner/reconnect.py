@@ -11,10 +11,16 @@ from ipyactors.owner.state import OwnerState
 from ipyactors.wire.head_messages import OwnsObjects, RegisterOwner, WatchEvents, WatchOwner
 
 
-def on_head_restarted(state: OwnerState, out: Out, registration: RegisterOwner, *, is_driver: bool) -> None:
+def registration(state: OwnerState, namespace: str, node_id: bytes, pid: int) -> RegisterOwner:
+    """Return what this process tells a head that does not know it."""
+    held = {client.actor_id: client.weight for client in state.actors.values() if client.weight}
+    return RegisterOwner(state.address, state.is_driver, pid, namespace, node_id, held)
+
+
+def on_head_restarted(state: OwnerState, out: Out, again: RegisterOwner) -> None:
     """Register again, repeat wishes and unanswered requests, let go of the old leases."""
-    out.to_head(registration)
-    if is_driver:
+    out.to_head(again)
+    if state.is_driver:
         out.to_head(WatchEvents())
     elif state.objects.exported:
         out.to_head(OwnsObjects())
@@ -25,5 +31,9 @@ def on_head_restarted(state: OwnerState, out: Out, registration: RegisterOwner, 
         state.leases.touched.add(shape)
     for owner_id in state.watched:
         out.to_head(WatchOwner(owner_id))
+    for client in state.actors.values():
+        # The old head may have died before it acted on a kill; a worker that does leave ignores what it is sent.
+        client.exiting = ""
+        state.ready_actors.add(client)
     for request in state.requests.values():
         out.to_head(request)

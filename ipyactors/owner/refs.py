@@ -64,13 +64,20 @@ class ObjectRef:
         if not entry.done:
             loop = asyncio.get_running_loop()
             done = asyncio.Event()
-            session.when_done(entry, lambda _: _set_soon(loop, done))
+
+            def wake(_: Entry) -> None:
+                _set_soon(loop, done)
+
+            session.when_done(entry, wake)
             waiter = asyncio.ensure_future(done.wait())
             try:
                 while not entry.done:
                     await asyncio.wait({waiter}, timeout=_AWAIT_TICK_S)
             finally:
                 waiter.cancel()
+                with session.lock:
+                    entry.forget(wake)
+        session.announcer.catch_up()
         return session.value_of(entry)
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -12,6 +12,7 @@ from ipyactors.owner.leases import Lease
 from ipyactors.owner.objects import Failure
 from ipyactors.owner.out import Out
 from ipyactors.owner.state import OwnerState
+from ipyactors.wire.deaths import describe_death
 from ipyactors.wire.events import EventKind
 from ipyactors.wire.head_messages import KillLeasedWorker, LeaseGranted, ReclaimLease, ShapeUnplaceable
 from ipyactors.wire.specs import Death, RemoteError
@@ -21,8 +22,6 @@ from ipyactors.wire.worker_messages import CancelCall
 def finish(state: OwnerState, call: PendingCall, failure: Failure | None) -> None:
     """Complete a call that is in no table any more."""
     state.unanswered -= 1
-    if failure is not None:
-        state.objects.failures += 1
     if call.parent is not None:
         siblings = state.children.get(call.parent.task_id)
         if siblings is not None:
@@ -31,6 +30,8 @@ def finish(state: OwnerState, call: PendingCall, failure: Failure | None) -> Non
                 del state.children[call.parent.task_id]
     if failure is not None or call.state is not CallState.DONE:
         call.finish(failure)
+    if failure is not None:
+        state.objects.failures += 1
 
 
 def on_lease_granted(state: OwnerState, out: Out, message: LeaseGranted, now_s: float) -> None:
@@ -60,11 +61,14 @@ def on_lease_lost(state: OwnerState, out: Out, lease: Lease, death: Death) -> No
             finish(state, call, failures.cancelled(call, started=seq <= started_up_to))
         elif seq > started_up_to:
             again.append(call)
-        elif call.take_retry():
-            out.event(EventKind.TASK_RETRY, call, detail=failures.describe_death(death))
+        elif call.may_retry():
+            ran_s = state.now_s - call.sent_s
+            out.event(EventKind.TASK_RETRY, call, duration_s=ran_s, detail=describe_death(death))
+            call.take_retry()
             again.append(call)
         else:
-            out.event(EventKind.TASK_FAILED, call, detail=failures.describe_death(death))
+            ran_s = state.now_s - call.sent_s
+            out.event(EventKind.TASK_FAILED, call, duration_s=ran_s, detail=describe_death(death))
             finish(state, call, failures.task_crashed(call, death))
     lease.in_flight = {}
     leases.requeue(state.leases, lease.shape, again)
@@ -88,8 +92,9 @@ def on_task_raised(
     state: OwnerState, out: Out, lease: Lease, call: TaskCall, error: RemoteError, retryable: bool
 ) -> None:
     """The function raised: try again if that was asked for, else it is the outcome."""
-    if retryable and call.take_retry():
-        out.event(EventKind.TASK_RETRY, call, detail=error.words)
+    if retryable and call.may_retry():
+        out.event(EventKind.TASK_RETRY, call, duration_s=state.now_s - call.sent_s, detail=error.words)
+        call.take_retry()
         leases.requeue(state.leases, lease.shape, [call])
         return
     out.event(EventKind.TASK_FAILED, call, detail=error.words)
@@ -99,9 +104,12 @@ def on_task_raised(
 def on_returned(state: OwnerState, lease: Lease, seqs: tuple[int, ...]) -> None:
     """The worker gave tasks back that wait behind a long one."""
     lease.stalled = bool(lease.in_flight)
-    again = [lease.in_flight.pop(seq) for seq in seqs if seq in lease.in_flight]
+    returned = [lease.in_flight.pop(seq) for seq in seqs if seq in lease.in_flight]
     lease.stalled = bool(lease.in_flight)
-    leases.requeue(state.leases, lease.shape, again)
+    for call in returned:
+        if call.cancelled:  # the word to cancel it met it on its way back
+            finish(state, call, failures.cancelled(call, started=False))
+    leases.requeue(state.leases, lease.shape, [call for call in returned if not call.cancelled])
 
 
 def settle(state: OwnerState, lease: Lease, now_s: float) -> None:

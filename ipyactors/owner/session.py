@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
+from ipyactors.ground import ids
 from ipyactors.ground.config import SessionPaths
 from ipyactors.ground.exceptions import HeadUnavailableError, SessionError
 from ipyactors.owner import borrowing, current, outbox, reactor, values
@@ -39,9 +40,11 @@ class Session(Traffic):
         self._counter = itertools.count(1)
         self._requests = itertools.count(1)
 
-    def next_counter(self) -> int:
-        """Return the number of the next thing that this process makes."""
-        return next(self._counter)
+    def next_task_id(self) -> bytes:
+        """Return the id of the next thing that this process makes. Raises SessionError if the session has ended."""
+        if self.stopping_detail or self.is_closed:
+            self.check_open()
+        return ids.object_id(self.process_id, next(self._counter))
 
     # -- waiting ----------------------------------------------------------------------------------------------
 
@@ -120,6 +123,15 @@ class Session(Traffic):
             borrowing.fetch(self.state, self.mail, entry)
             entry.when_done(callback)
         self.flush()
+
+    def fetch(self, entries: Iterable[Entry]) -> None:
+        """Ask for those of the entries that are borrowed and not there."""
+        borrowed = [entry for entry in entries if entry.owner_address and not entry.done]
+        if borrowed:
+            with deferred(), self.lock:
+                for entry in borrowed:
+                    borrowing.fetch(self.state, self.mail, entry)
+            self.flush()
 
     def future_of(self, entry: Entry) -> concurrent.futures.Future[Any]:
         """Return a future of an entry's value."""

@@ -41,6 +41,8 @@ class OwnerState:
         self.watched: dict[bytes, dict[bytes, Entry]] = {}
         """By owner id: the borrowed objects that were asked for and are not there."""
         self.head_epoch = 0
+        self.now_s = 0.0
+        """When this turn began (monotonic clock)."""
 
     def check_invariants(self) -> None:
         """Raise AssertionError if the tables contradict each other."""

@@ -8,7 +8,6 @@ sockets, but any thread may take a turn.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import threading
@@ -17,43 +16,32 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-import zmq
-
 from ipyactors.ground import ids
 from ipyactors.ground.clock import SystemClock
 from ipyactors.ground.config import SessionPaths
-from ipyactors.owner import leases, reactor
+from ipyactors.owner import leases, outbox, reactor
 from ipyactors.owner.actors import ActorClient
+from ipyactors.owner.announcer import Announcer
 from ipyactors.owner.calls import PendingCall
+from ipyactors.owner.doors import Doors
 from ipyactors.owner.event_log import EventLog
 from ipyactors.owner.mail import Mail
 from ipyactors.owner.output import show_in_terminal
-from ipyactors.owner.reconnect import on_head_restarted
+from ipyactors.owner.reconnect import on_head_restarted, registration
 from ipyactors.owner.state import OwnerState
 from ipyactors.wire.codec import Message
-from ipyactors.wire.head_messages import EventsReported, HeadToOwner, RegisterOwner, WatchEvents
+from ipyactors.wire.head_messages import EventsReported, WatchEvents
 from ipyactors.wire.interrupts import deferred
 from ipyactors.wire.leader import LeaderFollowers
-from ipyactors.wire.node_messages import AttachProcess, HeadRestarted, NodeToProcess, SessionStopping
+from ipyactors.wire.node_messages import AttachProcess, HeadRestarted, SessionStopping
 from ipyactors.wire.worker_messages import (
-    BorrowerToOwner,
-    CallerToWorker,
     OutputWritten,
-    OwnerToBorrower,
-    WorkerToCaller,
 )
-from ipyactors.wire.zmq_channel import ZmqChannel
 
 _log = logging.getLogger("ipyactors.owner")
 
 #: A burst of submissions is sent in batches of this size while earlier ones are under way.
 _BURST = 64
-
-#: What is queued when the process ends gets this long to leave.
-_LINGER_MS = 500
-
-_TO_OUTBOUND = HeadToOwner | NodeToProcess | WorkerToCaller | OwnerToBorrower
-_TO_INBOUND = CallerToWorker | BorrowerToOwner
 
 
 class Traffic:
@@ -71,32 +59,28 @@ class Traffic:
         self.is_closed = False
         self.stopping_detail = ""
         self.on_output: Callable[[OutputWritten], None] = show_in_terminal
-        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         address = paths.process_address(process_id)
-        self._inbound = ZmqChannel(self._context, process_id, _TO_INBOUND, bind=address, linger_ms=_LINGER_MS)
-        self._outbound = ZmqChannel(self._context, process_id, _TO_OUTBOUND, linger_ms=_LINGER_MS)
+        self._doors = Doors(process_id, address)
         self.log = EventLog(SystemClock())
-        self.mail = Mail(self._outbound, self._inbound, self.log)
+        self.mail = Mail(self._doors.outbound, self._doors.inbound, self.log)
         self.state = OwnerState(process_id, address, is_driver=is_driver)
-        self.leader = LeaderFollowers(
-            self._turn, (self._inbound.fileno(), self._outbound.fileno()), f"ipyactors-{ids.short(process_id)}"
-        )
+        self.leader = LeaderFollowers(self._turn, self._doors.descriptors, f"ipyactors-{ids.short(process_id)}")
         self._submitted: deque[PendingCall] = deque()
         self._handle_counts: deque[tuple[ActorClient, int]] = deque()
         self._answers: deque[tuple[bytes, Message]] = deque()
         self._serve: Callable[[bytes, Any], None] | None = None
         self._on_turn: Callable[[float], float | None] | None = None
-        self._showing = threading.RLock()
+        self.announcer = Announcer(self.lock, self.mail, self.log, lambda output: self.on_output(output))
 
     # -- life -------------------------------------------------------------------------------------------------
 
     def start(self) -> None:
         """Connect to the head and the agent, register, and start the standby thread."""
         with self.lock:
-            self._outbound.connect(ids.HEAD_ID, self.paths.head_address)
-            self._outbound.connect(ids.AGENT_ID, self.paths.agent_address)
-            self._outbound.send(ids.AGENT_ID, [AttachProcess(self.is_driver, os.getpid())])
-            self.mail.to_head(self._registration())
+            self._doors.outbound.connect(ids.HEAD_ID, self.paths.head_address)
+            self._doors.outbound.connect(ids.AGENT_ID, self.paths.agent_address)
+            self._doors.outbound.send(ids.AGENT_ID, [AttachProcess(self.is_driver, os.getpid())])
+            self.mail.to_head(registration(self.state, self.namespace, self.node_id, os.getpid()))
             if self.is_driver:
                 self.mail.to_head(WatchEvents())
             self.mail.flush()
@@ -114,10 +98,6 @@ class Traffic:
 
         self.leader.watch_reader(alive_fd, on_gone)
 
-    def _registration(self) -> RegisterOwner:
-        held = {client.actor_id: client.weight for client in self.state.actors.values() if client.weight}
-        return RegisterOwner(self.state.address, self.is_driver, os.getpid(), self.namespace, self.node_id, held)
-
     def close(self) -> None:
         """Close the sockets. Calls under way are abandoned; what was queued to leave gets half a second."""
         with deferred(), self.lock:
@@ -127,9 +107,7 @@ class Traffic:
             self.mail.flush()
             self.is_closed = True
         self.leader.close()
-        self._inbound.close()
-        self._outbound.close()
-        self._context.term()
+        self._doors.close()
 
     def serve(self, on_message: Callable[[bytes, Any], None], on_turn: Callable[[float], float | None]) -> None:
         """Hand calls that others make of this process to a worker's shell.
@@ -166,7 +144,7 @@ class Traffic:
     def tell_agent(self, message: Message) -> None:
         """Send to this machine's agent, now."""
         with deferred(), self.lock:
-            self._outbound.send(ids.AGENT_ID, [message])
+            self._doors.outbound.send(ids.AGENT_ID, [message])
             self._wake_if_arrived()
 
     def flush(self) -> None:
@@ -197,42 +175,38 @@ class Traffic:
                 if self.is_closed:
                     return 0.05
                 pause_s = self._turn_locked(time.monotonic())
-            if self.mail.outputs or self.log.has_unheard:
-                self._tell_user()
+            if self.announcer.has_news:
+                self.announcer.tell()
         return pause_s
 
     def _push(self) -> None:
         """Send what was submitted, and read nothing: the thread that submits is about to wait, or to submit more."""
         with deferred(), self.lock:
             if not self.is_closed:
+                self.state.now_s = time.monotonic()
                 self._take_submissions()
-                reactor.settle(self.state, self.mail, time.monotonic())
+                reactor.settle(self.state, self.mail, self.state.now_s)
                 if self.mail.flush():
                     self._wake_if_arrived()
 
     def _turn_locked(self, now_s: float) -> float | None:
         state, mail = self.state, self.mail
+        state.now_s = now_s
         while True:
-            self._read(now_s)
+            for peer, message in self._doors.receive():
+                self._on_message(peer, message, now_s)
             self._take_submissions()
             reactor.settle(state, mail, now_s)
             pause_s = self._on_turn(now_s) if self._on_turn is not None else None
             self._take_answers()
             # Sending may have used up the descriptor's edge: look before anyone sleeps on it.
-            if not (mail.flush() and self._has_arrived()) and not self._submitted:
+            if not (mail.flush() and self._doors.has_arrived()) and not self._submitted:
                 break
         expiry_s = leases.next_expiry_s(state.leases)
         if expiry_s is not None:
             left_s = max(0.0, expiry_s - now_s)
             pause_s = left_s if pause_s is None else min(pause_s, left_s)
         return pause_s
-
-    def _read(self, now_s: float) -> None:
-        for channel in (self._outbound, self._inbound):
-            while batches := channel.receive():
-                for peer, messages in batches:
-                    for message in messages:
-                        self._on_message(peer, message, now_s)
 
     def _on_message(self, peer: bytes, message: Any, now_s: float) -> None:
         handler = reactor.HANDLERS.get(type(message))
@@ -250,16 +224,12 @@ class Traffic:
                 self.log.extend(message.events)
             case HeadRestarted() if message.head_epoch > self.state.head_epoch:
                 self.state.head_epoch = message.head_epoch
-                on_head_restarted(self.state, self.mail, self._registration(), is_driver=self.is_driver)
+                again = registration(self.state, self.namespace, self.node_id, os.getpid())
+                on_head_restarted(self.state, self.mail, again)
             case SessionStopping():
                 self.stopping_detail = message.detail or "its agent stopped"
             case _ if self._serve is not None:
                 self._serve(peer, message)
-
-    def _count(self, client: ActorClient, change: int) -> None:
-        client.handles += change
-        if client.is_unused:
-            self.state.ready_actors.add(client)
 
     def _take_answers(self) -> None:
         answers, to_caller = self._answers, self.mail.to_caller
@@ -272,26 +242,9 @@ class Traffic:
         while self._submitted:
             reactor.submit(self.state, self.mail, self._submitted.popleft())
         for _ in range(counts):
-            self._count(*self._handle_counts.popleft())
-
-    def _has_arrived(self) -> bool:
-        return self._outbound.has_arrived() or self._inbound.has_arrived()
+            outbox.count_handle(self.state, *self._handle_counts.popleft())
 
     def _wake_if_arrived(self) -> None:
         """Wake a sleeping leader if this thread's sending has used up the edge that would have woken it."""
-        if self.leader.is_sleeping and self._has_arrived():
+        if self.leader.is_sleeping and self._doors.has_arrived():
             self.leader.wake()
-
-    def _tell_user(self) -> None:
-        """Print and call listeners, in order, without the session's lock; one thread at a time."""
-        with self._showing:
-            with self.lock:
-                outputs, heard = self.mail.take_outputs(), self.log.take_unheard()
-            for output in outputs:
-                with contextlib.suppress(Exception):
-                    self.on_output(output)
-            for listener, event in heard:
-                try:
-                    listener(event)
-                except Exception:
-                    _log.exception("a listener to events raised")

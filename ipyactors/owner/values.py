@@ -6,6 +6,7 @@ pair; its traceback continues with the remote frames, so that it reads as if the
 
 from __future__ import annotations
 
+import copy
 import weakref
 from typing import Any
 
@@ -24,8 +25,8 @@ def value_of(entry: Entry) -> Any:
         assert entry.payload is not None, "the entry is not done"
         return _load(entry)
     if isinstance(failure, RemoteError):
-        raise exception_of(failure) from None
-    raise failure.with_traceback(None)
+        raise exception_of(failure)  # and not "from None": it has the causes that it had there
+    raise copy.copy(failure)  # several threads may raise it, and what is raised keeps its frames alive
 
 
 def _load(entry: Entry) -> Any:

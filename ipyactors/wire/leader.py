@@ -50,6 +50,9 @@ class LeaderFollowers:
     returns how many seconds the leader may sleep at most, or None. ``descriptors`` are what it sleeps on.
     """
 
+    #: A pipe's write end, and what to call (once, from the leader) when nobody is left who could read.
+    _alarm: tuple[int, Callable[[], None]] | None = None
+
     def __init__(self, turn: Callable[[], float | None], descriptors: Sequence[int], name: str) -> None:
         self._turn = turn
         self._wake_r, self._wake_w = os.pipe()
@@ -68,6 +71,14 @@ class LeaderFollowers:
         self._calm = threading.Event()
         self._standby_is_calm = False
         self._standby = threading.Thread(target=self._stand_by, name=f"{name}-standby", daemon=True)
+
+    def watch_reader(self, descriptor: int, on_gone: Callable[[], None]) -> None:
+        """Have the leader call ``on_gone``, once, when no process has the read end of this pipe any more.
+
+        To be called before :meth:`start`. The descriptor must stay open until :meth:`close`.
+        """
+        self._alarm = descriptor, on_gone
+        self._poll.register(descriptor, 0)  # an error is reported though it was not asked for
 
     def start(self) -> None:
         """Start the standby thread."""
@@ -112,6 +123,7 @@ class LeaderFollowers:
                         self._follow(_Follower(is_over), left_s)
             finally:
                 self._wanted -= 1
+                self._hand_over()
         return is_done()
 
     def _on_interrupt(self) -> None:
@@ -155,16 +167,36 @@ class LeaderFollowers:
                 with contextlib.suppress(BlockingIOError):
                     os.read(self._wake_r, 4096)
                 self._poked = False  # before the next turn, which sees all that was done until now
+            if self._alarm is not None and any(descriptor == self._alarm[0] for descriptor, _ in ready):
+                self._raise_alarm(*self._alarm)
+
+    def _raise_alarm(self, descriptor: int, on_gone: Callable[[], None]) -> None:
+        self._alarm = None
+        self._poll.unregister(descriptor)
+        self._turn()  # the last words of who is gone come first
+        on_gone()
 
     def _leave(self) -> None:
         self._left_s = time.monotonic()
         self._lead.release()
         if self._followers:
             self._serve_followers()
-            with contextlib.suppress(IndexError):
-                self._followers[0].served.set()  # it takes the lead
+            self._hand_over()
         if self._standby_is_calm:
             self._calm.set()
+
+    def _hand_over(self) -> None:
+        """Wake one follower to take the lead, if nobody has it.
+
+        Called by whoever stops leading, and by whoever stops waiting: a thread that was woken to lead may find its
+        own wait over, and must pass the lead on, or the others would sleep for ever.
+        """
+        if self._lead.locked():
+            return
+        for follower in tuple(self._followers):
+            if not follower.served.is_set():
+                follower.served.set()
+                return
 
     def _serve_followers(self) -> None:
         for follower in tuple(self._followers):

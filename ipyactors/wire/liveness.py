@@ -18,6 +18,7 @@ import select
 import signal
 import sys
 import time
+from collections.abc import Collection
 from typing import NamedTuple
 
 _PR_SET_PDEATHSIG = 1
@@ -64,6 +65,22 @@ def children_of(pid: int) -> list[int]:
             with contextlib.suppress(OSError), open(f"/proc/{name}/stat", "rb") as file:
                 if int(file.read().rpartition(b")")[2].split()[1]) == pid:
                     found.append(int(name))
+    return found
+
+
+def find_stragglers(numbers: Collection[int]) -> list[Identity]:
+    """Return the processes whose group *and* session have one of these numbers (Linux; elsewhere nothing).
+
+    The leaders of both may be gone: their pids are not used again while the group or the session has a member.
+    Zombies do not count.
+    """
+    found = []
+    if sys.platform == "linux":
+        for name in filter(str.isdecimal, os.listdir("/proc")):
+            with contextlib.suppress(OSError), open(f"/proc/{name}/stat", "rb") as file:
+                fields = file.read().rpartition(b")")[2].split()
+                if int(fields[2]) in numbers and int(fields[3]) in numbers and fields[0] not in (b"Z", b"X"):
+                    found.append(Identity(int(name), int(fields[_START_TIME_FIELD - 3])))
     return found
 
 

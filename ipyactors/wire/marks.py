@@ -1,11 +1,12 @@
-"""Which calls a worker has begun, in a file that outlives it.
+"""Which calls a worker has begun, and whether it means to end, in a file that outlives it.
 
 The worker maps the file and writes one number before each call starts; no system call, about 0.2 microseconds. The
 page cache keeps what was written through any death of the process, SIGKILL included, so that its agent can tell
 which calls certainly never ran. It is not meant to survive the machine.
 
-Layout, little-endian: a count of used slots (8 bytes), then slots of 16 bytes: a caller's process id and the highest
-``seq`` of its calls that has begun. The file has a fixed size and is sparse.
+Layout, little-endian: a count of used slots (4 bytes), 1 if the process ends on purpose (4 bytes), then slots of 16
+bytes: a caller's process id and the highest ``seq`` of its calls that has begun. The file has a fixed size and is
+sparse.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ _HEADER_BYTES = 8
 _SLOT_BYTES = 16
 FILE_BYTES = _HEADER_BYTES + SLOTS * _SLOT_BYTES
 
+_HEADER = struct.Struct("<II")
+_U32 = struct.Struct("<I")
 _U64 = struct.Struct("<Q")
 _SLOT = struct.Struct(f"<{PROCESS_ID_BYTES}sQ")
 
@@ -59,7 +62,11 @@ class Marks:
             slot = self._offsets.pop(oldest) - PROCESS_ID_BYTES
         _SLOT.pack_into(self._map, slot, caller, seq)
         self._offsets[caller] = slot + PROCESS_ID_BYTES
-        self._write(self._map, 0, min(used + 1, SLOTS))  # last: a reader never sees a slot that is half written
+        _U32.pack_into(self._map, 0, min(used + 1, SLOTS))  # last: a reader never sees a slot that is half written
+
+    def note_leaving(self) -> None:
+        """Note that this process ends on purpose: however it dies from now on, it was meant to."""
+        _U32.pack_into(self._map, _U32.size, 1)
 
     def close(self) -> None:
         """Unmap; the file stays for the agent to read and remove."""
@@ -69,13 +76,22 @@ class Marks:
 
 def read_marks(path: str) -> dict[bytes, int]:
     """Return the highest begun ``seq`` per caller; empty if the worker died before it made the file."""
+    data = _read(path)
+    used = min(_HEADER.unpack_from(data)[0], (len(data) - _HEADER_BYTES) // _SLOT_BYTES)
+    end = _HEADER_BYTES + used * _SLOT_BYTES
+    return dict(_SLOT.iter_unpack(data[_HEADER_BYTES:end]))
+
+
+def was_leaving(path: str) -> bool:
+    """Return whether the process was ending on purpose when it died."""
+    return bool(_HEADER.unpack_from(_read(path))[1])
+
+
+def _read(path: str) -> bytes:
+    """Return the file; an empty one with a header if there is none, or the worker died while it made it."""
     try:
         with open(path, "rb") as file:
             data = file.read(FILE_BYTES)
     except FileNotFoundError:
-        return {}
-    if len(data) < _HEADER_BYTES:
-        return {}
-    used = min(_U64.unpack_from(data)[0], (len(data) - _HEADER_BYTES) // _SLOT_BYTES)
-    end = _HEADER_BYTES + used * _SLOT_BYTES
-    return dict(_SLOT.iter_unpack(data[_HEADER_BYTES:end]))
+        data = b""
+    return data if len(data) >= _HEADER_BYTES else bytes(_HEADER_BYTES)

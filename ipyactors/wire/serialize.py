@@ -16,7 +16,7 @@ import hashlib
 import io
 import pickle
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import cloudpickle
@@ -33,6 +33,14 @@ _FLAT_CONTAINERS = frozenset({tuple, list})
 _FLAT_AT_MOST = 16
 
 _PROTOCOL = 5
+
+#: Takes a value apart into what pickling it would have to pickle, each part with its name.
+Parts = Callable[[Any], Iterator[tuple[str, Any]]]
+
+_FATE = "Nothing was sent. Create it inside the remote function or actor instead, or keep it out of what is sent."
+_FATE_OF_A_RESULT = (
+    "The call ran to its end; what it returned is lost. Return what can be pickled, or keep it in an actor."
+)
 
 
 class ArgSlot:
@@ -111,10 +119,19 @@ def dumps_call(args: tuple[Any, ...], kwargs: dict[str, Any], *, what: str) -> P
     """Return a call's arguments as one payload of ``(args, kwargs)``."""
     if not kwargs and len(args) <= _FLAT_AT_MOST and all(map(_is_plain, args)):
         return Payload(pickle.dumps((args, kwargs), _PROTOCOL))
-    return _dumps_any((args, kwargs), what)
+    return _dumps_any((args, kwargs), what, parts=_argument_parts)
 
 
-def _dumps_any(value: Any, what: str, *, in_band: bool = False) -> Payload:
+def dumps_result(value: Any, name: str, part: str = "the result") -> Payload:
+    """Return what the call of ``name`` returned as a payload; ``part`` says which of several values it is."""
+    if _is_plain(value):
+        return Payload(pickle.dumps(value, _PROTOCOL))
+    return _dumps_any(value, f"{part} of {name}", fate=_FATE_OF_A_RESULT)
+
+
+def _dumps_any(
+    value: Any, what: str, *, in_band: bool = False, parts: Parts | None = None, fate: str = _FATE
+) -> Payload:
     buffers: list[memoryview] = []
 
     def keep_inside(buffer: pickle.PickleBuffer) -> bool:
@@ -133,7 +150,7 @@ def _dumps_any(value: Any, what: str, *, in_band: bool = False) -> Payload:
         try:
             cloudpickle.Pickler(file, protocol=_PROTOCOL, buffer_callback=None if in_band else keep_inside).dump(value)
         except Exception as error:
-            raise explain_failure(value, what, error) from error
+            raise explain_failure(value, what, error, parts or _parts, fate) from error
         refs, actor_ids = tuple(found.refs or ()), tuple(found.actor_ids or ())
     return Payload(file.getvalue(), tuple(buffers), refs, actor_ids)
 
@@ -160,15 +177,14 @@ def can_pickle(value: Any) -> Exception | None:
     return None
 
 
-def explain_failure(value: Any, what: str, error: Exception) -> SerializationError:
+def explain_failure(value: Any, what: str, error: Exception, parts: Parts, fate: str) -> SerializationError:
     """Return the error for a ``value`` that did not pickle, naming the shortest path to the culprit."""
-    path = find_culprit(value, what)
-    kind = type(path[-1][1]).__qualname__ if path else type(value).__qualname__
-    where = " -> ".join(step for step, _ in path) or what
+    path = find_culprit(value, what, parts)
+    kind = type(path[-1][1]).__qualname__
+    where = " -> ".join(step for step, _ in path[1:]) or "it"
     why = message_of(error).strip("()") or type(error).__qualname__
     return SerializationError(
-        f"{what} cannot be sent to another process: {where} is a {kind}, which cannot be pickled ({why}). "
-        "Nothing was sent. Create it inside the remote function or actor instead, or keep it out of what is sent.",
+        f"{what} cannot be sent to another process: {where} is a {kind}, which cannot be pickled ({why}). {fate}",
         path=tuple(step for step, _ in path),
         type_name=kind,
     )
@@ -177,12 +193,15 @@ def explain_failure(value: Any, what: str, error: Exception) -> SerializationErr
 _DEPTH_AT_MOST = 8
 
 
-def find_culprit(value: Any, name: str) -> list[tuple[str, Any]]:
-    """Return the path from ``value`` to the innermost part that does not pickle: ``[(step, part), ...]``."""
+def find_culprit(value: Any, name: str, parts: Parts) -> list[tuple[str, Any]]:
+    """Return the path from ``value`` to the innermost part that does not pickle: ``[(step, part), ...]``.
+
+    ``parts`` takes the value itself apart.
+    """
     path: list[tuple[str, Any]] = [(name, value)]
     seen = {id(value)}
     while len(path) <= _DEPTH_AT_MOST:
-        for step, part in _parts(path[-1][1]):
+        for step, part in (parts if len(path) == 1 else _parts)(path[-1][1]):
             if id(part) not in seen and can_pickle(part) is not None:
                 seen.add(id(part))
                 path.append((step, part))
@@ -190,6 +209,14 @@ def find_culprit(value: Any, name: str) -> list[tuple[str, Any]]:
         else:
             break
     return path
+
+
+def _argument_parts(value: Any) -> Iterator[tuple[str, Any]]:
+    args, kwargs = value
+    for index, arg in enumerate(args):
+        yield f"argument {index + 1}", arg
+    for key, arg in kwargs.items():
+        yield f"argument {key!r}", arg
 
 
 def _parts(value: Any) -> Iterator[tuple[str, Any]]:

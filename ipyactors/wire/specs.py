@@ -113,7 +113,8 @@ class Death(msgspec.Struct, array_like=True, frozen=True):
     ``exit_code`` is the status of a process that exited, ``signal`` the number of the signal that ended it; one of
     them is set unless the process could not be started. ``last_output`` holds the last lines that it wrote to its
     standard error. ``started`` maps each caller's process id to the highest ``seq`` that had begun to run: a call
-    with a higher ``seq`` certainly did not run. Memory is in bytes; 0 where unknown.
+    with a higher ``seq`` certainly did not run. Memory is in bytes; 0 where unknown. ``was_leaving``: it had noted
+    that it was ending on purpose.
     """
 
     reason: LossReason
@@ -129,6 +130,7 @@ class Death(msgspec.Struct, array_like=True, frozen=True):
     wall_s: float = 0.0
     started: dict[bytes, int] = {}
     init_error: RemoteError | None = None
+    was_leaving: bool = False
 
 
 class ActorState(enum.StrEnum):

@@ -103,7 +103,7 @@ class Executor:
                 value = interruptible(running, function, args, kwargs)
             if call.num_returns == 1 and type(value) is not CoroutineType:
                 duration_s = _monotonic() - started_s
-                results: tuple[Payload, ...] = (serialize.dumps(value, what=running.name),)
+                results: tuple[Payload, ...] = (serialize.dumps_result(value, running.name),)
             else:
                 if type(value) is CoroutineType:
                     from asyncio import run  # a worker that runs no coroutine need not import it
@@ -317,7 +317,7 @@ class _Items:
         """Send the next item."""
         index = self.count
         if index >= self._call.skip_items:
-            payload = serialize.dumps(item, what=f"item {index} of {name}")
+            payload = serialize.dumps_result(item, name, f"item {index}")
             if payload.actor_ids:
                 self._lend_handles(self._caller, (payload,))
             self._answers.add(self._caller, ItemYielded(self._call.seq, index, payload))
@@ -360,7 +360,7 @@ def load_args(payload: Payload, arg_values: tuple[Payload, ...]) -> tuple[tuple[
 def _split(value: Any, count: int, name: str) -> tuple[Payload, ...]:
     """Return ``count`` payloads for what a call returned. Raises TypeError if it is not that many values."""
     if count == 1:
-        return (serialize.dumps(value, what=name),)
+        return (serialize.dumps_result(value, name),)
     if count <= 0:
         return ()
     if isinstance(value, Iterator):
@@ -372,4 +372,4 @@ def _split(value: Any, count: int, name: str) -> tuple[Payload, ...]:
         )
     if len(value) != count:
         raise TypeError(f"{name} has num_returns={count}, but it returned {len(value)} values")
-    return tuple(serialize.dumps(item, what=f"result {index} of {name}") for index, item in enumerate(value))
+    return tuple(serialize.dumps_result(item, name, f"result {index}") for index, item in enumerate(value))

@@ -76,6 +76,25 @@ def test_a_remote_error_names_the_cell_and_the_line_with_the_magic_line_counted(
     assert f"Cell In[{number}], line 3" in shown.traceback, shown.traceback
 
 
+def test_the_arrow_points_to_the_line_that_raised(kernel: Kernel) -> None:
+    kernel.check("%%remote\ndef late(x):\n    y = x\n    return y[0]\n")
+    shown = kernel.run("ipyactors.get(late.remote(7))")
+    assert "----> 4     return y[0]" in shown.traceback, shown.traceback
+
+
+@pytest.mark.parametrize(
+    "mistake",
+    ["late.remote()", "late(1)", "late.options(max_retries=-7)", "late.remote(1).nothing", "await late.remote(7)"],
+)
+def test_a_mistake_shows_the_users_line_and_nothing_of_ours(kernel: Kernel, mistake: str) -> None:
+    kernel.check("%%remote\ndef late(x):\n    y = x\n    return y[0]\n")
+    shown = kernel.run(mistake)
+    assert shown.status == "error"
+    assert f"----> 1 {mistake}" in shown.traceback
+    assert "/ipyactors/" not in shown.traceback, shown.traceback
+    assert "skipping hidden" not in shown.traceback
+
+
 def test_an_error_in_a_remote_cell_itself_starts_at_the_users_line(kernel: Kernel) -> None:
     shown = kernel.run("%%remote\ndef f(): pass\n\n{}['missing']\n")
     assert shown.error_name == "KeyError"
@@ -111,19 +130,31 @@ def test_defining_and_calling_shows_nothing_else(kernel: Kernel) -> None:
 # -- interrupts ------------------------------------------------------------------------------------------------
 
 
-def test_the_stop_button_ends_a_get_and_nothing_else(kernel: Kernel, tmp_path: pathlib.Path) -> None:
+@pytest.mark.parametrize(
+    ("waits", "error"),
+    [
+        ("ipyactors.get(ref)", "KeyboardInterrupt"),
+        ("ipyactors.wait([ref])", "KeyboardInterrupt"),
+        ("ref.future().result()", "KeyboardInterrupt"),
+        ("await ref", "CancelledError"),
+    ],
+)
+def test_the_stop_button_ends_a_wait_and_nothing_else(
+    kernel: Kernel, tmp_path: pathlib.Path, waits: str, error: str
+) -> None:
     kernel.check("counter = Counter.remote(); ipyactors.get(counter.add.remote(1))")
     kernel.check("%%remote\ndef long(path):\n    open(path, 'w').close()\n    time.sleep(600)")
     started = str(tmp_path / "started")
     cell = kernel.start(
         f"ref = long.remote({started!r})\n"
         f"while not os.path.exists({started!r}): time.sleep(0.01)\n"
-        "print('waiting', flush=True)\nipyactors.get(ref)"
+        f"print('waiting', flush=True)\n{waits}"
     )
     kernel.wait_printed(cell, "waiting")
     kernel.interrupt()
     shown = kernel.finish(cell)
-    assert (shown.status, shown.error_name) == ("error", "KeyboardInterrupt")
+    assert (shown.status, shown.error_name) == ("error", error)
+    assert "/ipyactors/" not in shown.traceback, shown.traceback
     assert kernel.check("ipyactors.get(counter.add.remote(1))").result == "2"
     kernel.check("ipyactors.cancel(ref, force=True)")
 

@@ -78,9 +78,9 @@ def test_no_events_are_a_figure_too() -> None:
 def test_recoveries_say_what_died_what_came_back_and_how_fast() -> None:
     found = [(one.name, one.number, one.next_number, one.back_s, one.retried_calls) for one in find_recoveries(STORY)]
     assert found == [
-        ("flaky", 0, 1, 0.25, 0),
+        ("flaky #1", 0, 1, 0.25, 0),
         ("acct", 0, 1, 0.25, 1),
-        ("flaky", 0, None, None, 0),
+        ("flaky #3", 0, None, None, 0),
         ("acct", 1, None, None, 0),
     ]
 
@@ -89,7 +89,7 @@ def test_recoveries_are_a_table_and_json() -> None:
     bundle = recoveries(STORY)._repr_mimebundle_()
     assert "actor acct, incarnation 0" in bundle["text/plain"]
     assert "incarnation 1; 1 call sent again" in bundle["text/plain"]
-    assert "<td>250 ms</td>" in bundle["text/html"]
+    assert ">250 ms</td>" in bundle["text/html"]
     assert len(json.loads(json.dumps(bundle[FACTS]))) == 4
 
 

@@ -12,7 +12,6 @@ from IPython.core.interactiveshell import InteractiveShell
 import ipyactors
 from ipyactors.api.actor import ActorClass
 from ipyactors.api.remote import RemoteFunction
-from ipyactors.ground.exceptions import IpyactorsError
 from ipyactors.ground.options import OPTIONS, Place
 from ipyactors.notebook import extension
 
@@ -51,7 +50,7 @@ def state_of(shell: Any) -> Any:
         {kind: frozenset(names) for kind, names in magics.items()},
         frozenset(shell.magics_manager.registry),
         {name: list(callbacks) for name, callbacks in shell.events.callbacks.items()},
-        frozenset(vars(IpyactorsError)),
+        frozenset(vars(shell.InteractiveTB)),
     )
 
 

@@ -54,7 +54,7 @@ def test_the_demo_says_what_came_back_and_where_it_lies(tmp_path: pathlib.Path) 
     said = run(str(FOLDER / "demo.py"), str(tmp_path))
     assert "actor acct, incarnation 0" in said
     assert "actor immortal, incarnation 1" in said
-    assert "task potentially_fail, attempt 0" in said
+    assert "task potentially_fail #1, attempt 0" in said
     for name in ("01_survive_a_crash.ipynb", "01_survive_a_crash.html"):
         assert str(tmp_path / name) in said
         assert (tmp_path / name).stat().st_size > 0

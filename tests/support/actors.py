@@ -10,7 +10,7 @@ from typing import Any
 import ipyactors as ia
 
 #: No answer takes longer than this, on however busy a machine.
-PATIENCE_S = 60
+PATIENCE_S = 15
 
 
 @ia.remote

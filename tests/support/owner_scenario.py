@@ -136,6 +136,7 @@ class OwnerScenario:
     # -- what happens -----------------------------------------------------------------------------------------
 
     def settle(self) -> None:
+        self.state.now_s = self.now_s
         reactor.settle(self.state, self.out, self.now_s)
         self.state.check_invariants()
 

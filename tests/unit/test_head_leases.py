@@ -217,7 +217,7 @@ def test_workers_that_do_not_start_are_tried_again_after_a_pause(head: HeadScena
     head.expect_silence()
     head.say(b"d1", DescribeCluster(1))
     [waiting] = head.take_one(b"d1", ClusterReply).waiting
-    assert waiting.reason == "workers do not start: start failed: no such file"
+    assert waiting.reason == "workers do not start: the last could not be started (no such file)"
     head.pass_time(head.turn())
     head.expect(b"n1", StartWorker(b"w2"))
     head.worker_up(b"w2")

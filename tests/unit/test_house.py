@@ -46,9 +46,10 @@ def module_of(path: pathlib.Path) -> str:
 
 def imports_at_the_top(path: pathlib.Path, modules: set[str]) -> Iterator[str]:
     """Yield the modules of ours that a file imports outside functions, those for typing included."""
-    inside = {id(part) for node in nodes(path) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
-              for part in ast.walk(node)}
-    for node in nodes(path):
+    everything = list(nodes(path))
+    functions = [node for node in everything if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))]
+    inside = {id(part) for function in functions for part in ast.walk(function)}
+    for node in everything:
         if id(node) in inside:
             continue
         if isinstance(node, ast.Import):
@@ -75,16 +76,23 @@ def test_there_is_no_import_circle_even_for_typing() -> None:
         visit(module, ())
 
 
+def test_nothing_imports_the_roof() -> None:
+    modules = {module_of(path) for path in FILES}
+    for path in FILES:
+        assert "ipyactors" not in set(imports_at_the_top(path, modules)), f"{path} imports the roof"
+
+
 def test_imports_go_down_the_floors() -> None:
     lint = pathlib.Path(sys.executable).with_name("lint-imports")
     done = subprocess.run([lint, "--no-cache"], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+_OWNER = "reactor retries outbox leases borrowing calls objects streams state".split()
+_HEAD = "reactor members leases waiting actors handles placement restarts tables describe".split()
 PURE = [
-    *(f"owner/{name}.py" for name in ("reactor", "retries", "outbox", "leases", "borrowing", "calls", "objects", "state")),
-    *(f"head/{name}.py" for name in ("reactor", "members", "leases", "waiting", "actors", "handles", "placement", "restarts",
-                                     "tables", "describe")),
+    *(f"owner/{name}.py" for name in _OWNER),
+    *(f"head/{name}.py" for name in _HEAD),
     "worker/mailbox.py",
     "node/reactor.py",
 ]

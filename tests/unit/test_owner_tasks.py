@@ -114,7 +114,7 @@ def test_a_crash_is_retried_and_the_rest_runs_elsewhere_at_no_cost(owner: OwnerS
     owner.grant(1, W1)
     owner.lose(1, W1, started=1)
     assert [call.attempt for call in calls] == [1, 0, 0]
-    assert owner.out.events == [(EventKind.TASK_RETRY, "f", 1)]
+    assert owner.out.events == [(EventKind.TASK_RETRY, "f", 0)], "it says which attempt failed"
     owner.out.sent.clear()
     owner.grant(2, W2)
     runs = owner.take(Define, RunTask, RunTask, RunTask, WantLeases)[1:4]

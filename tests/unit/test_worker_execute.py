@@ -322,7 +322,7 @@ def test_handles_are_counted_on_the_way_in_and_out(tasks: World, monkeypatch: py
     arrived = Payload(pickle.dumps(((5,), {}), 5), (), (), (b"actor",))
     result = Payload(pickle.dumps(5, 5), (), (), (b"actor",))
     tasks.send(echo, payload=arrived)
-    monkeypatch.setattr(serialize, "dumps", lambda value, what: result)
+    monkeypatch.setattr(serialize, "dumps_result", lambda value, name: result)
     tasks.run()
     assert tasks.session.received == [arrived]
     assert tasks.lent == [(A, (result,))]

@@ -1,0 +1,63 @@
+# What a person types. Everything runs in .venv, which is made on first use and again when pyproject.toml changes.
+#
+#   make demo    run the first notebook headless: crashes, retries, restarts; then say what came back and how fast
+#   make lab     open JupyterLab on it
+#   make test    every check and every test
+#
+# PYTHON is the interpreter that .venv is made from; Python 3.11 or newer.
+
+.DEFAULT_GOAL := demo
+.SILENT:
+.PHONY: demo lab test lint bench clean
+
+# Candidates in order; the first that exists and is new enough is taken.
+PYTHON ?= $(shell for candidate in python3 python3.14 python3.13 python3.12 python3.11; do \
+	if $$candidate -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+	echo $$candidate; break; fi; done)
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+NOTEBOOK := notebooks/01_survive_a_crash.ipynb
+
+demo: $(STAMP)
+	$(BIN)/python notebooks/demo.py
+
+lab: $(STAMP)
+	$(BIN)/jupyter lab $(NOTEBOOK)
+
+test: $(STAMP) lint
+	$(BIN)/python -m pytest -q
+
+lint: $(STAMP)
+	$(BIN)/ruff check --quiet .
+	$(BIN)/mypy --no-error-summary
+	$(BIN)/lint-imports --no-cache > $(VENV)/lint-imports.log || { cat $(VENV)/lint-imports.log; exit 1; }
+	echo "lint: ruff, mypy and the import contracts are content"
+
+bench: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[bench]'
+	$(BIN)/python -m benchmarks
+
+clean:
+	rm -rf $(VENV) build dist out .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +
+
+# The stamp is written last: an install that was cut short is done again.
+$(STAMP): pyproject.toml
+	if ! $(or $(PYTHON),false) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+		echo "ipyactors needs Python 3.11 or newer, and $(or $(PYTHON),no python3 on the PATH) is not."; \
+		echo "Install one, or name it: make PYTHON=/path/to/python3.12 $(MAKECMDGOALS)"; exit 1; fi
+	test -x $(BIN)/python || $(MAKE) --no-print-directory new-venv PYTHON='$(PYTHON)'
+	echo "installing into $(VENV) (a minute, the first time)"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[notebook,test]'
+	touch $@
+
+# Debian splits ensurepip off into python3-venv; virtualenv brings its own pip.
+.PHONY: new-venv
+new-venv:
+	if $(PYTHON) -c 'import ensurepip' 2>/dev/null; then $(PYTHON) -m venv $(VENV); \
+	elif $(PYTHON) -m virtualenv --version >/dev/null 2>&1; then $(PYTHON) -m virtualenv --quiet $(VENV); \
+	elif command -v virtualenv >/dev/null; then virtualenv --quiet --python $(PYTHON) $(VENV); \
+	else echo "$(PYTHON) cannot make a virtual environment: its module 'ensurepip' is missing."; \
+		echo "On Debian and Ubuntu: apt-get install python3-venv. Elsewhere: pip install virtualenv."; exit 1; fi

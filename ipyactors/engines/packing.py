@@ -1,0 +1,47 @@
+"""What happens to a call's arguments, and whether it may be made, before it is submitted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ipyactors.ground.exceptions import PendingCallsLimitError
+from ipyactors.owner.actors import ActorClient
+from ipyactors.owner.objects import Entry
+from ipyactors.owner.refs import ObjectRef
+from ipyactors.owner.session import Session
+from ipyactors.wire import serialize
+from ipyactors.wire.interrupts import deferred
+from ipyactors.wire.serialize import ArgSlot
+from ipyactors.wire.specs import Payload
+
+
+def pack(
+    args: tuple[Any, ...], kwargs: dict[str, Any], name: str
+) -> tuple[Payload, tuple[Entry, ...], object]:
+    """Pickle arguments; top-level references become slots, their entries are what the call waits for."""
+    if not any(type(value) is ObjectRef for value in (*args, *kwargs.values())):
+        payload = serialize.dumps_call(args, kwargs, what=f"the arguments of {name}")
+        return payload, (), (args, kwargs) if payload.actor_ids or payload.refs else None
+    deps: list[Entry] = []
+
+    def slot(value: Any) -> Any:
+        if type(value) is not ObjectRef:
+            return value
+        deps.append(value._entry)
+        return ArgSlot(len(deps) - 1)
+
+    packed = tuple(map(slot, args)), {key: slot(value) for key, value in kwargs.items()}
+    payload = serialize.dumps_call(*packed, what=f"the arguments of {name}")
+    return payload, tuple(deps), (args, kwargs)
+
+
+def check_pending(session: Session, client: ActorClient, limit: int) -> None:
+    """Raise PendingCallsLimitError if this process has ``limit`` unanswered calls to the actor already."""
+    session.turn()
+    with deferred(), session.lock:
+        pending = client.unanswered
+    if pending >= limit:
+        raise PendingCallsLimitError(
+            f"{client.label} has {pending} unanswered calls of this process, and max_pending_calls={limit}. "
+            "This call was not sent; get some results first."
+        )

@@ -1,0 +1,55 @@
+"""What the user is told while calls run: the lines that they print, the events that are listened to."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+from collections.abc import Callable
+
+from ipyactors.owner.event_log import EventLog
+from ipyactors.owner.mail import Mail
+from ipyactors.wire.interrupts import deferred
+from ipyactors.wire.worker_messages import OutputWritten
+
+_log = logging.getLogger("ipyactors.owner")
+
+
+class Announcer:
+    """Shows output and calls listeners: in order, one thread at a time, and not under the session's ``lock``."""
+
+    def __init__(self, lock: threading.RLock, mail: Mail, log: EventLog, show: Callable[[OutputWritten], None]) -> None:
+        self._lock = lock
+        self._mail = mail
+        self._events = log
+        self._show = show
+        self._turn = threading.RLock()
+        self._is_telling = False
+
+    @property
+    def has_news(self) -> bool:
+        """Whether there is anything to tell."""
+        return bool(self._mail.outputs) or self._events.has_unheard
+
+    def catch_up(self) -> None:
+        """Return when all output that has arrived is shown: what a call printed comes before its result."""
+        if self._mail.outputs or self._is_telling:
+            with deferred():
+                self.tell()
+
+    def tell(self) -> None:
+        """Tell what has not been told."""
+        with self._turn:
+            # Set before the outputs are taken: who sees none of them sees that they are being shown.
+            was_telling, self._is_telling = self._is_telling, True
+            with self._lock:
+                outputs, heard = self._mail.take_outputs(), self._events.take_unheard()
+            for output in outputs:
+                with contextlib.suppress(Exception):
+                    self._show(output)
+            for listener, event in heard:
+                try:
+                    listener(event)
+                except Exception:
+                    _log.exception("a listener to events raised")
+            self._is_telling = was_telling

@@ -1,0 +1,51 @@
+"""The two sockets of a process: one from which it calls, one where others call it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import zmq
+
+from ipyactors.wire.head_messages import HeadToOwner
+from ipyactors.wire.node_messages import NodeToProcess
+from ipyactors.wire.worker_messages import BorrowerToOwner, CallerToWorker, OwnerToBorrower, WorkerToCaller
+from ipyactors.wire.zmq_channel import ZmqChannel
+
+#: What is queued when the process ends gets this long to leave.
+_LINGER_MS = 500
+
+_TO_OUTBOUND = HeadToOwner | NodeToProcess | WorkerToCaller | OwnerToBorrower
+_TO_INBOUND = CallerToWorker | BorrowerToOwner
+
+
+class Doors:
+    """Both channels of ``process_id``, which listens at ``address``. Guarded by the session's lock."""
+
+    def __init__(self, process_id: bytes, address: str) -> None:
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self.inbound = ZmqChannel(self._context, process_id, _TO_INBOUND, bind=address, linger_ms=_LINGER_MS)
+        self.outbound = ZmqChannel(self._context, process_id, _TO_OUTBOUND, linger_ms=_LINGER_MS)
+
+    @property
+    def descriptors(self) -> tuple[int, int]:
+        """What to sleep on; edge-triggered, see :class:`ipyactors.wire.channel.Channel`."""
+        return self.inbound.fileno(), self.outbound.fileno()
+
+    def receive(self) -> Iterator[tuple[bytes, Any]]:
+        """Yield each message that has arrived, with its sender, until nothing is left."""
+        for channel in (self.outbound, self.inbound):
+            while batches := channel.receive():
+                for peer, messages in batches:
+                    for message in messages:
+                        yield peer, message
+
+    def has_arrived(self) -> bool:
+        """Return whether :meth:`receive` would yield something."""
+        return self.outbound.has_arrived() or self.inbound.has_arrived()
+
+    def close(self) -> None:
+        """Close both; what is queued to leave gets half a second."""
+        self.inbound.close()
+        self.outbound.close()
+        self._context.term()
