@@ -53,7 +53,8 @@ class Creation:
             is_async=template.is_async,
             handle=template.handle,
         )
-        return CreateActor(request_id, spec, template.get_if_exists)
+        self._client.creation = CreateActor(request_id, spec, template.get_if_exists)
+        return self._client.creation
 
     def send_when_ready(self) -> None:
         """Send the request, once the arguments are there, and do not wait for the answer."""

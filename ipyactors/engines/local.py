@@ -28,7 +28,7 @@ from ipyactors.owner.streams import Stream
 from ipyactors.owner.templates import STREAMING, ActorTemplate, MethodTemplate, TaskTemplate
 from ipyactors.wire import serialize
 from ipyactors.wire.events import Event
-from ipyactors.wire.head_messages import ClusterReply, DescribeCluster, GetActor, KillActor
+from ipyactors.wire.head_messages import ClusterReply, DescribeCluster, GetActor
 from ipyactors.wire.interrupts import deferred
 from ipyactors.wire.node_messages import StopSession
 
@@ -139,7 +139,7 @@ class LocalEngine:
         with deferred(), session.lock:
             if client.worker_id:
                 client.exiting = "kill()"  # what is submitted from now on is not for the process that is killed
-        session.tell_head(KillActor(client.actor_id, no_restart, "kill()"))
+        session.kill_actor(client.actor_id, no_restart=no_restart, detail="kill()")
 
     def finish_actor(self, client: ActorClient) -> None:
         """End the actor after the calls that it has been sent."""

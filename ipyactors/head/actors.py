@@ -98,7 +98,7 @@ def on_actor_init_failed(tables: Tables, out: Out, owner: Owner, message: ActorI
         return
     detail = f"its constructor raised {message.error.words}"
     worker = tables.workers[actor.worker_id]
-    leases.kill_worker(tables, out, worker, detail)
+    leases.kill_worker(tables, out, worker, detail, final=True)
     death = Death(
         LossReason.INIT_FAILED, detail=detail, worker_id=worker.worker_id, node_id=worker.node_id, wall_s=wall_s,
         incarnation=actor.incarnation, init_error=message.error,
@@ -165,7 +165,7 @@ def end(tables: Tables, out: Out, actor: Actor, ending: Ending, wall_s: float) -
     if actor.worker_id:
         actor.ending = actor.ending or ending
         _free_name(tables, actor)
-        leases.kill_worker(tables, out, tables.workers[actor.worker_id], ending.detail)
+        leases.kill_worker(tables, out, tables.workers[actor.worker_id], ending.detail, final=True)
     else:
         death = Death(ending.reason, detail=ending.detail, incarnation=actor.incarnation, wall_s=wall_s)
         conclude(tables, out, actor, death, wall_s)
@@ -175,7 +175,7 @@ def on_process_died(tables: Tables, out: Out, actor: Actor, death: Death, now_s:
     """Restart or conclude an actor whose process is gone. ``death`` passes through as reported."""
     actor.worker_id = b""
     if death.was_leaving:  # its word to the head may have been lost with it
-        actor.ending = actor.ending or Ending(LossReason.INTENDED, "it ended itself")
+        actor.ending = actor.ending or Ending(LossReason.INTENDED, death.detail or "it ended itself")
     death = msgspec.structs.replace(death, incarnation=actor.incarnation)
     if actor.ending is not None:
         death = msgspec.structs.replace(death, reason=actor.ending.reason, detail=actor.ending.detail)

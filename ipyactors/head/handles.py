@@ -21,6 +21,7 @@ from ipyactors.wire.head_messages import (
     GetActorReply,
     HoldActor,
     KillActor,
+    KillNoted,
     LendActor,
     ReleaseActor,
 )
@@ -54,7 +55,9 @@ def on_create_actor(tables: Tables, out: Out, owner: Owner, message: CreateActor
         out.to_owner(owner.owner_id, CreateActorReply(message.request_id, spec.actor_id, error))
         return
     actor = enter(tables, spec, owner)
-    _grant(actor, owner)
+    adopt_early_holds(tables, actor)
+    if owner.owner_id not in actor.holders:
+        _grant(actor, owner)
     actors.note(tables, actor, EventKind.ACTOR_CREATED, wall_s)
     out.to_owner(owner.owner_id, CreateActorReply(message.request_id, spec.actor_id))
     actors.queue(tables, actor, tables.next_ticket())
@@ -105,6 +108,7 @@ def on_release_actor(tables: Tables, out: Out, owner: Owner, message: ReleaseAct
 
 def on_kill(tables: Tables, out: Out, owner: Owner, message: KillActor, wall_s: float) -> None:
     """End an actor's process; of an unknown actor, or a dead one, the sender is told that it is dead."""
+    out.to_owner(owner.owner_id, KillNoted(message.request_id))
     actor = tables.actors.get(message.actor_id)
     if actor is None:
         out.to_owner(owner.owner_id, no_such_actor(message.actor_id))

@@ -225,15 +225,18 @@ def add_worker(tables: Tables, node: Node, worker: Worker) -> None:
     node.workers.add(worker.worker_id)
 
 
-def kill_worker(tables: Tables, out: Out, worker: Worker, detail: str) -> None:
-    """Have the agent end the worker, once; it keeps its resources until its death is reported."""
+def kill_worker(tables: Tables, out: Out, worker: Worker, detail: str, *, final: bool = False) -> None:
+    """Have the agent end the worker, once; it keeps its resources until its death is reported.
+
+    With ``final``, the actor that it hosts is not to return, whichever head hears of its death.
+    """
     if worker.is_ending:
         return
     worker.is_ending = True
     node = tables.nodes.get(worker.node_id)
     if node is not None:
         node.idle.pop(worker.worker_id, None)
-        out.to_node(worker.node_id, KillWorker(worker.worker_id, intended=True, detail=detail))
+        out.to_node(worker.node_id, KillWorker(worker.worker_id, intended=True, detail=detail, final=final))
 
 
 def drop_lease(tables: Tables, lease: Lease) -> None:

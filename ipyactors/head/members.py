@@ -19,8 +19,11 @@ from ipyactors.head.tables import Actor, Ending, Node, Owner, Tables, Worker, Wo
 from ipyactors.wire.deaths import describe_death
 from ipyactors.wire.events import Event, EventKind
 from ipyactors.wire.head_messages import OwnerLost, OwnerRegistered, RegisterOwner, WatchOwner, WorkerLost
-from ipyactors.wire.node_messages import RegisterNode, WorkerDied, WorkerRecord, WorkerStarted
+from ipyactors.wire.node_messages import DeadWorker, RegisterNode, WorkerDied, WorkerRecord, WorkerStarted
 from ipyactors.wire.specs import ActorState, Death, LossReason
+
+#: Above every number that a call can have.
+_ANY_SEQ = (1 << 63) - 1
 
 #: How long a head that was started again waits for old members before it takes them for gone.
 SETTLE_S = 10.0
@@ -48,7 +51,11 @@ def on_register_owner(tables: Tables, out: Out, owner_id: bytes, message: Regist
         handles.add_count(tables, owner, actor_id, count)
         if actor_id in tables.actors:
             out.to_owner(owner_id, actors.changed(tables, tables.actors[actor_id]))
+    for worker_id in message.leased if is_new else ():
+        if worker_id in tables.unheard:
+            out.to_owner(owner_id, WorkerLost(worker_id, tables.unheard[worker_id]))
     if not tables.is_settled:
+        owner.leased_before = message.leased
         owner.owned.update(actor.actor_id for actor in tables.live_actors() if actor.owner_id == owner_id)
     worker = tables.workers.get(owner_id)
     if worker is not None:
@@ -57,7 +64,9 @@ def on_register_owner(tables: Tables, out: Out, owner_id: bytes, message: Regist
             leases.on_worker_up(tables, out, worker, now_s)
 
 
-def on_register_node(tables: Tables, out: Out, node_id: bytes, message: RegisterNode, wall_s: float) -> None:
+def on_register_node(
+    tables: Tables, out: Out, node_id: bytes, message: RegisterNode, now_s: float, wall_s: float
+) -> None:
     """Welcome a machine, perhaps with workers from the time of an earlier head. Repeating it is harmless."""
     node = tables.nodes.get(node_id)
     if node is None:
@@ -67,6 +76,9 @@ def on_register_node(tables: Tables, out: Out, node_id: bytes, message: Register
     for record in message.workers:
         if record.worker_id not in tables.workers:
             _adopt(tables, out, node, record, wall_s)
+    for dead in message.dead:
+        if dead.worker_id not in tables.gone and dead.worker_id not in tables.workers:
+            _bury_unheard(tables, out, dead, now_s, wall_s)
     tables.needs_placing = True
 
 
@@ -104,6 +116,19 @@ def _adopt(tables: Tables, out: Out, node: Node, record: WorkerRecord, wall_s: f
     actors.tell(tables, out, actor)
     if tables.is_settled:
         _end_if_unwanted(tables, out, actor, wall_s)
+
+
+def _bury_unheard(tables: Tables, out: Out, dead: DeadWorker, now_s: float, wall_s: float) -> None:
+    """Act on a death that the head before this one heard of, if it did, without having told everybody."""
+    tables.unheard[dead.worker_id] = dead.death
+    _tell_all(tables, out, WorkerLost(dead.worker_id, dead.death))
+    spec = dead.actor
+    if spec is not None and spec.actor_id not in tables.actors:
+        actor = handles.enter(tables, spec, tables.owners.get(spec.owner_id))
+        actor.incarnation, actor.state = dead.death.incarnation, ActorState.ALIVE
+        handles.adopt_early_holds(tables, actor)
+        actors.on_process_died(tables, out, actor, dead.death, now_s, wall_s)
+    on_process_gone(tables, out, dead.worker_id, wall_s)
 
 
 # -- going -------------------------------------------------------------------------------------------------------------
@@ -182,6 +207,12 @@ def settle(tables: Tables, out: Out, wall_s: float) -> None:
         for owner_id in early:
             out.to_owner(owner_id, handles.no_such_actor(actor_id))
     tables.early_holds.clear()
+    for owner in tables.owners.values():
+        for worker_id in owner.leased_before:
+            if worker_id not in tables.workers and worker_id not in tables.gone:
+                out.to_owner(owner.owner_id, WorkerLost(worker_id, _unseen(worker_id, owner)))
+        owner.leased_before = ()
+    tables.unheard.clear()
 
 
 def _bury_worker(tables: Tables, out: Out, worker: Worker, death: Death, now_s: float, wall_s: float) -> None:
@@ -209,6 +240,12 @@ def _bury_worker(tables: Tables, out: Out, worker: Worker, death: Death, now_s: 
     if actor is not None and actor.worker_id == worker.worker_id:
         actors.on_process_died(tables, out, actor, death, now_s, wall_s)
     on_process_gone(tables, out, worker.worker_id, wall_s)
+
+
+def _unseen(worker_id: bytes, owner: Owner) -> Death:
+    """Return the report on a worker of which no agent knows: whatever the owner had given it may have begun."""
+    detail = "no machine knows of it since the control plane was started again"
+    return Death(LossReason.EXITED, detail=detail, worker_id=worker_id, started={owner.owner_id: _ANY_SEQ})
 
 
 def _end_if_unwanted(tables: Tables, out: Out, actor: Actor, wall_s: float) -> None:

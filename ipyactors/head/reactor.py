@@ -64,7 +64,7 @@ def on_node_message(
 ) -> None:
     """Act on what an agent says. Only a registration is heard from an agent that has not registered."""
     if isinstance(message, reported.RegisterNode):
-        members.on_register_node(tables, out, node_id, message, wall_s)
+        members.on_register_node(tables, out, node_id, message, now_s, wall_s)
         return
     if node_id not in tables.nodes:
         return

@@ -146,7 +146,10 @@ class Wish:
 
 @dataclasses.dataclass(slots=True)
 class Owner:
-    """A driver or a worker's session. It may be lent handles before it has registered; ``address`` is empty then."""
+    """A driver or a worker's session. It may be lent handles before it has registered; ``address`` is empty then.
+
+    ``leased_before`` are the workers that an earlier head had leased to it, until this one has settled.
+    """
 
     owner_id: bytes
     address: str = ""
@@ -158,6 +161,7 @@ class Owner:
     leases: set[int] = dataclasses.field(default_factory=set)
     holding: set[bytes] = dataclasses.field(default_factory=set)
     owned: set[bytes] = dataclasses.field(default_factory=set)
+    leased_before: tuple[bytes, ...] = ()
 
     @property
     def is_registered(self) -> bool:
@@ -238,6 +242,7 @@ class Tables:
         self.names: dict[tuple[str, str], bytes] = {}
         self.dead: dict[bytes, None] = {}
         self.gone: dict[bytes, None] = {}
+        self.unheard: dict[bytes, Death] = {}
         self.early_holds: dict[bytes, dict[bytes, int]] = {}
         self.carriers: dict[bytes, set[bytes]] = {}
         """By actor id: the live actors whose constructor arguments hold a handle of it; a restart needs it again."""

@@ -66,7 +66,7 @@ def compose_death(child: Child, evidence: Evidence, node_id: bytes) -> Death:
         incarnation=child.order.incarnation,
         wall_s=evidence.wall_s,
         started=evidence.started,
-        was_leaving=evidence.was_leaving,
+        was_leaving=evidence.was_leaving or (child.kill is not None and child.kill.final),
     )
 
 

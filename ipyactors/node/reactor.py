@@ -14,6 +14,7 @@ from ipyactors.node.children import Child, Evidence, compose_death, start_failed
 from ipyactors.node.out import Out
 from ipyactors.wire.node_messages import (
     AttachProcess,
+    DeadWorker,
     ForkFailed,
     ForkWorker,
     HeadRestarted,
@@ -27,11 +28,16 @@ from ipyactors.wire.node_messages import (
     WorkerRecord,
     WorkerStarted,
 )
+from ipyactors.wire.specs import Death
 
 #: Head and zygote are started again at most this often ...
 MAX_RESTARTS = 5
 #: ... within this many seconds; the next death ends the session. Counted for each of them alone.
 RESTART_WINDOW_S = 60.0
+
+
+#: How many deaths are repeated to a head that was started again.
+KEPT_DEATHS = 256
 
 
 @dataclasses.dataclass(slots=True)
@@ -52,13 +58,18 @@ class RestartWindow:
 
 @dataclasses.dataclass(slots=True)
 class NodeState:
-    """Everything that the agent knows. ``processes`` are those that want to hear of a new head, by process id."""
+    """Everything that the agent knows.
+
+    ``processes`` are those that want to hear of a new head, by process id; ``dead`` are the latest deaths, oldest
+    first, for that head.
+    """
 
     paths: SessionPaths
     node_id: bytes
     hostname: str
     total: Units
     worker_limit: int
+    dead: dict[bytes, DeadWorker] = dataclasses.field(default_factory=dict)
     children: dict[bytes, Child] = dataclasses.field(default_factory=dict)
     processes: dict[bytes, AttachProcess] = dataclasses.field(default_factory=dict)
     head_epoch: int = 0
@@ -88,7 +99,7 @@ def on_started(state: NodeState, out: Out, _now: float) -> None:
         )
         for child in state.children.values()
     )
-    out.tell_head(RegisterNode(state.hostname, state.total, workers))
+    out.tell_head(RegisterNode(state.hostname, state.total, workers, tuple(state.dead.values())))
 
 
 # -- what the head wants ---------------------------------------------------------------------------------------
@@ -98,10 +109,12 @@ def on_start_worker(state: NodeState, out: Out, message: StartWorker, _now: floa
     """Have a worker forked. A repeated order does nothing."""
     if message.worker_id in state.children:
         return
+    if message.actor is not None:
+        _forget_deaths(state, message.actor.actor_id)
     order = ForkWorker(message.worker_id, message.actor, message.incarnation)
     if len(state.children) >= state.worker_limit:
         detail = f"this machine runs {len(state.children)} workers, which is its limit (worker_limit)"
-        out.tell_head(WorkerDied(message.worker_id, start_failed(order, detail, state.node_id)))
+        _report(state, out, order, start_failed(order, detail, state.node_id))
         return
     state.children[message.worker_id] = Child(order)
     out.fork(order)
@@ -135,7 +148,7 @@ def on_fork_failed(state: NodeState, out: Out, message: ForkFailed, _now: float)
     """Report a worker that never was."""
     child = state.children.pop(message.worker_id, None)
     if child is not None:
-        out.tell_head(WorkerDied(message.worker_id, start_failed(child.order, message.detail, state.node_id)))
+        _report(state, out, child.order, start_failed(child.order, message.detail, state.node_id))
 
 
 def on_worker_exited(state: NodeState, out: Out, worker_id: bytes, evidence: Evidence, _now: float) -> None:
@@ -143,7 +156,7 @@ def on_worker_exited(state: NodeState, out: Out, worker_id: bytes, evidence: Evi
     child = state.children.pop(worker_id, None)
     state.processes.pop(worker_id, None)
     if child is not None:
-        out.tell_head(WorkerDied(worker_id, compose_death(child, evidence, state.node_id)))
+        _report(state, out, child.order, compose_death(child, evidence, state.node_id))
 
 
 def on_zygote_lost(state: NodeState, out: Out, now: float) -> None:
@@ -163,6 +176,20 @@ def on_zygote_lost(state: NodeState, out: Out, now: float) -> None:
             out.kill(child)
         else:
             out.fork(child.order)
+
+
+def _report(state: NodeState, out: Out, order: ForkWorker, death: Death) -> None:
+    """Tell the head of a death, and keep it for the next head: this one may die before it has told anybody."""
+    state.dead[order.worker_id] = DeadWorker(order.worker_id, death, order.actor)
+    while len(state.dead) > KEPT_DEATHS:
+        del state.dead[next(iter(state.dead))]
+    out.tell_head(WorkerDied(order.worker_id, death))
+
+
+def _forget_deaths(state: NodeState, actor_id: bytes) -> None:
+    """Drop the deaths of an actor that comes back: whoever starts it has heard of them."""
+    for worker_id in [key for key, dead in state.dead.items() if dead.actor and dead.actor.actor_id == actor_id]:
+        del state.dead[worker_id]
 
 
 # -- the head --------------------------------------------------------------------------------------------------

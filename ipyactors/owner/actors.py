@@ -16,6 +16,7 @@ from ipyactors.owner.calls import PendingCall
 from ipyactors.owner.current import CurrentCall
 from ipyactors.owner.objects import Entry
 from ipyactors.owner.templates import MethodTemplate
+from ipyactors.wire.head_messages import CreateActor
 from ipyactors.wire.specs import ActorState, ActorStatus, Death, Payload
 
 #: How many calls one caller has under way in one worker; the rest waits in the caller's outbox.
@@ -28,6 +29,7 @@ class ActorClient:
     ``outbox`` holds the calls that were not sent, oldest first; ``in_flight`` those that were not answered, by
     their number in the stream to the present worker. ``weight`` is what the head has granted this process.
 
+    ``creation`` is what the head was told to make, kept until it has been alive: another head may have to be told.
     ``exiting`` is set while the present worker is on its way out, and nothing more is sent to it. ``finishing`` is
     set by ``__ray_terminate__``; calls made after it are ``late``: kept only to fail when the actor has ended.
     """
@@ -37,6 +39,7 @@ class ActorClient:
         "address",
         "class_name",
         "creating",
+        "creation",
         "death",
         "demand",
         "exiting",
@@ -77,6 +80,7 @@ class ActorClient:
         self.waiting_for = ""
         self.exiting = ""
         self.creating = False
+        self.creation: CreateActor | None = None
         self.failure: Exception | None = None
         self.finishing = False
         self.late: deque[MethodCall] = deque()

@@ -1,4 +1,4 @@
-"""What the user is told while calls run: the lines that they print, the events that are listened to."""
+"""What the user is told while calls run: the lines that they print, the events listened to, futures that are done."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Announcer:
     @property
     def has_news(self) -> bool:
         """Whether there is anything to tell."""
-        return bool(self._mail.outputs) or self._events.has_unheard
+        return bool(self._mail.outputs or self._mail.afterwards) or self._events.has_unheard
 
     def catch_up(self) -> None:
         """Return when all output that has arrived is shown: what a call printed comes before its result."""
@@ -44,6 +44,7 @@ class Announcer:
             was_telling, self._is_telling = self._is_telling, True
             with self._lock:
                 outputs, heard = self._mail.take_outputs(), self._events.take_unheard()
+                afterwards = self._mail.take_afterwards()
             for output in outputs:
                 with contextlib.suppress(Exception):
                     self._show(output)
@@ -53,3 +54,5 @@ class Announcer:
                 except Exception:
                     _log.exception("a listener to events raised")
             self._is_telling = was_telling
+        for action in afterwards:
+            action()

@@ -122,7 +122,8 @@ def cancelled(call: PendingCall, *, started: bool) -> TaskCancelledError:
 
 def owner_died(object_id: bytes, detail: str) -> str:
     """Return the text for an object whose owner is gone."""
+    why = f" ({detail})" if detail else ""
     return (
         f"The object {object_id.hex()} is lost: the process {ids.short(object_id)} that made the reference and kept "
-        f"its value is gone{f' ({detail})' if detail else ''}. Make it in a process that lives longer, such as the driver."
+        f"its value is gone{why}. Make it in a process that lives longer, such as the driver."
     )

@@ -35,6 +35,8 @@ class Mail:
         self._workers: dict[bytes, list[Message]] = {}
         self._callers: dict[bytes, list[Message]] = {}
         self.outputs: list[OutputWritten] = []
+        self.afterwards: list[Callable[[], None]] = []
+        """What is to be done after the turn, without the lock: code of the user's that may do anything."""
         self.hold: Callable[[Payload], tuple[HandleToken, ...]] = lambda _payload: ()
         """Takes over the handles in a payload that arrived; set by the session."""
 
@@ -98,6 +100,11 @@ class Mail:
             for peer, messages in batches.items():
                 _send(self._inbound, peer, messages)
         return True
+
+    def take_afterwards(self) -> list[Callable[[], None]]:
+        """Return what is to be done without the lock."""
+        afterwards, self.afterwards = self.afterwards, []
+        return afterwards
 
     def take_outputs(self) -> list[OutputWritten]:
         """Return the printed text that was not shown yet."""

@@ -133,6 +133,8 @@ def on_status(state: OwnerState, out: Out, client: ActorClient, status: ActorSta
     """Act on how an actor is."""
     was_worker = client.worker_id
     client.take_status(status)
+    if status.state in (ActorState.ALIVE, ActorState.RESTARTING, ActorState.DEAD):
+        client.creation = None
     if status.state is ActorState.ALIVE:
         if was_worker and was_worker != status.worker_id:
             on_actor_lost(state, out, client, status.death)  # a death whose notice was overtaken

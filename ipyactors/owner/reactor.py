@@ -21,6 +21,7 @@ from ipyactors.wire.head_messages import (
     ClusterReply,
     CreateActorReply,
     GetActorReply,
+    KillNoted,
     LeaseGranted,
     LeaseLost,
     OwnerLost,
@@ -239,6 +240,11 @@ def on_worker_lost(state: OwnerState, out: Out, _peer: bytes, message: WorkerLos
         out.disconnect(message.worker_id)
 
 
+def on_kill_noted(state: OwnerState, _out: Out, _peer: bytes, message: KillNoted, _now_s: float) -> None:
+    """Forget a request that has no other answer."""
+    state.requests.pop(message.request_id, None)
+
+
 def on_reply(
     state: OwnerState, out: Out, _peer: bytes, message: CreateActorReply | GetActorReply | ClusterReply, _now_s: float
 ) -> None:
@@ -282,6 +288,7 @@ HANDLERS: dict[type, Handler] = {
     CreateActorReply: on_reply,
     GetActorReply: on_reply,
     ClusterReply: on_reply,
+    KillNoted: on_kill_noted,
     OwnerLost: lambda state, out, _peer, message, _now_s: borrowing.on_owner_lost(state, out, message),
     ObjectReady: lambda state, out, _peer, message, _now_s: borrowing.on_ready(state, out, message),
     ObjectFailed: lambda state, _out, _peer, message, _now_s: borrowing.on_failed(state, message),

@@ -14,7 +14,8 @@ from ipyactors.wire.head_messages import OwnsObjects, RegisterOwner, WatchEvents
 def registration(state: OwnerState, namespace: str, node_id: bytes, pid: int) -> RegisterOwner:
     """Return what this process tells a head that does not know it."""
     held = {client.actor_id: client.weight for client in state.actors.values() if client.weight}
-    return RegisterOwner(state.address, state.is_driver, pid, namespace, node_id, held)
+    leased = tuple(lease.worker_id for lease in state.leases.leases.values())
+    return RegisterOwner(state.address, state.is_driver, pid, namespace, node_id, held, leased)
 
 
 def on_head_restarted(state: OwnerState, out: Out, again: RegisterOwner) -> None:
@@ -35,5 +36,7 @@ def on_head_restarted(state: OwnerState, out: Out, again: RegisterOwner) -> None
         # The old head may have died before it acted on a kill; a worker that does leave ignores what it is sent.
         client.exiting = ""
         state.ready_actors.add(client)
+        if client.creation is not None and client.creation.request_id not in state.requests:
+            out.to_head(client.creation)
     for request in state.requests.values():
         out.to_head(request)

@@ -14,7 +14,7 @@ from ipyactors.owner.actors import ActorClient, HandleToken
 from ipyactors.owner.objects import Entry
 from ipyactors.owner.traffic import Traffic
 from ipyactors.wire.codec import Message
-from ipyactors.wire.head_messages import HoldActor, WorkerBlocked, WorkerUnblocked
+from ipyactors.wire.head_messages import HoldActor, KillActor, WorkerBlocked, WorkerUnblocked
 from ipyactors.wire.interrupts import deferred
 from ipyactors.wire.specs import Payload, RefSpec
 
@@ -92,6 +92,15 @@ class Session(Traffic):
                 "Call ipyactors.init() to start another."
             )
 
+    def kill_actor(self, actor_id: bytes, *, no_restart: bool, detail: str) -> None:
+        """Have the head end an actor's process, even if it is started again meanwhile; do not wait for it."""
+        request_id = next(self._requests)
+        message = KillActor(actor_id, no_restart, detail, request_id)
+        with deferred(), self.lock:
+            self.state.requests[request_id] = message
+            self.mail.to_head(message)
+        self.flush()
+
     def ask_head(self, make: Callable[[int], Message]) -> Any:
         """Send the request that ``make(request_id)`` returns; wait for the answer and return it.
 
@@ -122,7 +131,7 @@ class Session(Traffic):
         with deferred(), self.lock:
             borrowing.fetch(self.state, self.mail, entry)
             entry.when_done(callback)
-        self.flush()
+        self.turn()
 
     def fetch(self, entries: Iterable[Entry]) -> None:
         """Ask for those of the entries that are borrowed and not there."""
@@ -140,13 +149,14 @@ class Session(Traffic):
         future: concurrent.futures.Future[Any] = Future()
         future.set_running_or_notify_cancel()
 
-        def settle(done: Entry) -> None:
+        def settle() -> None:
             try:
-                future.set_result(self.value_of(done))
+                future.set_result(self.value_of(entry))
             except Exception as error:
                 future.set_exception(error)
 
-        self.when_done(entry, settle)
+        # Not under the lock: setting a result runs the callbacks that the user has added.
+        self.when_done(entry, lambda _: self.mail.afterwards.append(settle))
         return future
 
     def value_of(self, entry: Entry) -> Any:

@@ -181,13 +181,16 @@ class Traffic:
 
     def _push(self) -> None:
         """Send what was submitted, and read nothing: the thread that submits is about to wait, or to submit more."""
-        with deferred(), self.lock:
-            if not self.is_closed:
-                self.state.now_s = time.monotonic()
-                self._take_submissions()
-                reactor.settle(self.state, self.mail, self.state.now_s)
-                if self.mail.flush():
-                    self._wake_if_arrived()
+        with deferred():
+            with self.lock:
+                if not self.is_closed:
+                    self.state.now_s = time.monotonic()
+                    self._take_submissions()
+                    reactor.settle(self.state, self.mail, self.state.now_s)
+                    if self.mail.flush():
+                        self._wake_if_arrived()
+            if self.announcer.has_news:
+                self.announcer.tell()
 
     def _turn_locked(self, now_s: float) -> float | None:
         state, mail = self.state, self.mail

@@ -23,7 +23,8 @@ class _Word(msgspec.Struct, array_like=True, tag=True):
 class RegisterOwner(_Word):
     """I am here, and I listen at ``address``. A worker's session registers too, with its worker id.
 
-    ``held`` maps the actors that I hold handles of to my count; it matters after the head restarted.
+    ``held`` maps the actors that I hold handles of to my count, ``leased`` are the workers that I have; both matter
+    after the head restarted.
     """
 
     address: str
@@ -32,6 +33,7 @@ class RegisterOwner(_Word):
     namespace: str = ""
     node_id: bytes = b""
     held: dict[bytes, int] = {}
+    leased: tuple[bytes, ...] = ()
 
 
 class OwnerLeaving(_Word):
@@ -111,11 +113,12 @@ class ReleaseActor(_Word):
 
 
 class KillActor(_Word):
-    """End the actor's process now; ``no_restart`` makes that final."""
+    """End the actor's process now; ``no_restart`` makes that final. The head says ``KillNoted``."""
 
     actor_id: bytes
     no_restart: bool = True
     detail: str = ""
+    request_id: int = 0
 
 
 class ActorReady(_Word):
@@ -295,6 +298,12 @@ class WorkerLost(_Word):
     death: Death
 
 
+class KillNoted(_Word):
+    """The head has acted on ``KillActor``; it need not be said again to another head."""
+
+    request_id: int
+
+
 HeadToOwner = (
     OwnerRegistered
     | LeaseGranted
@@ -308,4 +317,5 @@ HeadToOwner = (
     | ClusterReply
     | EventsReported
     | WorkerLost
+    | KillNoted
 )

@@ -25,12 +25,21 @@ class WorkerRecord(msgspec.Struct, array_like=True, frozen=True):
     incarnation: int = 0
 
 
+class DeadWorker(msgspec.Struct, array_like=True, frozen=True):
+    """A worker that died lately, for a new head: the one before may have died before it told anybody."""
+
+    worker_id: bytes
+    death: Death
+    actor: ActorSpec | None = None
+
+
 class RegisterNode(_Word):
-    """A machine joins, or an agent greets a restarted head with the workers that live."""
+    """A machine joins, or an agent greets a restarted head with the workers that live, and the latest deaths."""
 
     hostname: str
     total: Units
     workers: tuple[WorkerRecord, ...] = ()
+    dead: tuple[DeadWorker, ...] = ()
 
 
 class WorkerStarted(_Word):
@@ -68,11 +77,12 @@ class StartWorker(_Word):
 
 
 class KillWorker(_Word):
-    """End the worker now. ``reason`` and ``detail`` go into its death report."""
+    """End the worker now. ``intended`` and ``detail`` go into its death report; ``final``: its actor is not to return."""
 
     worker_id: bytes
     intended: bool = True
     detail: str = ""
+    final: bool = False
 
 
 HeadToNode = StartWorker | KillWorker

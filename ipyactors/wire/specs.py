@@ -114,7 +114,7 @@ class Death(msgspec.Struct, array_like=True, frozen=True):
     them is set unless the process could not be started. ``last_output`` holds the last lines that it wrote to its
     standard error. ``started`` maps each caller's process id to the highest ``seq`` that had begun to run: a call
     with a higher ``seq`` certainly did not run. Memory is in bytes; 0 where unknown. ``was_leaving``: it had noted
-    that it was ending on purpose.
+    that it was ending on purpose, or it was ended as an actor that is not to return.
     """
 
     reason: LossReason

@@ -12,12 +12,9 @@ import pytest
 
 import ipyactors as ia
 from ipyactors.exceptions import ActorDiedError, ActorError, ActorNotFoundError, ActorUnavailableError
-from tests.support.actors import PATIENCE_S, Keeper, Log, get, wait_for
+from tests.support.actors import Keeper, Log, get, wait_for, wait_until_gone
 
 pytestmark = pytest.mark.usefixtures("shared_runtime")
-
-#: Who creates, kills and looks; the longest that ``until`` waits.
-_PAUSE_S = 0.005
 
 
 @ia.remote
@@ -56,28 +53,6 @@ class Fragile:
         for line in words:
             print(line, file=sys.stderr)
         os._exit(code)
-
-
-def is_running(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
-
-
-def wait_until_gone(pid: int) -> None:
-    """Return when the process has ended; its end is an event that the session reports."""
-    ended = ia.on_event(lambda _event: None)
-    try:
-        import time
-
-        deadline = time.monotonic() + PATIENCE_S
-        while is_running(pid):
-            assert time.monotonic() < deadline, f"process {pid} does not end"
-            time.sleep(_PAUSE_S)
-    finally:
-        ended()
 
 
 def state_of(actor_id: str) -> str:

@@ -3,17 +3,10 @@
 from __future__ import annotations
 
 import os
-import pathlib
-import signal
 from typing import Any
 
-import psutil
-import pytest
-
 import ipyactors as ia
-from ipyactors.exceptions import ActorAlreadyExistsError, ActorDiedError, SessionError, WorkerCrashedError
-from tests.support import anatomy, crashes
-from tests.support.gates import LIMIT_S, Gate, until
+from tests.support.gates import Gate
 
 
 @ia.remote(max_retries=0)

@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import pathlib
 import time
+from collections.abc import Callable
 from typing import Any
+
+import psutil
 
 import ipyactors as ia
 
 #: No answer takes longer than this, on however busy a machine.
-PATIENCE_S = 15
+PATIENCE_S = 60
 
 
 @ia.remote
@@ -54,7 +57,16 @@ def get(refs: Any) -> Any:
 
 def wait_for(path: pathlib.Path) -> None:
     """Return when the file is there; the one way in which tests make code wait for the test."""
+    _wait_until(path.exists, f"{path} never came")
+
+
+def wait_until_gone(pid: int) -> None:
+    """Return when the process has ended."""
+    _wait_until(lambda: not psutil.pid_exists(pid), f"process {pid} does not end")
+
+
+def _wait_until(is_so: Callable[[], bool], complaint: str) -> None:
     deadline = time.monotonic() + PATIENCE_S
-    while not path.exists():
-        assert time.monotonic() < deadline, f"{path} never came"
+    while not is_so():
+        assert time.monotonic() < deadline, complaint
         time.sleep(0.002)

@@ -88,8 +88,8 @@ def test_imports_go_down_the_floors() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-_OWNER = "reactor retries outbox leases borrowing calls objects streams state".split()
-_HEAD = "reactor members leases waiting actors handles placement restarts tables describe".split()
+_OWNER = ["reactor", "retries", "outbox", "leases", "borrowing", "calls", "objects", "streams", "state"]
+_HEAD = ["reactor", "members", "leases", "waiting", "actors", "handles", "placement", "restarts", "tables", "describe"]
 PURE = [
     *(f"owner/{name}.py" for name in _OWNER),
     *(f"head/{name}.py" for name in _HEAD),

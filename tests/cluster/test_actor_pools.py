@@ -1,0 +1,221 @@
+"""ActorPool, Queue and multiprocessing.Pool over real actors."""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+import os
+import pathlib
+import queue
+import signal
+from typing import Any
+
+import pytest
+
+import ipyactors as ia
+from ipyactors.exceptions import ActorError, GetTimeoutError
+from ipyactors.util import ActorPool
+from ipyactors.util.multiprocessing import Pool, TimeoutError  # noqa: A004 - the standard library's name
+from ipyactors.util.queue import Empty, Full, Queue
+from tests.support.actors import PATIENCE_S, get, wait_for
+
+pytestmark = pytest.mark.usefixtures("shared_runtime")
+
+
+@ia.remote
+class Doubler:
+    def double(self, number: int) -> int:
+        return 2 * number
+
+    def when_there(self, path: pathlib.Path) -> str:
+        wait_for(path)
+        return path.name
+
+
+# -- ActorPool ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_pool_maps_over_its_actors_in_order_and_out_of_order() -> None:
+    pool = ActorPool([Doubler.remote() for _ in range(2)])
+    assert list(pool.map(lambda actor, value: actor.double.remote(value), range(30))) == [2 * n for n in range(30)]
+    results = list(pool.map_unordered(lambda actor, value: actor.double.remote(value), range(30)))
+    assert sorted(results) == [2 * n for n in range(30)]
+    assert not pool.has_next()
+
+
+def test_a_pool_hands_out_what_is_ready_and_keeps_what_is_late(tmp_path: pathlib.Path) -> None:
+    pool = ActorPool([Doubler.remote() for _ in range(2)])
+    for name in ("slow", "quick", "third"):
+        pool.submit(lambda actor, path: actor.when_there.remote(path), tmp_path / name)
+    assert not pool.has_free()
+    assert pool.pop_idle() is None
+    (tmp_path / "quick").touch()
+    assert pool.get_next_unordered(timeout=PATIENCE_S) == "quick"
+    with pytest.raises(GetTimeoutError, match="Its call goes on"):
+        pool.get_next_unordered(timeout=0)
+    (tmp_path / "slow").touch()
+    (tmp_path / "third").touch()
+    assert {pool.get_next_unordered(timeout=PATIENCE_S) for _ in range(2)} == {"slow", "third"}
+    with pytest.raises(StopIteration):
+        pool.get_next()
+    taken = pool.pop_idle()
+    assert taken is not None
+    pool.push(taken)
+    with pytest.raises(ValueError, match="belongs to the pool already"):
+        pool.push(taken)
+
+
+def test_a_dead_actor_of_a_pool_fails_its_own_call_only() -> None:
+    actors = [Doubler.remote() for _ in range(2)]
+    pool = ActorPool(actors)
+    ia.kill(actors[0])
+    for number in range(2):
+        pool.submit(lambda actor, value: actor.double.remote(value), number)
+    with pytest.raises(ActorError):
+        pool.get_next(timeout=PATIENCE_S)
+    assert pool.get_next(timeout=PATIENCE_S) == 2
+
+
+def test_a_pool_travels_to_a_task() -> None:
+    pool = ActorPool([Doubler.remote()])
+
+    @ia.remote
+    def use(pool: ActorPool) -> list[int]:
+        return list(pool.map(lambda actor, value: actor.double.remote(value), range(3)))
+
+    assert get(use.remote(pool)) == [0, 2, 4]
+
+
+# -- Queue -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_queue_between_processes_keeps_the_order_and_its_size() -> None:
+    line = Queue(maxsize=3)
+
+    @ia.remote(num_cpus=0)
+    def produce(line: Queue) -> None:
+        for number in range(20):
+            line.put(number)
+
+    ref = produce.remote(line)
+    assert [line.get(timeout=PATIENCE_S) for _ in range(20)] == list(range(20))
+    get(ref)
+    assert line.empty()
+    for number in range(3):
+        line.put_nowait(number)
+    assert (line.full(), len(line), line.qsize()) == (True, 3, 3)
+    with pytest.raises(Full):
+        line.put(3, timeout=0.01)
+    with pytest.raises(queue.Full):
+        line.put_nowait_batch([1, 2])
+    assert line.get_nowait_batch(2) == [0, 1]
+    line.put_nowait_batch([8, 9])
+    assert line.get_nowait_batch(3) == [2, 8, 9]
+    with pytest.raises(Empty):
+        line.get_nowait()
+    with pytest.raises(queue.Empty):
+        line.get(timeout=0.01)
+    line.shutdown()
+    with pytest.raises(ActorError):
+        line.put(1)
+
+
+def test_a_queue_in_an_event_loop() -> None:
+    line = Queue()
+
+    async def both() -> list[int]:
+        taking = [asyncio.ensure_future(line.get_async()) for _ in range(10)]
+        await asyncio.gather(*(line.put_async(number) for number in range(10)))
+        return sorted(await asyncio.gather(*taking))
+
+    assert asyncio.run(both()) == list(range(10))
+    line.shutdown(force=True)
+
+
+# -- multiprocessing.Pool ----------------------------------------------------------------------------------------------
+
+
+def square(number: int) -> int:
+    return number * number
+
+
+def test_the_verbs_of_a_process_pool() -> None:
+    def power(base: int, exponent: int = 2) -> int:
+        return base**exponent
+
+    with Pool(2) as pool:
+        assert pool.apply(power, (3,), {"exponent": 3}) == 27
+        assert pool.map(lambda n: n * n, range(50)) == [n * n for n in range(50)]
+        assert pool.starmap(power, [(2, 3), (3, 2)]) == [8, 9]
+        assert list(pool.imap(power, range(20), chunksize=3)) == [n * n for n in range(20)]
+        assert sorted(pool.imap_unordered(power, range(20))) == [n * n for n in range(20)]
+        result = pool.map_async(power, range(10))
+        result.wait(PATIENCE_S)
+        assert result.ready()
+        assert result.successful()
+        assert result.get(PATIENCE_S) == [n * n for n in range(10)]
+        assert pool.map(power, []) == []
+    with pytest.raises(ValueError, match="closed"):
+        pool.map(power, [1])
+
+
+def test_callbacks_errors_and_timeouts_of_a_process_pool(tmp_path: pathlib.Path) -> None:
+    def fail(number: int) -> None:
+        raise ArithmeticError(number)
+
+    def until(path: str) -> str:
+        wait_for(pathlib.Path(path))
+        return "came"
+
+    heard: list[Any] = []
+
+    def hear(value: Any) -> None:
+        heard.append(value)
+
+    with Pool(1) as pool:
+        assert pool.apply_async(square, (4,), callback=hear).get(PATIENCE_S) == 16
+        failed = pool.apply_async(fail, (5,), error_callback=hear)
+        with pytest.raises(ArithmeticError):
+            failed.get(PATIENCE_S)
+        assert not failed.successful()
+        late = pool.apply_async(until, (str(tmp_path / "go"),))
+        with pytest.raises(TimeoutError):
+            late.get(timeout=0.01)
+        with pytest.raises(multiprocessing.TimeoutError):
+            late.get(timeout=0)
+        with pytest.raises(ValueError, match="not ready"):
+            late.successful()
+        (tmp_path / "go").touch()
+        assert late.get(PATIENCE_S) == "came"
+        pool.close()
+        pool.join()
+    assert heard[0] == 16
+    assert isinstance(heard[1], ArithmeticError)
+
+
+def test_a_process_pool_survives_the_death_of_a_process(tmp_path: pathlib.Path) -> None:
+    def crash_once(number: int) -> int:
+        path = tmp_path / "crashed"
+        if number == 7 and not path.exists():
+            path.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return -number
+
+    with Pool(2) as pool:
+        assert pool.map(crash_once, range(20), chunksize=2) == [-number for number in range(20)]
+    assert (tmp_path / "crashed").exists()
+
+
+def test_initializer_and_maxtasksperchild() -> None:
+    def prepare(word: str) -> None:
+        os.environ["IPYACTORS_TEST_WORD"] = word
+
+    def look(_number: int) -> tuple[str, int]:
+        return os.environ["IPYACTORS_TEST_WORD"], os.getpid()
+
+    with Pool(1, initializer=prepare, initargs=("hello",), maxtasksperchild=2) as pool:
+        seen = pool.map(look, range(6), chunksize=1)
+    assert {word for word, _ in seen} == {"hello"}
+    pids = [pid for _, pid in seen]
+    assert len(set(pids)) == 3
+    assert all(pids.count(pid) == 2 for pid in pids)
