@@ -108,7 +108,8 @@ def on_release_actor(tables: Tables, out: Out, owner: Owner, message: ReleaseAct
 
 def on_kill(tables: Tables, out: Out, owner: Owner, message: KillActor, wall_s: float) -> None:
     """End an actor's process; of an unknown actor, or a dead one, the sender is told that it is dead."""
-    out.to_owner(owner.owner_id, KillNoted(message.request_id))
+    if message.request_id:
+        out.to_owner(owner.owner_id, KillNoted(message.request_id))
     actor = tables.actors.get(message.actor_id)
     if actor is None:
         out.to_owner(owner.owner_id, no_such_actor(message.actor_id))

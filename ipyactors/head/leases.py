@@ -239,6 +239,12 @@ def kill_worker(tables: Tables, out: Out, worker: Worker, detail: str, *, final:
         out.to_node(worker.node_id, KillWorker(worker.worker_id, intended=True, detail=detail, final=final))
 
 
+def kill_unused(tables: Tables, out: Out, worker: Worker, detail: str) -> None:
+    """End a worker that nobody uses, unless it has leases, wishes or actors of its own: those would end with it."""
+    if not _has_own_work(tables, worker.worker_id):
+        kill_worker(tables, out, worker, detail)
+
+
 def drop_lease(tables: Tables, lease: Lease) -> None:
     """Forget a lease and give back its resources."""
     tables.release(lease.claim)

@@ -120,8 +120,7 @@ def _adopt(tables: Tables, out: Out, node: Node, record: WorkerRecord, wall_s: f
 
 def _bury_unheard(tables: Tables, out: Out, dead: DeadWorker, now_s: float, wall_s: float) -> None:
     """Act on a death that the head before this one heard of, if it did, without having told everybody."""
-    tables.unheard[dead.worker_id] = dead.death
-    _tell_all(tables, out, WorkerLost(dead.worker_id, dead.death))
+    _tell_all(tables, out, dead.worker_id, dead.death)
     spec = dead.actor
     if spec is not None and spec.actor_id not in tables.actors:
         actor = handles.enter(tables, spec, tables.owners.get(spec.owner_id))
@@ -140,7 +139,7 @@ def on_worker_died(tables: Tables, out: Out, node_id: bytes, message: WorkerDied
     if worker is None:
         # It lived and died while no head looked: only its holder can know that it ever was.
         if tables.head_epoch > 0 and message.worker_id not in tables.gone:
-            _tell_all(tables, out, WorkerLost(message.worker_id, message.death))
+            _tell_all(tables, out, message.worker_id, message.death)
         on_process_gone(tables, out, message.worker_id, wall_s)
     elif worker.node_id == node_id:
         _bury_worker(tables, out, worker, message.death, now_s, wall_s)
@@ -207,6 +206,10 @@ def settle(tables: Tables, out: Out, wall_s: float) -> None:
         for owner_id in early:
             out.to_owner(owner_id, handles.no_such_actor(actor_id))
     tables.early_holds.clear()
+    leased = {worker_id for owner in tables.owners.values() for worker_id in owner.leased_before}
+    for worker in list(tables.workers.values()):
+        if worker.use is WorkerUse.ADOPTED and worker.worker_id not in leased:
+            leases.kill_unused(tables, out, worker, "it had been leased to nobody when the control plane ended")
     for owner in tables.owners.values():
         for worker_id in owner.leased_before:
             if worker_id not in tables.workers and worker_id not in tables.gone:
@@ -232,7 +235,7 @@ def _bury_worker(tables: Tables, out: Out, worker: Worker, death: Death, now_s: 
         tables.release(worker.claim)
     del tables.workers[worker.worker_id]
     if worker.use is WorkerUse.ADOPTED:
-        _tell_all(tables, out, WorkerLost(worker.worker_id, death))
+        _tell_all(tables, out, worker.worker_id, death)
     else:
         for owner_id in worker.leased_before:
             out.to_owner(owner_id, WorkerLost(worker.worker_id, death))
@@ -270,7 +273,11 @@ def _return_to_wish(tables: Tables, lease_id: int) -> None:
     leases.drop_lease(tables, lease)
 
 
-def _tell_all(tables: Tables, out: Out, message: WorkerLost) -> None:
+def _tell_all(tables: Tables, out: Out, worker_id: bytes, death: Death) -> None:
+    """Tell every owner of a death that concerns one of them, nobody knows which: now, or when it registers."""
+    if not tables.is_settled:
+        tables.unheard[worker_id] = death
+    message = WorkerLost(worker_id, death)
     for owner in tables.owners.values():
         if owner.is_registered:
             out.to_owner(owner.owner_id, message)

@@ -65,7 +65,9 @@ def end_leftovers(state_dir: str | pathlib.Path) -> int:
     """
     listed = read_processes(state_dir)
     alive = [identity for identity in listed if liveness.is_running(identity)]
-    alive += liveness.find_stragglers({identity.pid for identity in listed} - {os.getpid()})
+    # The number of a process that is gone may be another's by now; then its group and its session are gone as well.
+    numbers = {identity.pid for identity in listed if liveness.identify(identity.pid) in (identity, None)}
+    alive += liveness.find_stragglers(numbers)
     for identity in alive:
         liveness.kill(identity)
     for identity in alive:

@@ -19,7 +19,7 @@ _actor: ActorSpec | None = None
 class CurrentCall:
     """The call that runs here. ``caller`` is the process id of who sent it, ``seq`` its number there.
 
-    ``cancelled`` is set when the caller asked to cancel it.
+    ``cancelled`` is set when the caller asked to cancel it, ``exit_detail`` when it has called ``exit_actor()``.
     """
 
     caller: bytes
@@ -30,6 +30,7 @@ class CurrentCall:
     attempt: int = 0
     incarnation: int = 0
     cancelled: bool = False
+    exit_detail: str = ""
 
 
 call: contextvars.ContextVar[CurrentCall | None] = contextvars.ContextVar("ipyactors_call", default=None)

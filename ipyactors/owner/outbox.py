@@ -99,20 +99,10 @@ def on_actor_changed(state: OwnerState, out: Out, message: ActorChanged) -> None
     status = message.status
     client = state.actors.get(status.actor_id)
     if client is None:
-        state.statuses[status.actor_id] = status  # its handle is on the way
-        while len(state.statuses) > 1000:
-            state.statuses.pop(next(iter(state.statuses)))
-        return
+        return  # let go of, or its handle is still on the way: then the head is asked when it arrives
     if message.unplaceable is not None:
         client.unplaceable, client.demand = message.unplaceable, message.demand
     on_status(state, out, client, status)
-
-
-def take_early_status(state: OwnerState, out: Out, client: ActorClient) -> None:
-    """Apply what the head said of an actor before its handle arrived."""
-    status = state.statuses.pop(client.actor_id, None)
-    if status is not None:
-        on_status(state, out, client, status)
 
 
 def on_found(state: OwnerState, out: Out, spec: ActorSpec, status: ActorStatus | None) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any
 
 from ipyactors.ground import ids
 from ipyactors.ground.exceptions import SessionError
 from ipyactors.owner import process
 from ipyactors.owner.calls import PendingCall
+from ipyactors.owner.lending import LEND_AFTER_S
 from ipyactors.owner.objects import Entry
 from ipyactors.owner.streams import Stream
 from ipyactors.wire import serialize
@@ -71,8 +72,7 @@ class ObjectRef:
             session.when_done(entry, wake)
             waiter = asyncio.ensure_future(done.wait())
             try:
-                while not entry.done:
-                    await asyncio.wait({waiter}, timeout=_AWAIT_TICK_S)
+                await _look_up(session, waiter, lambda: entry.done)
             finally:
                 waiter.cancel()
                 with session.lock:
@@ -93,6 +93,24 @@ class ObjectRef:
 
     def __repr__(self) -> str:
         return f"ObjectRef({self._entry.object_id.hex()})"
+
+
+async def _look_up(session: Session, waiter: asyncio.Future[Any], is_done: Callable[[], bool]) -> None:
+    """Wait for ``waiter`` until ``is_done()``; a worker lends its CPUs meanwhile. Raises SessionError at its end."""
+    import asyncio
+
+    if session.is_driver:
+        lending: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
+    else:
+        await asyncio.wait({waiter}, timeout=LEND_AFTER_S)
+        if is_done():
+            return
+        lending = session.lending.meanwhile()
+    with lending:
+        while not (is_done() or session.is_over):
+            await asyncio.wait({waiter}, timeout=_AWAIT_TICK_S)
+    if not is_done():
+        session.check_open()
 
 
 def _set_soon(loop: asyncio.AbstractEventLoop, event: asyncio.Event) -> None:
@@ -142,15 +160,19 @@ class ObjectRefGenerator:
     async def __anext__(self) -> ObjectRef:
         import asyncio
 
-        stream, index = self._stream, self._next
-        loop = asyncio.get_running_loop()
-        while not (len(stream.items) > index or stream.ended):
+        session, stream, index = _session(), self._stream, self._next
+
+        def is_there() -> bool:
+            return len(stream.items) > index or stream.ended
+
+        if not is_there():
             changed = asyncio.Event()
-            with _session().lock:
-                stream.callbacks.append(functools.partial(_set_soon, loop, changed))
-            if not (len(stream.items) > index or stream.ended):
-                waiter = asyncio.ensure_future(changed.wait())
-                await asyncio.wait({waiter}, timeout=_AWAIT_TICK_S)
+            with session.lock:
+                stream.callbacks.append(functools.partial(_set_soon, asyncio.get_running_loop(), changed))
+            waiter = asyncio.ensure_future(changed.wait())
+            try:
+                await _look_up(session, waiter, is_there)
+            finally:
                 waiter.cancel()
         return self._take(StopAsyncIteration)
 
@@ -169,6 +191,9 @@ class ObjectRefGenerator:
     def call(self) -> PendingCall:
         """The call that produces the items; for ``cancel``."""
         return self._call
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        raise TypeError("its items arrive where it was made; pass the references that it yields, or a list of them")
 
     def __repr__(self) -> str:
         return f"ObjectRefGenerator({self._call.name}, {self._next} taken)"

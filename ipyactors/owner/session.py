@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import threading
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -11,18 +12,16 @@ from ipyactors.ground.config import SessionPaths
 from ipyactors.ground.exceptions import HeadUnavailableError, SessionError
 from ipyactors.owner import borrowing, current, outbox, reactor, values
 from ipyactors.owner.actors import ActorClient, HandleToken
+from ipyactors.owner.lending import LEND_AFTER_S, Lending
 from ipyactors.owner.objects import Entry
 from ipyactors.owner.traffic import Traffic
 from ipyactors.wire.codec import Message
-from ipyactors.wire.head_messages import HoldActor, KillActor, WorkerBlocked, WorkerUnblocked
+from ipyactors.wire.head_messages import HoldActor, KillActor
 from ipyactors.wire.interrupts import deferred
 from ipyactors.wire.specs import Payload, RefSpec
 
 if TYPE_CHECKING:
     import concurrent.futures
-
-#: Code in a worker that waits longer than this lends its CPU to others.
-_BLOCKED_AFTER_S = 0.002
 
 #: How long the head may take to answer a request; it restarts in well under a second.
 _HEAD_ANSWERS_S = 30.0
@@ -36,7 +35,7 @@ class Session(Traffic):
     ) -> None:
         super().__init__(paths, process_id, is_driver=is_driver, namespace=namespace, node_id=node_id)
         self.mail.hold = self.receive_handles
-        self.is_blocked = False
+        self.lending = Lending(self.tell_head)
         self._counter = itertools.count(1)
         self._requests = itertools.count(1)
 
@@ -54,7 +53,7 @@ class Session(Traffic):
         In a worker, code that waits lends its CPUs to others meanwhile. Raises SessionError if the session ends.
         """
         __tracebackhide__ = True
-        if self.is_driver or current.call.get() is None:
+        if self.is_driver or _is_idle():
             done = self.leader.wait(lambda: is_done() or self.is_over, timeout_s)
         else:
             done = self._wait_in_worker(is_done, timeout_s)
@@ -63,20 +62,20 @@ class Session(Traffic):
         return done
 
     def _wait_in_worker(self, is_done: Callable[[], bool], timeout_s: float | None) -> bool:
-        soon_s = _BLOCKED_AFTER_S if timeout_s is None else min(_BLOCKED_AFTER_S, timeout_s)
+        soon_s = LEND_AFTER_S if timeout_s is None else min(LEND_AFTER_S, timeout_s)
         if self.leader.wait(is_done, soon_s):
             return True
         if timeout_s is not None:
             timeout_s -= soon_s
             if timeout_s <= 0:
                 return False
-        self.is_blocked = True
-        self.tell_head(WorkerBlocked())
-        try:
+        with self.lending.meanwhile():
             return self.leader.wait(lambda: is_done() or self.is_over, timeout_s)
-        finally:
-            self.is_blocked = False
-            self.tell_head(WorkerUnblocked())
+
+    @property
+    def is_blocked(self) -> bool:
+        """Whether code in this worker waits, and lends its CPUs."""
+        return self.lending.is_under_way
 
     @property
     def is_over(self) -> bool:
@@ -144,10 +143,9 @@ class Session(Traffic):
 
     def future_of(self, entry: Entry) -> concurrent.futures.Future[Any]:
         """Return a future of an entry's value."""
-        from concurrent.futures import Future  # a session that makes none need not import it
+        from ipyactors.owner.futures import ValueFuture  # a session that makes none need not import what it needs
 
-        future: concurrent.futures.Future[Any] = Future()
-        future.set_running_or_notify_cancel()
+        future = ValueFuture(self.wait)
 
         def settle() -> None:
             try:
@@ -204,13 +202,12 @@ class Session(Traffic):
         with deferred(), self.lock:
             for actor_id in payload.actor_ids:
                 client = outbox.client_of(self.state, actor_id)
-                if not client.weight and actor_id not in self.state.statuses:
-                    # What the head said when it counted this process may have gone to an earlier client, which has
-                    # been let go of since: holding it once more has the head say it again.
+                if not client.weight:
+                    # What the head said when it counted this process may have come before the handle, or have gone
+                    # to an earlier client that has been let go of: holding it once more has the head say it again.
                     client.weight = 1
                     self.mail.to_head(HoldActor(actor_id))
                 client.weight += 1
-                outbox.take_early_status(self.state, self.mail, client)
                 tokens.append(HandleToken(self.count_handle, client))
         return tuple(tokens)
 
@@ -220,3 +217,8 @@ class Session(Traffic):
             for call in tuple(self.state.children.get(task_id, ())):
                 reactor.cancel_call(self.state, self.mail, call, force=False, recursive=True)
         self.turn()
+
+
+def _is_idle() -> bool:
+    """Whether this is a worker's main thread between two calls, waiting for work and not for results."""
+    return current.call.get() is None and threading.current_thread() is threading.main_thread()

@@ -7,7 +7,6 @@ from ipyactors.owner.calls import CallState, PendingCall
 from ipyactors.owner.leases import Lease, LeaseTable
 from ipyactors.owner.objects import Entry, ObjectTable
 from ipyactors.wire.codec import Message
-from ipyactors.wire.specs import ActorStatus
 
 
 class OwnerState:
@@ -29,8 +28,6 @@ class OwnerState:
         """Answers of the head to requests under way, by request id; None until it comes."""
         self.requests: dict[int, Message] = {}
         """The requests themselves, to be repeated to a head that was restarted."""
-        self.statuses: dict[bytes, ActorStatus] = {}
-        """What the head said of actors whose handle has not arrived yet."""
         self.left_streams: dict[bytes, int] = {}
         """By worker id, for actors that nothing here needs any more: the number that a next call there would have.
 

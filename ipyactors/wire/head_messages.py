@@ -113,7 +113,10 @@ class ReleaseActor(_Word):
 
 
 class KillActor(_Word):
-    """End the actor's process now; ``no_restart`` makes that final. The head says ``KillNoted``."""
+    """End the actor's process now; ``no_restart`` makes that final.
+
+    With a ``request_id`` the head answers ``KillNoted``.
+    """
 
     actor_id: bytes
     no_restart: bool = True

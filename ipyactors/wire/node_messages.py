@@ -77,7 +77,10 @@ class StartWorker(_Word):
 
 
 class KillWorker(_Word):
-    """End the worker now. ``intended`` and ``detail`` go into its death report; ``final``: its actor is not to return."""
+    """End the worker now. ``intended`` and ``detail`` go into its death report.
+
+    ``final``: the actor that it hosts is not to return, whichever head hears of its death.
+    """
 
     worker_id: bytes
     intended: bool = True

@@ -80,14 +80,15 @@ class ZmqChannel:
         """Make ``peer`` reachable at ``address``.
 
         A peer has one connection in its life: libzmq aborts the process when a name is given a second time while
-        the first pipe is still closing (``router.cpp``, ``!has_out_pipe``). Process ids are never used again, so
-        nothing needs it; ValueError is raised instead.
+        the first pipe is still closing (``router.cpp``, ``!has_out_pipe``). A peer that was given up is dead, and its
+        process id is never used again, so late news of it changes nothing here. ValueError is raised for a second
+        address.
         """
         known = self._addresses.get(peer)
-        if known == address:
+        if known == address or peer in self._gone:
             return
-        if known is not None or peer in self._gone:
-            raise ValueError(f"peer {peer!r} was connected before, at {known or 'an address that was given up'}")
+        if known is not None:
+            raise ValueError(f"peer {peer!r} is connected at {known} and cannot be at {address} too")
         self._socket.setsockopt(zmq.CONNECT_ROUTING_ID, peer)
         self._socket.connect(address)
         self._addresses[peer] = address

@@ -117,7 +117,7 @@ class Executor:
         except BaseException as error:  # whatever the user's code raises is its answer
             self._fail(caller, call, running, error, items.count, wall_s, _monotonic() - now)
         else:
-            self._succeed(caller, CallSucceeded(call.seq, results, items.count, wall_s, duration_s))
+            self._succeed(running, CallSucceeded(call.seq, results, items.count, wall_s, duration_s))
 
     async def run_async(self, caller: bytes, call: Call) -> None:
         """Run ``call`` in this coroutine's own context and queue its answer; methods may be ``async``."""
@@ -142,7 +142,7 @@ class Executor:
         except BaseException as error:  # whatever the user's code raises is its answer
             self._fail(caller, call, running, error, items.count, wall_s, _monotonic() - now)
         else:
-            self._succeed(caller, CallSucceeded(call.seq, results, items.count, wall_s, duration_s))
+            self._succeed(running, CallSucceeded(call.seq, results, items.count, wall_s, duration_s))
 
     def refuse(self, caller: bytes, seq: int, name: str, error: Exception) -> None:
         """Answer a call that will not be run."""
@@ -176,7 +176,11 @@ class Executor:
         self.busy_since_s = now = _monotonic()
         return now
 
-    def _succeed(self, caller: bytes, answer: CallSucceeded) -> None:
+    def _succeed(self, running: CurrentCall, answer: CallSucceeded) -> None:
+        if running.exit_detail:
+            self._note_exit(running, ActorExit(running.exit_detail))
+            return
+        caller = running.caller
         self._end(caller, answer.seq)
         for payload in answer.results:
             if payload.actor_ids:
@@ -253,10 +257,8 @@ class Executor:
         duration_s: float,
     ) -> None:
         """Answer a call whose code raised, or do what it asks for: end the actor, end the process."""
-        if isinstance(error, ActorExit) and self._actor is not None:
-            self.exit = error  # the call stays among the running: it is told that the actor is ending
-            if self._output.open:
-                self._output.end_call(caller, call.seq)
+        if self._actor is not None and (running.exit_detail or isinstance(error, ActorExit)):
+            self._note_exit(running, error if isinstance(error, ActorExit) else ActorExit(running.exit_detail))
             return
         if isinstance(error, SystemExit):
             code = exit_code_of(error)
@@ -271,6 +273,12 @@ class Executor:
         retryable = not is_cancelled and self._is_retryable(call.retry_on, error)
         answer = CallRaised(call.seq, self._describe(error, running.name), retryable, items, wall_s, duration_s)
         self._finish(caller, answer)
+
+    def _note_exit(self, running: CurrentCall, reason: ActorExit) -> None:
+        """Leave the call among the running: its caller is told that the actor is ending."""
+        self.exit = reason
+        if self._output.open:
+            self._output.end_call(running.caller, running.seq)
 
     def _describe(self, error: BaseException, name: str) -> Any:
         actor = self._actor

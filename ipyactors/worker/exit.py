@@ -40,7 +40,8 @@ def exit_actor() -> NoReturn:
             "exit_actor() was called outside an actor, so there is nothing to end. "
             "Call it in a method of an actor; use ipyactors.kill(handle) from elsewhere."
         )
-    raise ActorExit(f"exit_actor() was called in {call.name}")
+    call.exit_detail = f"exit_actor() was called in {call.name}"  # holds even if an `except:` swallows the exception
+    raise ActorExit(call.exit_detail)
 
 
 def leave(session: WorkerSession | None, code: int) -> NoReturn:

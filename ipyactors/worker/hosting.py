@@ -32,13 +32,14 @@ class HostedActor:
     def build(self, cls: type, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Run the constructor, as a call of the actor's owner that has no number."""
         name = f"{self.class_name}.__init__"
-        token = current.call.set(
-            CurrentCall(self.spec.owner_id, 0, self.actor_id, name, self.actor_id, 0, self.incarnation)
-        )
+        running = CurrentCall(self.spec.owner_id, 0, self.actor_id, name, self.actor_id, 0, self.incarnation)
+        token = current.call.set(running)
         try:
             self._instance = cls(*args, **kwargs)
         finally:
             current.call.reset(token)
+        if running.exit_detail:
+            raise ActorExit(running.exit_detail)
 
     def name_of(self, method: str) -> str:
         """Return ``Counter.increment``."""

@@ -157,6 +157,8 @@ class Worker:
                 incarnation=actor.incarnation,
             )
             self._output.end_all()
+            # For the death report, should the head be gone that is told here.
+            print(described.traceback_text, file=sys.__stderr__)
             self._session.tell_head(ActorInitFailed(actor.actor_id, actor.incarnation, described))
             leave(self._session, FAILED)
         self._session.tell_head(ActorReady(actor.actor_id, actor.incarnation))

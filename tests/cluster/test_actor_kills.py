@@ -33,6 +33,7 @@ def test_thirty_kills_under_load_from_three_threads_lose_nothing_and_keep_the_or
             return os.getpid()
 
     recorder = Recorder.remote(tmp_path / "record")
+    killed: set[int] = set()
     over = threading.Event()
     made = [0, 0, 0]
 
@@ -47,7 +48,9 @@ def test_thirty_kills_under_load_from_three_threads_lose_nothing_and_keep_the_or
         thread.start()
     try:
         for _ in range(kills):
-            os.kill(get(recorder.pid.remote()), signal.SIGKILL)
+            pid = get(recorder.pid.remote())
+            os.kill(pid, signal.SIGKILL)
+            killed.add(pid)
     finally:
         over.set()
         for thread in threads:
@@ -63,8 +66,9 @@ def test_thirty_kills_under_load_from_three_threads_lose_nothing_and_keep_the_or
         assert {number for run in runs.values() for number in run} == set(range(made[who])), "every call ran"
         for run in runs.values():
             assert run == list(range(run[0], run[0] + len(run))), "in the order in which they were made"
+    assert get(recorder.pid.remote()) not in killed
     [row] = [row for row in ia.list_actors() if row["class_name"] == "Recorder"]
-    assert row["incarnation"] == kills
+    assert row["incarnation"] == len(killed) == kills
 
 
 def test_calls_of_an_actor_to_an_actor_survive_both_their_crashes() -> None:

@@ -313,7 +313,7 @@ def test_a_zygote_that_keeps_dying_ends_the_session(runtime: Any) -> None:
 
     def kill_another() -> bool:
         for child in agent.children() if agent.is_running() else []:
-            if child.pid not in dead and _is_zygote(child):
+            if child.pid not in dead and anatomy.writes_to(child.pid, "zygote.log"):
                 dead.add(child.pid)
                 child.kill()
         return not _is_running(agent)
@@ -322,13 +322,6 @@ def test_a_zygote_that_keeps_dying_ends_the_session(runtime: Any) -> None:
     with pytest.raises(SessionError, match="the zygote died more than 5 times"):
         ia.get(waiting, timeout=LIMIT_S)
     assert len(dead) == 6
-
-
-def _is_zygote(process: psutil.Process) -> bool:
-    try:
-        return os.readlink(f"/proc/{process.pid}/fd/1").endswith("zygote.log")
-    except OSError:
-        return False
 
 
 # -- children of the driver ------------------------------------------------------------------------------------

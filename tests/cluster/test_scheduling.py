@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import pathlib
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -311,7 +312,12 @@ def _by_await(_ia: Any, one: Any) -> int:
     return asyncio.run(main())
 
 
-@pytest.mark.parametrize("way", [_by_wait, _by_completion, _by_stream, _by_future, _by_await])
+def _by_threads(ia: Any, one: Any) -> int:
+    with ThreadPoolExecutor(2) as threads:
+        return sum(threads.map(lambda _: ia.get(one.remote()), range(2)))
+
+
+@pytest.mark.parametrize("way", [_by_wait, _by_completion, _by_stream, _by_future, _by_await, _by_threads])
 def test_a_task_that_waits_in_any_way_lends_its_cpu(start: Any, way: Callable[..., int]) -> None:
     ia = start(num_cpus=1)
 

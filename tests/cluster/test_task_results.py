@@ -167,6 +167,20 @@ def test_what_streams_must_be_an_iterator(ia: Any) -> None:
     assert ia.get(list(iterator.remote())) == ["a", "b"]
 
 
+def test_a_stream_is_not_passed_on_but_its_references_are(ia: Any) -> None:
+    @ia.remote
+    def produce() -> Iterator[int]:
+        yield from range(3)
+
+    @ia.remote
+    def add(refs: Any) -> int:
+        return sum(ia.get(refs))
+
+    with pytest.raises(exceptions.SerializationError, match=r": argument 1 is a ObjectRefGenerator.*pass the refer"):
+        add.remote(produce.remote())
+    assert ia.get(add.remote(list(produce.remote()))) == 3
+
+
 def test_async_generators_are_methods_and_not_tasks(ia: Any) -> None:
     async def produce() -> Any:
         yield 1

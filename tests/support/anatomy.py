@@ -43,22 +43,25 @@ def zygote() -> psutil.Process:
 
 
 def workers() -> list[psutil.Process]:
-    """Return the children of the zygote."""
-    return zygote().children()
+    """Return the children of the zygote; none if it is gone."""
+    try:
+        return zygote().children()
+    except psutil.NoSuchProcess:
+        return []
 
 
 def _child_with_log(name: str) -> psutil.Process:
     """Return the agent's child that writes to the log ``name``; forks of one interpreter do not differ in title."""
-    log = pathlib.Path(paths().state_dir, "logs", name)
 
     def look() -> psutil.Process | None:
-        return next((child for child in agent().children() if _output_of(child.pid) == str(log)), None)
+        return next((child for child in agent().children() if writes_to(child.pid, name)), None)
 
-    return until(look, f"a process that writes to {log}")
+    return until(look, f"a child of the agent that writes to {name}")
 
 
-def _output_of(pid: int) -> str:
+def writes_to(pid: int, log: str) -> bool:
+    """Return whether the standard output of a process goes to the session's log of that name."""
     try:
-        return os.readlink(f"/proc/{pid}/fd/1")
+        return os.readlink(f"/proc/{pid}/fd/1") == str(pathlib.Path(paths().state_dir, "logs", log))
     except OSError:
-        return ""
+        return False

@@ -149,7 +149,7 @@ def test_an_actor_that_became_alive_may_crash_for_ever(head: HeadScenario) -> No
 def test_intended_ends_are_final(head: HeadScenario, word: Any, reason: LossReason, detail: str) -> None:
     worker_id = head.create_actor(max_restarts=-1, name="c")
     head.say(b"d1", word)
-    head.expect(b"n1", KillWorker(worker_id, detail=detail))
+    head.expect(b"n1", KillWorker(worker_id, detail=detail, final=True))
     assert not head.tables.names
     head.say(b"d1", word)
     head.forget()
@@ -176,7 +176,7 @@ def test_an_actor_that_only_says_that_it_ends_can_be_killed(head: HeadScenario) 
     head.say(b"d1", KillActor(b"a1", no_restart=False))
     head.expect_silence()
     head.say(b"d1", KillActor(b"a1"), KillActor(b"a1"))
-    head.expect(b"n1", KillWorker(worker_id, detail="killed by kill()"))
+    head.expect(b"n1", KillWorker(worker_id, detail="killed by kill()", final=True))
     head.worker_dies(worker_id)
     death = head.take_status(b"d1").death
     assert death is not None
@@ -232,7 +232,7 @@ def test_counts(head: HeadScenario) -> None:
     head.take(b"d2")
     head.expect_silence()
     head.say(b"d2", ReleaseActor(b"a1", 1))
-    head.expect(b"n1", KillWorker(worker_id, detail="its last handle went"))
+    head.expect(b"n1", KillWorker(worker_id, detail="its last handle went", final=True))
 
 
 def test_a_dead_process_loses_its_counts(head: HeadScenario) -> None:
@@ -241,7 +241,7 @@ def test_a_dead_process_loses_its_counts(head: HeadScenario) -> None:
     head.say(b"d1", LendActor(b"a1", borrower), ReleaseActor(b"a1", 1))
     head.forget()
     head.worker_dies(borrower)
-    head.expect(b"n1", KillWorker(worker_id, detail="its last handle went"))
+    head.expect(b"n1", KillWorker(worker_id, detail="its last handle went", final=True))
 
 
 def test_detached_actors_outlive_handles_and_owner(head: HeadScenario) -> None:
@@ -334,7 +334,7 @@ def test_a_borrower_that_gives_back_before_the_lender_is_heard_costs_nobody_a_co
     assert head.tables.actors[b"a1"].holders == {b"d1": 1}
     head.forget()
     head.say(b"d1", ReleaseActor(b"a1", 1))
-    head.expect(b"n1", KillWorker(worker_id, detail="its last handle went"))
+    head.expect(b"n1", KillWorker(worker_id, detail="its last handle went", final=True))
 
 
 def test_an_actor_lives_as_long_as_another_one_needs_it_to_be_built_again(head: HeadScenario) -> None:
@@ -349,4 +349,4 @@ def test_an_actor_lives_as_long_as_another_one_needs_it_to_be_built_again(head: 
     carrier_worker = head.tables.actors[b"a2"].worker_id
     head.forget()
     head.worker_dies(carrier_worker)
-    assert KillWorker(carried_worker, detail="its last handle went") in head.take(b"n1")
+    assert KillWorker(carried_worker, detail="its last handle went", final=True) in head.take(b"n1")

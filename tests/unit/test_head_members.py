@@ -28,7 +28,7 @@ from ipyactors.wire.head_messages import (
     WatchOwner,
     WorkerLost,
 )
-from ipyactors.wire.node_messages import KillWorker, RegisterNode, StartWorker, WorkerRecord
+from ipyactors.wire.node_messages import DeadWorker, KillWorker, RegisterNode, StartWorker, WorkerRecord
 from ipyactors.wire.specs import ActorState, LossReason
 from tests.support.head_scenario import SETTLE_S, HeadScenario, actor_spec, killed
 
@@ -46,7 +46,7 @@ def restarted() -> HeadScenario:
     head = HeadScenario(head_epoch=1)
     spec = actor_spec(b"a1", b"d1", cpus=1, max_restarts=3, name="c")
     actor_worker = WorkerRecord(b"w8", 8, head.address(b"w8"), spec, 2)
-    head.say(b"d1", RegisterOwner("ipc://d1", is_driver=True, pid=1, held={b"a1": 2}))
+    head.say(b"d1", RegisterOwner("ipc://d1", is_driver=True, pid=1, held={b"a1": 2}, leased=(b"w9",)))
     head.expect_silence()  # until a machine is there, the head would have to say that a1 is dead
     head.add_node(b"n1", 2, actor_worker, WorkerRecord(b"w9", 9, head.address(b"w9")))
     return head
@@ -166,7 +166,7 @@ def test_a_restarted_head_ends_what_nobody_came_back_for(restarted: HeadScenario
     restarted.pass_time(SETTLE_S)
     killing = [word.worker_id for word in restarted.take(b"n2") if isinstance(word, KillWorker)]
     assert killing == [b"w5"]
-    restarted.expect(b"n1", KillWorker(b"w8", detail="its last handle went"))
+    restarted.expect(b"n1", KillWorker(b"w8", detail="its last handle went", final=True))
     assert restarted.take_status(b"d1").actor_id == b"a4"
     restarted.expect_silence()
 
@@ -187,7 +187,7 @@ def test_a_borrower_that_does_not_come_back_holds_nothing(restarted: HeadScenari
     restarted.say(b"d1", LendActor(b"a1", b"d2"), ReleaseActor(b"a1", 2))
     restarted.forget()
     restarted.pass_time(SETTLE_S)
-    restarted.expect(b"n1", KillWorker(b"w8", detail="its last handle went"))
+    restarted.expect(b"n1", KillWorker(b"w8", detail="its last handle went", final=True))
     assert b"d2" not in restarted.tables.owners
 
 
@@ -243,3 +243,62 @@ def test_an_idle_worker_that_owns_objects_is_spared() -> None:
     head.forget()
     head.pass_time(IDLE_S * 2)
     head.expect_silence()
+
+
+def test_deaths_that_the_old_head_heard_are_told_again() -> None:
+    """To the holder of the lease, and to the actor's holders: the actor comes back, or is dead for the right reason."""
+    head = HeadScenario(head_epoch=1)
+    back, over = actor_spec(b"a1", b"d1", max_restarts=3), actor_spec(b"a2", b"d1", max_restarts=3)
+    deaths = (
+        DeadWorker(b"w7", killed()),
+        DeadWorker(b"w8", killed(incarnation=2), back),
+        DeadWorker(b"w9", killed(detail="button", was_leaving=True), over),
+    )
+    head.say(b"n1", RegisterNode("n1", {"CPU": 20_000}, (), deaths))
+    started = head.take_one(b"n1", StartWorker)
+    assert (started.actor, started.incarnation) == (back, 3)
+    held = {b"a1": 2, b"a2": 1}
+    head.say(b"d1", RegisterOwner("ipc://d1", is_driver=True, pid=1, held=held, leased=(b"w6", b"w7")))
+    _, first, second, lost = head.take(b"d1")
+    assert isinstance(first, ActorChanged)
+    assert isinstance(second, ActorChanged)
+    assert first.status.state is ActorState.RESTARTING
+    assert second.status.state is ActorState.DEAD
+    assert second.status.death is not None
+    assert (second.status.death.reason, second.status.death.detail) == (LossReason.INTENDED, "button")
+    assert lost == WorkerLost(b"w7", killed())
+    head.expect_silence()
+    head.pass_time(SETTLE_S)
+    unseen = head.take_one(b"d1", WorkerLost)
+    assert unseen.worker_id == b"w6"
+    assert unseen.death.started[b"d1"] > 10**9, "nobody can say that nothing of it has run"
+
+
+def test_a_death_between_the_agents_registration_and_the_owners_is_told() -> None:
+    head = HeadScenario(head_epoch=1)
+    head.add_node(b"n1", 2, WorkerRecord(b"w9", 9, head.address(b"w9")))
+    head.worker_dies(b"w9")
+    head.say(b"d1", RegisterOwner("ipc://d1", is_driver=True, pid=1, leased=(b"w9",)))
+    assert head.take(b"d1")[1:] == [WorkerLost(b"w9", killed(worker_id=b"w9", node_id=b"n1", wall_s=head.clock.wall()))]
+    head.pass_time(SETTLE_S)
+    head.expect_silence()
+
+
+def test_a_worker_that_nobody_had_leased_is_ended() -> None:
+    head = HeadScenario(head_epoch=1)
+    head.add_node(b"n1", 2, WorkerRecord(b"w9", 9, head.address(b"w9")))
+    head.add_driver()
+    head.expect_silence()
+    head.pass_time(SETTLE_S)
+    assert head.take_one(b"n1", KillWorker).worker_id == b"w9"
+
+
+def test_a_creation_that_is_repeated_counts_its_owner_once() -> None:
+    """The owner registers with the handle that it has, then asks for the actor again."""
+    head = HeadScenario(head_epoch=1)
+    head.add_node(b"n1", 2)
+    head.add_driver(held={b"a1": 1})
+    head.create_actor()
+    head.pass_time(SETTLE_S)
+    head.expect_silence()
+    assert head.tables.actors[b"a1"].holders == {b"d1": 1}

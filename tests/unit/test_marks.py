@@ -8,7 +8,7 @@ import pathlib
 import pytest
 
 from ipyactors.wire import marks
-from ipyactors.wire.marks import Marks, read_marks
+from ipyactors.wire.marks import Marks, read_marks, was_leaving
 
 A, B = b"d1234567", b"w7654321"
 
@@ -50,3 +50,16 @@ def test_with_every_slot_taken_the_oldest_caller_gives_way(
 def test_a_process_id_of_another_length_is_refused(tmp_path: pathlib.Path) -> None:
     with pytest.raises(ValueError, match="8 bytes"):
         Marks(str(tmp_path / "m")).mark(b"short", 1)
+
+
+def test_a_process_that_ends_on_purpose_notes_it(tmp_path: pathlib.Path) -> None:
+    path = str(tmp_path / "marks")
+    assert not was_leaving(path)
+    marks = Marks(path)
+    marks.mark(b"caller-1", 7)
+    assert not was_leaving(path)
+    marks.note_leaving()
+    assert was_leaving(path)
+    marks.mark(b"caller-2", 1)
+    assert was_leaving(path)
+    assert read_marks(path) == {b"caller-1": 7, b"caller-2": 1}

@@ -10,7 +10,7 @@ from ipyactors.owner.actors import WINDOW
 from ipyactors.owner.calls import CallState
 from ipyactors.wire.head_messages import ActorChanged, GetActor, GetActorReply, OwnerLost, ReleaseActor, WatchOwner
 from ipyactors.wire.specs import ActorSpec, ActorState, ActorStatus, Death, LossReason
-from ipyactors.wire.worker_messages import ActorExiting, CallMethod, CallRaised, CancelCall
+from ipyactors.wire.worker_messages import ActorExiting, CallMethod, CallRaised, CancelCall, FinishAndExit
 from tests.support.owner_scenario import HEAD, OWNER, OwnerScenario, definition, error, payload
 
 W1, W2 = b"wworker1", b"wworker2"
@@ -197,6 +197,36 @@ def test_the_connection_to_an_actor_that_was_let_go_of_ends_with_its_worker(owne
     assert not owner.state.left_streams
 
 
+def test_calls_after_the_word_to_finish_are_never_sent_even_if_the_actor_restarts_before(owner: OwnerScenario) -> None:
+    client = owner.actor()
+    before = owner.method(client)
+    client.finishing = True
+    late = owner.method(client)
+    owner.alive(client, W1)
+    owner.take(CallMethod, FinishAndExit)
+    owner.died(client, W1, started=0, final=False)
+    owner.silence()
+    owner.alive(client, W2, 1)
+    again, _ = owner.take(CallMethod, FinishAndExit)
+    assert again.task_id == before.task_id
+    owner.answer(W2, 1)
+    owner.silence()
+    owner.died(client, W2, started=1, final=True, incarnation=1)
+    assert before.entries[0].failure is None
+    assert "was not run" in str(late.entries[0].failure)
+
+
+def test_nothing_is_sent_to_a_process_that_was_told_to_die(owner: OwnerScenario) -> None:
+    client = owner.actor()
+    owner.alive(client, W1)
+    client.exiting = "kill()"
+    owner.method(client)
+    owner.silence()
+    owner.died(client, W1, started=0, final=False)
+    owner.alive(client, W2, 1)
+    owner.take(CallMethod)
+
+
 def test_an_actor_found_by_name_is_counted_and_known_in_the_order_in_which_the_head_spoke(owner: OwnerScenario) -> None:
     old = owner.actor("c")
     owner.alive(old, W1)
@@ -223,14 +253,13 @@ def test_cancel_of_a_call_that_waits_and_of_one_that_runs(owner: OwnerScenario) 
     assert running.state is CallState.SENT, "only the worker can say what becomes of it"
 
 
-def test_what_the_head_says_before_the_handle_arrives_is_not_lost(owner: OwnerScenario) -> None:
-    actor_id = b"early".ljust(16, b".")
-    status = ActorStatus(actor_id, ActorState.ALIVE, 3, -1, W1, address="mem://1")
-    owner.hear(b"head", ActorChanged(status))
-    from ipyactors.owner import outbox
-
-    client = outbox.client_of(owner.state, actor_id)
-    client.handles = 1
-    outbox.take_early_status(owner.state, owner.out, client)
+def test_what_the_head_says_of_an_actor_that_nobody_here_holds_is_ignored(owner: OwnerScenario) -> None:
+    client = owner.actor()
+    owner.alive(client, W1)
+    client.handles = 0
+    owner.state.ready_actors.add(client)
     owner.settle()
-    assert (client.state, client.incarnation, client.worker_id) == (ActorState.ALIVE, 3, W1)
+    owner.out.sent.clear()
+    owner.died(client, W1, started=0, final=False, incarnation=1)
+    assert not owner.state.actors
+    owner.silence()

@@ -189,6 +189,20 @@ def test_what_waits_behind_a_long_task_goes_to_another_worker(owner: OwnerScenar
     assert [call.attempt for call in calls] == [0, 0, 0, 0]
 
 
+def test_a_task_that_was_cancelled_on_its_way_back_is_not_sent_again(owner: OwnerScenario) -> None:
+    owner.state.leases.mean_s[owner_definition("f")] = 1e-4
+    _long, cancelled, other = [owner.task(settle=False) for _ in range(3)]
+    owner.settle()
+    owner.grant(1, W1)
+    reactor.cancel(owner.state, owner.out, cancelled.entries[0], force=False, recursive=True)
+    owner.out.sent.clear()
+    owner.hear(W1, CallsReturned((2, 3)))  # sent before the worker heard of the cancel
+    assert isinstance(cancelled.entries[0].failure, TaskCancelledError)
+    assert other.state is CallState.QUEUED
+    (wish,) = owner.take(WantLeases)
+    assert wish.count == 1
+
+
 def test_arguments_are_waited_for_and_their_failure_is_passed_on(owner: OwnerScenario) -> None:
     first = owner.task("a")
     second = owner.task("b", deps=(first.entries[0],))
