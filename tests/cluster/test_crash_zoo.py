@@ -99,7 +99,7 @@ ZOO_OF_ACTORS = [
     Row("Locked", "__init__", Crash, ("constructor raised LockedError: it holds a lock", "is final")),
     Row("Mute", "__init__", Crash, ("constructor raised MuteError: (its __str__ raised ValueError)", "is final")),
     # Once it has said that it ends itself, no accident on the way out makes it a crash.
-    *(Row(what, "exit", Crash, ("ended on purpose", "exit_actor()")) for what in (*_ENDS, "sys.exit(5)", "recursion")),
+    *(Row(what, "exit", Crash, ("ended on purpose",)) for what in (*_ENDS, "sys.exit(5)", "recursion")),
 ]
 
 

@@ -11,11 +11,14 @@ import os
 import pathlib
 import stat
 import tempfile
+import time
 
 import psutil
 
 #: How long the last process may take to go after its session was shut down or its driver was killed.
 PATIENCE_S = 20.0
+
+_LOOK_AGAIN_S = 0.02
 
 _SHARED_MEMORY = pathlib.Path("/dev/shm")
 _MARK = "IPYACTORS_HOME"
@@ -81,8 +84,11 @@ def _belongs(process: psutil.Process, home: pathlib.Path) -> bool:
 
 def wait_processes_gone(home: pathlib.Path, patience_s: float = PATIENCE_S) -> list[psutil.Process]:
     """Wait until no process of the run is left; return those that are there when patience ends."""
-    psutil.wait_procs(processes_of(home), timeout=patience_s)
-    return processes_of(home)
+    # Looked at again and again, not waited for: a zombie is gone, however long whoever adopted it takes to bury it.
+    deadline = time.monotonic() + patience_s
+    while (left := processes_of(home)) and time.monotonic() < deadline:
+        time.sleep(_LOOK_AGAIN_S)
+    return left
 
 
 def find_leaks(folders: RunFolders, before: Before, patience_s: float = PATIENCE_S) -> list[str]:
