@@ -1,7 +1,8 @@
 """The head's state: nodes, workers, leases, wishes, actors, owners and names. In memory only.
 
-A head that is started again builds these tables anew from what agents and owners tell it (see ``members.py``). What
-nobody tells it is lost: actors that had no process at that moment, who waited for what, and the event log.
+A head that is started again builds these tables anew from what agents and owners tell it (see ``members.py``).
+Agents repeat the latest deaths; owners repeat their wishes, the actors that have not been alive yet, and their kills.
+Lost are the order of those who waited, the demands of leases granted by the earlier head, and the event log.
 
 Resources are held by *claims*. A claim belongs to a lease (from the decision to its return or its worker's death)
 or to an actor's worker (until its death). All changes of ``Node.available`` are made by the four methods of

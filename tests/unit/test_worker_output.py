@@ -46,6 +46,8 @@ def world() -> Iterator[World]:
     made = World()
     yield made
     current.call.set(None)
+    # What a stream still holds is written when it is collected, and its descriptor's number has another use by then.
+    made.stream.flush()
     os.close(made.log_r)
     os.close(made.log_w)
 
