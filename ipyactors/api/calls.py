@@ -60,10 +60,10 @@ def wait(
 
 
 def as_completed(refs: Sequence[ObjectRef], *, timeout: float | None = None) -> Iterator[ObjectRef]:
-    """Yield the references as they become ready; those ready at the same time in the given order.
+    """Yield the references in the order in which they become ready; those that are so at first in the given order.
 
     Arguments are checked at once. Raises GetTimeoutError from the iterator when not all are ready within
-    ``timeout`` seconds of the call.
+    ``timeout`` seconds of the call. The iterator may be dropped at any time.
     """
     __tracebackhide__ = True
     timeout_s = _check_timeout(timeout)
@@ -72,22 +72,18 @@ def as_completed(refs: Sequence[ObjectRef], *, timeout: float | None = None) -> 
     return _in_order_of_completion(checked, None if timeout_s is None else time.monotonic() + timeout_s)
 
 
-def _in_order_of_completion(refs: Sequence[ObjectRef], deadline: float | None) -> Iterator[ObjectRef]:
+def _in_order_of_completion(refs: Sequence[ObjectRef], deadline_s: float | None) -> Iterator[ObjectRef]:
     __tracebackhide__ = True
-    engine, rest = runtime.engine(), list(refs)
-    while rest:
-        left_s = None if deadline is None else max(0.0, deadline - time.monotonic())
-        ready, rest = engine.wait(rest, 1, left_s)
-        if not ready:
-            raise GetTimeoutError(
-                f"as_completed: {len(rest)} of {len(refs)} references were not ready in time. "
-                "Their calls go on; the references are still good.",
-                pending=tuple(rest),
-            )
-        yield from ready
-        if rest:  # whatever else is there already, in one look instead of one for each
-            ready, rest = engine.wait(rest, len(rest), 0.0)
-            yield from ready
+    rest = dict.fromkeys(refs)
+    for ref in runtime.engine().as_completed(refs, deadline_s):
+        del rest[ref]
+        yield ref
+    if rest:
+        raise GetTimeoutError(
+            f"as_completed: {len(rest)} of {len(refs)} references were not ready in time. "
+            "Their calls go on; the references are still good.",
+            pending=tuple(rest),
+        )
 
 
 def cancel(ref: ObjectRef | ObjectRefGenerator, *, force: bool = False, recursive: bool = True) -> None:
@@ -95,9 +91,10 @@ def cancel(ref: ObjectRef | ObjectRefGenerator, *, force: bool = False, recursiv
 
     A task that runs is interrupted (KeyboardInterrupt in its worker), with ``force`` its worker is killed. An async
     method is cancelled, any other method only sees ``get_runtime_context().is_canceled()``. ``recursive`` cancels what
-    the call has submitted too.
+    the call has submitted too. Raises ValueError for ``force`` on a method call, which has no process of its own.
     """
     __tracebackhide__ = True
+    _check_flags(force=force, recursive=recursive)
     if not isinstance(ref, (ObjectRef, ObjectRefGenerator)):
         raise TypeError(f"cancel takes a reference, not {type(ref).__name__}; to end an actor use kill.")
     runtime.engine().cancel(cast("ObjectRef", ref), force=force, recursive=recursive)
@@ -110,6 +107,7 @@ def kill(actor: ActorHandle, *, no_restart: bool = True) -> None:
     """
     __tracebackhide__ = True
     client = client_of(actor, "kill")
+    _check_flags(no_restart=no_restart)
     runtime.engine().kill_actor(client, no_restart=no_restart)
 
 
@@ -130,6 +128,13 @@ def get_actor(name: str, namespace: str | None = None) -> ActorHandle:
 
 
 # -- arguments -------------------------------------------------------------------------------------------------
+
+
+def _check_flags(**given: object) -> None:
+    __tracebackhide__ = True
+    for name, value in given.items():
+        if not isinstance(value, bool):
+            raise TypeError(f"{name}={value!r}: takes True or False, not {type(value).__name__}.")
 
 
 def _check_timeout(timeout: object) -> float | None:

@@ -31,7 +31,7 @@ class RuntimeContext:
         return self.get_session_name()
 
     def get_node_id(self) -> str:
-        """Return the id of the node that this process runs on; empty in a driver."""
+        """Return the id of the node that this process runs on; that of its machine in a driver."""
         return _session().node_id.hex()
 
     def get_worker_id(self) -> str:
@@ -61,8 +61,7 @@ class RuntimeContext:
 
     def get_incarnation(self) -> int:
         """Return how often the actor that runs here has been restarted; 0 outside an actor."""
-        call = _call()
-        return call.incarnation if call else 0
+        return current.incarnation()
 
     @property
     def attempt(self) -> int:
@@ -87,7 +86,7 @@ class RuntimeContext:
         if spec is None:
             raise SessionError("current_actor: this code does not run in an actor.")
         engine = runtime.engine()
-        client = engine.adopt_actor(spec.actor_id, spec.class_name, spec.name, lent=False)
+        client = engine.adopt_actor(spec.actor_id, spec.class_name, spec.name)
         return ActorHandle(engine, client, spec.handle)
 
     def is_canceled(self) -> bool:

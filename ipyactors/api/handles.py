@@ -45,9 +45,8 @@ class ActorHandle:
 
     def __reduce__(self) -> tuple[Any, ...]:
         client = self._ipyactors_client
-        lent = serialize.is_collecting()
         serialize.note_handle(client.actor_id)
-        return _rebuild_handle, (client.actor_id, client.class_name, client.name, self._ipyactors_bytes, lent)
+        return _rebuild_handle, (client.actor_id, client.class_name, client.name, self._ipyactors_bytes)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, ActorHandle) and other._ipyactors_client.actor_id == self._ipyactors_client.actor_id
@@ -129,7 +128,7 @@ def _session_ended(handle: ActorHandle) -> ActorNotFoundError:
     )
 
 
-def _rebuild_handle(actor_id: bytes, class_name: str, name: str, handle: bytes, lent: bool) -> ActorHandle:
+def _rebuild_handle(actor_id: bytes, class_name: str, name: str, handle: bytes) -> ActorHandle:
     """Return a handle in the process that unpickles it. Called by ``pickle``."""
     engine = runtime.engine()
-    return ActorHandle(engine, engine.adopt_actor(actor_id, class_name, name, lent=lent), handle)
+    return ActorHandle(engine, engine.adopt_actor(actor_id, class_name, name), handle)

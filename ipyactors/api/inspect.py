@@ -13,7 +13,7 @@ from ipyactors.api import runtime
 from ipyactors.api.handles import ActorHandle, client_of
 from ipyactors.ground import quantities
 from ipyactors.ground.quantities import Units, from_units
-from ipyactors.owner.refs import ObjectRef
+from ipyactors.owner.refs import ObjectRef, ObjectRefGenerator
 from ipyactors.wire.deaths import describe_death
 from ipyactors.wire.events import Event
 from ipyactors.wire.specs import ActorState, ActorStatus
@@ -53,12 +53,12 @@ def _sum(amounts: list[Units]) -> dict[str, float]:
     return from_units(total)
 
 
-def explain(subject: ObjectRef | ActorHandle) -> str:
-    """Return in words what a reference or an actor is doing or waiting for, and why."""
+def explain(subject: ObjectRef | ObjectRefGenerator | ActorHandle) -> str:
+    """Return in words what a reference, a generator or an actor is doing or waiting for, and why."""
     __tracebackhide__ = True
     if isinstance(subject, ActorHandle):
         return runtime.engine().explain(client_of(subject, "explain"))
-    if not isinstance(subject, ObjectRef):
+    if not isinstance(subject, (ObjectRef, ObjectRefGenerator)):
         raise TypeError(f"explain takes a reference or an actor handle, not {type(subject).__name__}.")
     return runtime.engine().explain(subject)
 
@@ -106,9 +106,10 @@ def events() -> list[Event]:
 
 
 def on_event(callback: Callable[[Event], None]) -> Callable[[], None]:
-    """Call ``callback`` from the session's reading thread at each event; return a function that ends this.
+    """Call ``callback`` at each event; return a function that ends this.
 
-    The callback must be quick and must not wait for results.
+    It is called on the thread that reads for the session at that moment, which may be one that waits for results.
+    So the callback must be quick and must not wait for results itself.
     """
     if not callable(callback):
         raise TypeError(f"on_event takes a function of one event, not {type(callback).__name__}.")

@@ -146,38 +146,32 @@ def init(
     session: str | None = None,
     hosts: object = None,
     engine: str = "local",
-    log_to_driver: bool = True,
+    log_to_driver: bool | None = None,
 ) -> SessionContext:
     """Start the session of this process and return it; return the live one if there is one.
 
     ``num_cpus``, ``num_gpus``, ``memory`` (bytes) and ``resources`` are what this machine offers; what is not given
     is detected. ``namespace`` is where this process names its actors. ``session`` names the session's folder.
-    With ``log_to_driver`` what workers print appears here.
+    What workers print appears here, unless ``log_to_driver`` is False.
 
     Raises OptionError for a wrong argument, StartError if the processes cannot be started. A second call with
     other arguments changes nothing and warns.
     """
-    unavailable = {"address": address, "hosts": hosts, "object_store_memory": object_store_memory}
-    for name, value in unavailable.items():
-        if value is not None:
-            raise OptionError(f"init({name}=...) is not available in this version; leave it out.", option=name)
-    if engine != "local":
-        raise OptionError(f"engine={engine!r}: takes 'local', the only one in this version.", option="engine")
-    for name, value in {"namespace": namespace, "session": session}.items():
-        if value is not None:
-            _check_text(name, value)
+    _check_available(engine, address=address, hosts=hosts, object_store_memory=object_store_memory)
     given = {
         **_offer(num_cpus=num_cpus, num_gpus=num_gpus, memory=memory, resources=resources),
-        "namespace": namespace,
-        "session": session,
+        "namespace": _text_or_none("namespace", namespace),
+        "session": _text_or_none("session", session),
+        "log_to_driver": _flag_or_none("log_to_driver", log_to_driver),
     }
     with _runtime.lock:
         if _is_over():
             shutdown()
         if _runtime.engine is None:
             check_not_forked()
-            _runtime.engine = _attach() or _runtime.start(**given, log_to_driver=log_to_driver)
-            _runtime.context = SessionContext(_runtime.engine, given)
+            started_with = {**given, "log_to_driver": log_to_driver is not False}
+            _runtime.engine = _attach() or _runtime.start(**started_with)
+            _runtime.context = SessionContext(_runtime.engine, started_with)
         context = _runtime.context
         assert context is not None
         if differing := context.differing(given):
@@ -190,11 +184,26 @@ def init(
         return context
 
 
-def _check_text(name: str, value: object) -> None:
-    if not isinstance(value, str):
+def _check_available(engine: str, **unavailable: object) -> None:
+    for name, value in unavailable.items():
+        if value is not None:
+            raise OptionError(f"init({name}=...) is not available in this version; leave it out.", option=name)
+    if engine != "local":
+        raise OptionError(f"engine={engine!r}: takes 'local', the only one in this version.", option="engine")
+
+
+def _text_or_none(name: str, value: object) -> str | None:
+    if value is not None and not isinstance(value, str):
         raise OptionTypeError(f"{name}={value!r}: takes a non-empty str, not {type(value).__name__}.", option=name)
-    if not value:
+    if value == "":
         raise OptionError(f"{name}={value!r}: takes a non-empty str.", option=name)
+    return value
+
+
+def _flag_or_none(name: str, value: object) -> bool | None:
+    if value is not None and not isinstance(value, bool):
+        raise OptionTypeError(f"{name}={value!r}: takes True or False, not {type(value).__name__}.", option=name)
+    return value
 
 
 def _offer(**amounts: Any) -> dict[str, Any]:

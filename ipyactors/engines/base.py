@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 from ipyactors.owner.actors import ActorClient
@@ -42,8 +42,8 @@ class Engine(Protocol):
         """Submit one method call; returns as :meth:`submit_task`. Raises PendingCallsLimitError, SerializationError."""
         ...
 
-    def adopt_actor(self, actor_id: bytes, class_name: str, name: str, *, lent: bool) -> ActorClient:
-        """Return the client for an actor whose handle was unpickled here; ``lent`` if it came in a call's payload."""
+    def adopt_actor(self, actor_id: bytes, class_name: str, name: str) -> ActorClient:
+        """Return the client for an actor whose handle was unpickled here."""
         ...
 
     def find_actor(self, name: str, namespace: str) -> tuple[ActorClient, bytes]:
@@ -72,16 +72,20 @@ class Engine(Protocol):
         """Return ``(ready, rest)``, each in the given order; ``ready`` has at most ``num_returns``."""
         ...
 
+    def as_completed(self, refs: Sequence[ObjectRef], deadline_s: float | None) -> Iterator[ObjectRef]:
+        """Yield each reference when it is ready; end early at ``deadline_s`` on the monotonic clock."""
+        ...
+
     def put(self, value: Any) -> ObjectRef:
         """Store a value; return a reference to it."""
         ...
 
-    def cancel(self, ref: ObjectRef, *, force: bool, recursive: bool) -> None:
-        """Cancel what makes ``ref``. Never raises for something that has finished."""
+    def cancel(self, ref: ObjectRef | ObjectRefGenerator, *, force: bool, recursive: bool) -> None:
+        """Cancel what makes ``ref``. Raises ValueError for ``force`` on a method call; never for what has finished."""
         ...
 
-    def explain(self, subject: ObjectRef | ActorClient) -> str:
-        """Return in words what the reference or actor is doing or waiting for, and why."""
+    def explain(self, subject: ObjectRef | ObjectRefGenerator | ActorClient) -> str:
+        """Return in words what the call or actor is doing or waiting for, and why."""
         ...
 
     def describe_cluster(self) -> ClusterReply:
@@ -93,7 +97,7 @@ class Engine(Protocol):
         ...
 
     def subscribe(self, on_event: Callable[[Event], None]) -> Callable[[], None]:
-        """Call ``on_event`` from the session's reading thread for each new event; return what ends that."""
+        """Call ``on_event`` for each new event, on the thread that reads at that moment; return what ends that."""
         ...
 
     def shutdown(self) -> None:

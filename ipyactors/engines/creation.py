@@ -7,7 +7,7 @@ from ipyactors.owner.actors import ActorClient
 from ipyactors.owner.objects import Entry
 from ipyactors.owner.session import Session
 from ipyactors.owner.templates import ActorTemplate
-from ipyactors.wire.head_messages import CreateActor
+from ipyactors.wire.head_messages import CreateActor, ReleaseActor
 from ipyactors.wire.interrupts import deferred
 from ipyactors.wire.specs import ActorSpec, Payload
 
@@ -30,6 +30,7 @@ class Creation:
         self._payload = payload
         self._deps = deps
         self._keep = keep
+        self._unready = 0
 
     def request(self, request_id: int) -> CreateActor:
         """Return the message; the references' values are there by now. Raises what an argument failed with."""
@@ -58,10 +59,21 @@ class Creation:
 
     def send_when_ready(self) -> None:
         """Send the request, once the arguments are there, and do not wait for the answer."""
-        waiting = next((entry for entry in self._deps if not entry.done), None)
-        if waiting is not None:
-            self._session.when_done(waiting, lambda _: self.send_when_ready())
-            return
+        session = self._session
+        with deferred(), session.lock:
+            waiting = [entry for entry in self._deps if not entry.done]
+            self._unready = len(waiting)
+        for entry in waiting:
+            session.when_done(entry, self._on_argument)
+        if not waiting:
+            self._send()
+
+    def _on_argument(self, _entry: Entry) -> None:
+        self._unready -= 1
+        if not self._unready:
+            self._send()
+
+    def _send(self) -> None:
         session = self._session
         with deferred(), session.lock:
             try:
@@ -77,9 +89,13 @@ class Creation:
         self._keep = None
 
     def abandon(self) -> None:
-        """Forget an actor that the head did not make: nobody gets a handle of it."""
-        with deferred(), self._session.lock:
+        """Forget an actor of which nobody gets a handle: the head refused it, or its answer was not waited for."""
+        session = self._session
+        with deferred(), session.lock:
+            if self._client.creation is not None:
+                session.mail.to_head(ReleaseActor(self._client.actor_id, 1))
             self._client.weight = 0
             self._client.handles = 0
-            self._session.state.actors.pop(self._client.actor_id, None)
+            session.state.actors.pop(self._client.actor_id, None)
             self.finish()
+        session.flush()

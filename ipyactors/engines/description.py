@@ -6,33 +6,47 @@ from ipyactors.ground.quantities import describe
 from ipyactors.owner.actors import ActorClient, MethodCall
 from ipyactors.owner.calls import CallState, PendingCall, TaskCall
 from ipyactors.owner.leases import Lease
-from ipyactors.owner.objects import Entry
-from ipyactors.owner.refs import ObjectRef
+from ipyactors.owner.objects import Entry, Failure
+from ipyactors.owner.refs import ObjectRef, ObjectRefGenerator
 from ipyactors.owner.state import OwnerState
 from ipyactors.wire.deaths import describe_death
 from ipyactors.wire.head_messages import ClusterReply
 from ipyactors.wire.specs import ActorState, ActorStatus, RemoteError
 
 
-def explain(state: OwnerState, cluster: ClusterReply, subject: ObjectRef | ActorClient) -> str:
+def explain(
+    state: OwnerState, cluster: ClusterReply, subject: ObjectRef | ObjectRefGenerator | ActorClient
+) -> str:
     """Return one or two sentences about ``subject``. Call it under the session's lock."""
     if isinstance(subject, ActorClient):
         return _actor(cluster, subject)
+    if isinstance(subject, ObjectRefGenerator):
+        return _generator(state, cluster, subject.call)
     return _entry(state, cluster, subject._entry)
 
 
 def _entry(state: OwnerState, cluster: ClusterReply, entry: Entry) -> str:
     if entry.done:
-        failure = entry.failure
-        if failure is None:
-            return "It is done: the value is there."
-        if isinstance(failure, RemoteError):
-            return f"It failed: {failure.words}"
-        return f"It failed: {failure}"
+        return "It is done: the value is there." if entry.failure is None else _failed(entry.failure)
     if entry.owner_address:
         return "It is owned by another process, and not there yet; ask there."
     call = entry.producer
     return _call(state, cluster, call) if isinstance(call, PendingCall) else "It is on its way."
+
+
+def _failed(failure: Failure) -> str:
+    return f"It failed: {failure.words if isinstance(failure, RemoteError) else failure}"
+
+
+def _generator(state: OwnerState, cluster: ClusterReply, call: PendingCall) -> str:
+    stream = call.stream
+    assert stream is not None, "a generator is made with a stream"
+    if not stream.ended:
+        return f"{_call(state, cluster, call)} {stream.received} items have arrived, {len(stream.waiting)} not taken."
+    last = stream.waiting[-1].failure if stream.waiting else None
+    if last is not None:
+        return f"{_failed(last)} {stream.received - 1} items had arrived before."
+    return f"It is done: {stream.received} items have arrived, {len(stream.waiting)} not taken."
 
 
 def _call(state: OwnerState, cluster: ClusterReply, call: PendingCall) -> str:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from ipyactors.engines import description
 from ipyactors.engines.base import Submitted
 from ipyactors.engines.creation import Creation
 from ipyactors.engines.packing import check_pending, pack
-from ipyactors.engines.waiting import AllDoneOrFailed, Countdown
+from ipyactors.engines.waiting import AllDoneOrFailed, Completions, Countdown
 from ipyactors.ground import ids
 from ipyactors.ground.exceptions import (
     ActorAlreadyExistsError,
@@ -20,7 +21,7 @@ from ipyactors.ground.exceptions import (
 from ipyactors.launch.local import AgentProcess
 from ipyactors.owner import current, outbox, process, reactor
 from ipyactors.owner.actors import ActorClient, HandleToken, MethodCall
-from ipyactors.owner.calls import PendingCall, TaskCall
+from ipyactors.owner.calls import CallState, PendingCall, TaskCall
 from ipyactors.owner.objects import Entry
 from ipyactors.owner.refs import ObjectRef, ObjectRefGenerator
 from ipyactors.owner.session import Session
@@ -71,7 +72,7 @@ class LocalEngine:
             result = ObjectRef(call.entries[0])
         elif returns == STREAMING:
             call.stream = Stream(call.task_id)
-            result = ObjectRefGenerator(call.stream, call)
+            result = ObjectRefGenerator(self.session, call.stream, call)
         else:
             owner_id, counter = ids.owner_of(call.task_id), ids.counter_of(call.task_id)
             call.entries = tuple(Entry(ids.object_id(owner_id, counter, index), call) for index in range(returns))
@@ -113,7 +114,7 @@ class LocalEngine:
             raise ActorAlreadyExistsError(reply.error, actor_id=actor_id.hex())
         return session.state.actors[reply.existing.actor_id], reply.existing.handle
 
-    def adopt_actor(self, actor_id: bytes, class_name: str, name: str, *, lent: bool) -> ActorClient:  # noqa: ARG002
+    def adopt_actor(self, actor_id: bytes, class_name: str, name: str) -> ActorClient:
         """Return the client for an actor whose handle was unpickled here."""
         return self.session.adopt_actor(actor_id, class_name, name)
 
@@ -197,6 +198,26 @@ class LocalEngine:
             (ready if entry.done and len(ready) < num_returns else rest).append(ref)
         return ready, rest
 
+    def as_completed(self, refs: Sequence[ObjectRef], deadline_s: float | None) -> Iterator[ObjectRef]:
+        """Yield each reference when it is ready."""
+        __tracebackhide__ = True
+        session = self.session
+        ref_of = {ref._entry: ref for ref in refs}
+        completions = Completions(tuple(ref_of))
+        session.fetch(ref_of)
+        with deferred(), session.lock:
+            completions.watch()
+        try:
+            for _ in refs:
+                left_s = None if deadline_s is None else max(0.0, deadline_s - time.monotonic())
+                if not session.wait(completions, left_s):
+                    return
+                session.announcer.catch_up()
+                yield ref_of[completions.take()]
+        finally:  # also when the iterator is dropped half way
+            with deferred(), session.lock:
+                completions.unwatch()
+
     def put(self, value: Any) -> ObjectRef:
         """Pickle a value now; later changes to it are not seen by those who get it."""
         session = self.session
@@ -214,6 +235,12 @@ class LocalEngine:
         session = self.session
         session.turn()
         with deferred(), session.lock:
+            call = ref.call if isinstance(ref, ObjectRefGenerator) else ref._entry.producer
+            if force and isinstance(call, MethodCall) and call.state is not CallState.DONE:
+                raise ValueError(
+                    f"cancel(force=True) ends the process of a task, and {call.name} is a method call: its actor's "
+                    "process is not its own. Nothing was cancelled. Leave force out, or end the actor with kill()."
+                )
             if isinstance(ref, ObjectRefGenerator):
                 reactor.cancel_call(session.state, session.mail, ref.call, force=force, recursive=recursive)
             else:
@@ -222,8 +249,8 @@ class LocalEngine:
 
     # -- looking ----------------------------------------------------------------------------------------------
 
-    def explain(self, subject: ObjectRef | ActorClient) -> str:
-        """Return in words what the reference or actor is doing or waiting for."""
+    def explain(self, subject: ObjectRef | ObjectRefGenerator | ActorClient) -> str:
+        """Return in words what the call or actor is doing or waiting for."""
         cluster = self.describe_cluster()
         with deferred(), self.session.lock:
             return description.explain(self.session.state, cluster, subject)

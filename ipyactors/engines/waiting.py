@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Sequence
+
 from ipyactors.owner.objects import Entry, ObjectTable
 
 
@@ -43,3 +46,33 @@ class Countdown:
     def __call__(self) -> bool:
         """Return whether the wait is over."""
         return self._left <= 0
+
+
+class Completions:
+    """Entries one by one in the order in which they are done; those that are done already first, as given.
+
+    Each entry is asked once to call back, however often somebody waits for the next. :meth:`watch` and
+    :meth:`unwatch` are called under the session's lock.
+    """
+
+    def __init__(self, entries: Sequence[Entry]) -> None:
+        self._entries = entries
+        self._done: deque[Entry] = deque()
+
+    def watch(self) -> None:
+        """Have every entry call back."""
+        for entry in self._entries:
+            entry.when_done(self._done.append)
+
+    def unwatch(self) -> None:
+        """Take the callbacks of the entries that are not done back."""
+        for entry in self._entries:
+            entry.forget(self._done.append)
+
+    def take(self) -> Entry:
+        """Return the next entry; there is one."""
+        return self._done.popleft()
+
+    def __call__(self) -> bool:
+        """Return whether the wait for the next one is over."""
+        return bool(self._done)

@@ -10,13 +10,13 @@ import os
 
 PROCESS_ID_BYTES = 8
 ACTOR_ID_BYTES = 16
-OBJECT_ID_BYTES = 16
+OBJECT_ID_BYTES = 20
 
 #: Routing ids of the two processes that every other process knows by role.
 HEAD_ID = b"head"
 AGENT_ID = b"agent"
 
-_COUNTER_BYTES = 6
+_COUNTER_BYTES = 8
 _INDEX_BYTES = OBJECT_ID_BYTES - PROCESS_ID_BYTES - _COUNTER_BYTES
 
 
@@ -41,7 +41,7 @@ def new_actor_id() -> bytes:
 
 
 def object_id(owner_id: bytes, counter: int, index: int = 0) -> bytes:
-    """Return the id of the ``index``-th result of the ``counter``-th thing that ``owner_id`` submitted (16 bytes)."""
+    """Return the id of the ``index``-th result of the ``counter``-th thing that ``owner_id`` submitted (20 bytes)."""
     return owner_id + counter.to_bytes(_COUNTER_BYTES, "big") + index.to_bytes(_INDEX_BYTES, "big")
 
 

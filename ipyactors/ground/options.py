@@ -20,6 +20,9 @@ from ipyactors.ground.quantities import UNITS_PER_ONE, Units, to_units
 #: ``num_returns`` of a function whose items are handed out one by one, as references.
 STREAMING_WORD = "streaming"
 
+#: The most references that one call may return; a generator may yield more.
+RETURNS_AT_MOST = 1_000_000
+
 #: How many calls of an actor with ``async def`` methods run at once when nothing is said.
 ASYNC_CONCURRENCY = 1000
 
@@ -141,7 +144,10 @@ def _returns(value: Any) -> int | str:
         if value != STREAMING_WORD:
             raise _OutOfRangeError
         return value
-    return _whole(value, 0)
+    count = _whole(value, 0)
+    if count > RETURNS_AT_MOST:
+        raise _OutOfRangeError
+    return count
 
 
 def _exceptions(value: Any) -> bool | tuple[type[BaseException], ...]:
@@ -167,7 +173,10 @@ def _durable(value: Any) -> bool:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Option:
-    """One option. ``takes`` and ``help`` are for people; ``default`` is what holds when it is not given."""
+    """One option. ``takes`` and ``help`` are for people; ``default`` is what holds when it is not given.
+
+    One that is not available in this version takes no value but its default, and is not offered as a flag.
+    """
 
     name: str
     places: frozenset[Place]
@@ -176,6 +185,7 @@ class Option:
     takes: str
     default: Any
     help: str
+    is_available: bool = True
 
     def parse(self, value: Any) -> Any:
         """Return ``value`` in its one form. Raises OptionTypeError or OptionError."""
@@ -197,7 +207,7 @@ _ROWS: tuple[tuple[Any, ...], ...] = (
     ("num_cpus", _BOTH, Kind.AMOUNT, _amount, "a number >= 0, in steps of 0.0001", None,
      "CPUs held while it runs (a task: 1; an actor holds none for as long as it lives)"),
     ("num_gpus", _BOTH, Kind.AMOUNT, _amount, "a number >= 0, in steps of 0.0001", 0.0,
-     "GPUs held while it runs"),
+     "GPUs held while it runs. They are counted, not assigned: set CUDA_VISIBLE_DEVICES yourself"),
     ("memory", _BOTH, Kind.BYTES, _bytes, "a number of bytes >= 0", 0,
      "bytes of memory held while it runs; for placing, not a limit"),
     ("resources", _BOTH, Kind.AMOUNTS, _amounts, "a dict of resource names to numbers >= 0", {},
@@ -209,7 +219,8 @@ _ROWS: tuple[tuple[Any, ...], ...] = (
     ("retry_exceptions", frozenset({Place.TASK}) | _CALLS, Kind.EXCEPTIONS, _exceptions,
      "True, False, or a list or tuple of exception classes", False,
      "which exceptions of its own code make it run again, within the same count"),
-    ("num_returns", frozenset({Place.TASK}) | _CALLS, Kind.RETURNS, _returns, "an int >= 0 or 'streaming'", None,
+    ("num_returns", frozenset({Place.TASK}) | _CALLS, Kind.RETURNS, _returns,
+     f"an int from 0 to {RETURNS_AT_MOST:,} or 'streaming'", None,
      "how many references one call returns (1; 'streaming' for generators)"),
     ("max_restarts", _ACTOR, Kind.COUNT, _from_minus_one, "an int >= -1 (-1: no limit)", 0,
      "how often the actor's constructor runs again after the death of its process"),
@@ -218,7 +229,7 @@ _ROWS: tuple[tuple[Any, ...], ...] = (
     ("max_concurrency", _ACTOR, Kind.COUNT, _from_one, "an int >= 1", None,
      f"how many calls run at once (1; {ASYNC_CONCURRENCY} with async methods)"),
     ("max_pending_calls", _ACTOR, Kind.COUNT, _limit, "an int >= 1, or -1 for no limit", -1,
-     "how many unanswered calls a handle may have before a further call raises PendingCallsLimitError"),
+     "how many unanswered calls one process may have before a further one raises PendingCallsLimitError"),
     ("namespace", _ACTOR, Kind.TEXT, _text, "a non-empty str", "",
      "where the name is unique (default: the session's own)"),
     ("get_if_exists", _ACTOR, Kind.FLAG, _flag, "True or False; needs a name", False,
@@ -226,7 +237,7 @@ _ROWS: tuple[tuple[Any, ...], ...] = (
     ("lifetime", _ACTOR, Kind.CHOICE, _lifetime, "'detached' or 'non_detached'", "non_detached",
      "'detached': lives on without handles and without its creator, until killed"),
     ("durable", _ACTOR, Kind.CHOICE, _durable, "None or False", False,
-     "keep the actor's state through crashes (not available in this version)"),
+     "keep the actor's state through crashes (not available in this version)", False),
 )  # fmt: skip
 
 #: All options by name, in the order in which help shows them.

@@ -20,7 +20,7 @@ from ipyactors.wire.head_messages import (
     ShapeUnplaceable,
     WantLeases,
 )
-from ipyactors.wire.node_messages import KillWorker, StartWorker
+from ipyactors.wire.node_messages import KillWorker, KillWorkerAt, StartWorker
 from ipyactors.wire.specs import Death
 
 #: An idle task worker is ended after this long.
@@ -64,15 +64,27 @@ def on_return_lease(tables: Tables, out: Out, owner: Owner, message: ReturnLease
     drop_lease(tables, lease)
     worker.lease_id, worker.claim = 0, None
     worker.leased_before.add(owner.owner_id)
-    offer_worker(tables, out, worker, now_s)
+    worker.use = WorkerUse.IDLE
+    if worker.is_used_up:
+        kill_unused(tables, out, worker, "a task on it was cancelled by force")
+    if not worker.is_ending:
+        offer_worker(tables, out, worker, now_s)
 
 
 def on_kill_leased_worker(tables: Tables, out: Out, owner: Owner, message: KillLeasedWorker) -> None:
-    """End the worker; ``LeaseLost`` follows with its death report."""
-    lease = tables.leases.get(message.lease_id)
-    if lease is not None and lease.owner_id == owner.owner_id and lease.worker_id:
-        detail = message.detail or "a task on it was cancelled by force"
-        kill_worker(tables, out, tables.workers[lease.worker_id], detail)
+    """Have the agent end the worker if it is at that call; ``LeaseLost`` then follows with its death report.
+
+    That the agent has spared it is never told, so the next owner could be hit by what was meant for this one: the
+    worker is used up.
+    """
+    worker = tables.workers.get(message.worker_id)
+    if worker is None or worker.is_ending:
+        return
+    lease = tables.leases.get(worker.lease_id)
+    if worker.use is WorkerUse.ADOPTED or (lease is not None and lease.owner_id == owner.owner_id):
+        worker.is_used_up = True
+        word = KillWorkerAt(worker.worker_id, owner.owner_id, message.seq, message.detail)
+        out.to_node(worker.node_id, word)
 
 
 def on_drop_worker(tables: Tables, out: Out, message: DropWorker) -> None:

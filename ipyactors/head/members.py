@@ -5,11 +5,14 @@ actors it owned that were not detached. Whoever tells the head that a process is
 process itself, leaving in good order); the head never guesses.
 
 After a head was started again, agents register with the workers that live and owners with the counts they hold.
-Until the first agent has registered, owners' messages wait (see ``reactor.py``); ``SETTLE_S`` later, whoever has not
-come back is taken for gone.
+Until the first agent has registered, owners' messages wait (see ``reactor.py``). The agent says which processes live;
+when all of them have registered too, or have died, or at the latest after ``SETTLE_S``, the head has *settled*: whoever
+has not come back is taken for gone. (A session has one machine; with more, the head must learn which to wait for.)
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 import msgspec
 
@@ -25,7 +28,7 @@ from ipyactors.wire.specs import ActorState, Death, LossReason
 #: Above every number that a call can have.
 _ANY_SEQ = (1 << 63) - 1
 
-#: How long a head that was started again waits for old members before it takes them for gone.
+#: How long a head that was started again waits, at most, for processes that live and do not register.
 SETTLE_S = 10.0
 
 
@@ -36,6 +39,7 @@ def on_register_owner(tables: Tables, out: Out, owner_id: bytes, message: Regist
     """Welcome a driver or a worker's session; a task worker is free from now on. Repeating it is harmless."""
     if owner_id in tables.gone:
         return
+    tables.awaited.discard(owner_id)
     owner = tables.owner_named(owner_id)
     is_new = not owner.is_registered
     owner.address, owner.is_driver, owner.pid = message.address, message.is_driver, message.pid
@@ -73,6 +77,8 @@ def on_register_node(
         node = Node(node_id, message.hostname, dict(message.total), dict(message.total))
         tables.nodes[node_id] = node
         tables.events.add(Event(EventKind.NODE_ADDED, wall_s, name=message.hostname, node_id=node_id))
+    if not tables.is_settled:
+        _await(tables, (*message.drivers, *(record.worker_id for record in message.workers)))
     for record in message.workers:
         if record.worker_id not in tables.workers:
             _adopt(tables, out, node, record, wall_s)
@@ -89,6 +95,13 @@ def on_worker_started(tables: Tables, node_id: bytes, message: WorkerStarted, wa
         return
     worker.pid = message.pid
     tables.events.add(_worker_event(tables, EventKind.WORKER_STARTED, worker, wall_s))
+
+
+def _await(tables: Tables, process_ids: Iterable[bytes]) -> None:
+    for process_id in process_ids:
+        owner = tables.owners.get(process_id)
+        if process_id not in tables.gone and (owner is None or not owner.is_registered):
+            tables.awaited.add(process_id)
 
 
 def _adopt(tables: Tables, out: Out, node: Node, record: WorkerRecord, wall_s: float) -> None:
@@ -167,6 +180,7 @@ def on_process_gone(tables: Tables, out: Out, process_id: bytes, wall_s: float) 
     if process_id in tables.gone:
         return
     tables.remember_gone(process_id)
+    tables.awaited.discard(process_id)
     tables.events.unwatch(process_id)
     for watcher_id in tables.watchers.pop(process_id, ()):
         out.to_owner(watcher_id, OwnerLost(process_id))
@@ -193,9 +207,18 @@ def on_watch_owner(tables: Tables, out: Out, watcher: Owner, message: WatchOwner
         out.to_owner(watcher.owner_id, OwnerLost(message.owner_id))
 
 
+def is_to_settle(tables: Tables, now_s: float) -> bool:
+    """Return whether a restarted head has waited for long enough: for everybody, or until its limit."""
+    has_all = bool(tables.nodes) and not tables.awaited
+    return not tables.is_settled and (has_all or now_s >= tables.settle_at_s)
+
+
 def settle(tables: Tables, out: Out, wall_s: float) -> None:
     """Stop waiting, as a restarted head: whoever has not come back is gone, and what hung on it ends."""
     tables.is_settled = True
+    missing = f"{len(tables.awaited)} processes did not come back within {SETTLE_S:g} s" if tables.awaited else ""
+    tables.events.add(Event(EventKind.HEAD_RESTARTED, wall_s, incarnation=tables.head_epoch, detail=missing))
+    tables.awaited.clear()
     absent = [owner_id for owner_id, owner in tables.owners.items() if not owner.is_registered]
     for owner_id in absent:
         if owner_id not in tables.workers:

@@ -47,7 +47,7 @@ class Reactor:
     def on_turn(self, now_s: float, wall_s: float) -> float:
         """Serve who waits, do what is due, report events; return the seconds to the next turn at the latest."""
         tables, out = self.tables, self.out
-        if not tables.is_settled and now_s >= tables.settle_at_s:
+        if members.is_to_settle(tables, now_s):
             members.settle(tables, out, wall_s)
         leases.trim_idle(tables, out, now_s)
         if tables.needs_placing or (tables.look_again_s is not None and now_s >= tables.look_again_s):

@@ -100,6 +100,7 @@ class Worker:
 
     ``is_ending``: it was told to die; it keeps its claim until it has. ``leased_before`` are the owners that gave it
     back alive: they are still connected to it. ``owns_objects``: others hold references to values that it keeps.
+    ``is_used_up``: it is ended when it comes back, unless it has work of its own.
     """
 
     worker_id: bytes
@@ -112,6 +113,7 @@ class Worker:
     claim: Claim | None = None
     is_ending: bool = False
     owns_objects: bool = False
+    is_used_up: bool = False
     leased_before: set[bytes] = dataclasses.field(default_factory=set)
 
 
@@ -219,7 +221,7 @@ class Actor:
 
 
 class Tables:
-    """All of the head's state. ``settle_at_s`` (monotonic) is when a restarted head stops waiting for old members."""
+    """All of the head's state. ``settle_at_s`` (monotonic) is when a restarted head waits for old members no more."""
 
     def __init__(
         self,
@@ -232,6 +234,8 @@ class Tables:
         self.head_epoch = head_epoch
         self.settle_at_s = settle_at_s
         self.is_settled = head_epoch == 0
+        self.awaited: set[bytes] = set()
+        """Before the head has settled: the processes that live, as their agents say, and have not registered yet."""
         self.new_worker_id = new_worker_id
         self.nodes: dict[bytes, Node] = {}
         self.workers: dict[bytes, Worker] = {}

@@ -32,12 +32,14 @@ from ipyactors.node.entry import Roles, drain, preload, wakeup_descriptor
 from ipyactors.node.evidence import Coroner, OomCounter
 from ipyactors.node.processes import Ending, Processes
 from ipyactors.wire import liveness
+from ipyactors.wire.marks import read_marks
 from ipyactors.wire.node_messages import (
     AttachProcess,
     ForkFailed,
     ForkWorker,
     HeadToNode,
     KillWorker,
+    KillWorkerAt,
     NodeToHead,
     NodeToProcess,
     ProcessToNode,
@@ -205,6 +207,9 @@ class Agent:
                 reactor.on_start_worker(self._state, self, message, now)
             case KillWorker():
                 reactor.on_kill_worker(self._state, self, message, now)
+            case KillWorkerAt():
+                started = read_marks(self._config.paths.marks_path(message.worker_id))
+                reactor.on_kill_worker_at(self._state, self, message, started, now)
 
     def _read_zygote(self, now: float) -> None:
         """Act on what the zygote reports."""

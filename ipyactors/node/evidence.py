@@ -18,7 +18,7 @@ from ipyactors.ground import tracebacks
 from ipyactors.ground.config import SessionPaths
 from ipyactors.node import resources
 from ipyactors.node.children import Child, Evidence
-from ipyactors.wire.marks import read_marks, was_leaving
+from ipyactors.wire.marks import log_start, read_marks, was_leaving
 
 _LAST_LINES = 20
 _TAIL_BYTES = 16 * 1024
@@ -88,7 +88,7 @@ class Coroner:
             max_rss_bytes=max_rss_bytes,
             limit_bytes=self._limit_bytes,
             ran_out_of_memory=self._ran_out_of_memory(child, number, max_rss_bytes),
-            last_output=last_lines(log),
+            last_output=last_lines(log, log_start(marks)),
             started=read_marks(marks),
             wall_s=wall_s,
             was_leaving=was_leaving(marks),
@@ -111,12 +111,15 @@ class Coroner:
         return 0 < _SUSPICIOUS_SHARE * self._limit_bytes < max_rss_bytes
 
 
-def last_lines(path: str) -> tuple[str, ...]:
-    """Return the last 20 lines of a log, each cut at 500 characters, without stack frames of ours."""
+def last_lines(path: str, start: int) -> tuple[str, ...]:
+    """Return the last 20 lines of a log, each cut at 500 characters, without stack frames of ours.
+
+    What lies before ``start`` (bytes) is left out: tasks that ran before wrote it.
+    """
     try:
         with open(path, "rb") as file:
             size = file.seek(0, os.SEEK_END)
-            file.seek(max(0, size - _TAIL_BYTES))
+            file.seek(max(start, size - _TAIL_BYTES))
             text = file.read().decode("utf-8", "replace")
     except OSError:
         return ()

@@ -12,7 +12,7 @@ class Out(Protocol):
     """The shell's side of each decision. Nothing here answers; what comes of it arrives as a fact later."""
 
     def tell_head(self, message: NodeToHead) -> None:
-        """Send to the head; kept while it cannot be reached."""
+        """Send to the head. Dropped while it cannot be reached: a new head is greeted with what lives and what died."""
         ...
 
     def tell_process(self, process_id: bytes, message: NodeToProcess) -> None:

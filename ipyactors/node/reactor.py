@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import deque
+from collections.abc import Mapping
 
 from ipyactors.ground.config import SessionPaths
 from ipyactors.ground.quantities import Units
@@ -19,6 +20,7 @@ from ipyactors.wire.node_messages import (
     ForkWorker,
     HeadRestarted,
     KillWorker,
+    KillWorkerAt,
     RegisterNode,
     SessionStopping,
     StartWorker,
@@ -99,7 +101,8 @@ def on_started(state: NodeState, out: Out, _now: float) -> None:
         )
         for child in state.children.values()
     )
-    out.tell_head(RegisterNode(state.hostname, state.total, workers, tuple(state.dead.values())))
+    drivers = tuple(process_id for process_id, attached in state.processes.items() if attached.is_driver)
+    out.tell_head(RegisterNode(state.hostname, state.total, workers, tuple(state.dead.values()), drivers))
 
 
 # -- what the head wants ---------------------------------------------------------------------------------------
@@ -128,6 +131,17 @@ def on_kill_worker(state: NodeState, out: Out, message: KillWorker, _now: float)
     child.kill = child.kill or message
     if child.pid:
         out.kill(child)
+
+
+def on_kill_worker_at(
+    state: NodeState, out: Out, message: KillWorkerAt, started: Mapping[bytes, int], now: float
+) -> None:
+    """End a worker for the sake of one call, and no other's. ``started`` are its marks, read just now.
+
+    If a later call of that caller has begun, the one to be ended is over, and its answer is on the way.
+    """
+    if started.get(message.caller_id) == message.seq:
+        on_kill_worker(state, out, KillWorker(message.worker_id, detail=message.detail), now)
 
 
 # -- what the zygote reports -----------------------------------------------------------------------------------

@@ -48,16 +48,20 @@ def line_magic_with(*flags: Flag) -> Callable[[_Magic], _Magic]:
 
 def cell_magic_with_options() -> Callable[[_Magic], _Magic]:
     """Make a method a cell magic with one flag for each option of remote functions and classes."""
-    offered = [option for option in OPTIONS.values() if option.places & {Place.TASK, Place.ACTOR}]
-    return _magic_with(cell_magic, [_flag_for(option) for option in offered])
+    places = {Place.TASK, Place.ACTOR}
+    offered = [option for option in OPTIONS.values() if option.is_available and option.places & places]
+    return _magic_with(cell_magic, [_flag_for(option) for option in offered], sign="%%")
 
 
-def _magic_with(marker: Callable[[Any], Any], flags: Sequence[Flag]) -> Callable[[_Magic], _Magic]:
+def _magic_with(
+    marker: Callable[[Any], Any], flags: Sequence[Flag], *, sign: str = "%"
+) -> Callable[[_Magic], _Magic]:
     def decorate(method: _Magic) -> _Magic:
         magic: Any = marker(method)
         for one in reversed(flags):
             magic = one(magic)
-        decorated: _Magic = no_var_expand(magic_arguments()(magic))
+        # IPython writes one percent sign before the name in the help, whatever kind of magic it is.
+        decorated: _Magic = no_var_expand(magic_arguments(sign[1:] + method.__name__)(magic))
         return decorated
 
     return decorate
@@ -68,7 +72,7 @@ def _flag_for(option: Option) -> Flag:
     described: dict[str, Any] = {"default": None, "help": f"[{where}] {option.help}. Takes {option.takes}."}
     if option.kind is Kind.EXCEPTIONS:
         described["help"] += " Here: names with commas between, or nothing for True."
-    if option.kind in _MAY_STAND_ALONE or option.name == "durable":
+    if option.kind in _MAY_STAND_ALONE:
         described |= {"nargs": "?", "const": "True"}
     described["metavar"] = _METAVARS.get(option.kind, "BOOL")
     described["help"] = described["help"].replace("%", "%%")

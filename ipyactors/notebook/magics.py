@@ -83,7 +83,7 @@ class RemoteMagics(Magics):  # type: ignore[misc]
             quiet = given.pop("quiet")
             session = given.pop("session")
             values = read_options(given, self.shell.user_ns)
-            runtime.init(**values, session=session, log_to_driver=not quiet)
+            runtime.init(**values, session=session, log_to_driver=False if quiet else None)
 
     @line_magic_with()
     def actors(self, line: str) -> ActorTable:

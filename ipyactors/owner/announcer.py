@@ -1,4 +1,4 @@
-"""What the user is told while calls run: the lines that they print, the events listened to, futures that are done."""
+"""What the user is told while calls run: the lines that they print, the events that are listened to."""
 
 from __future__ import annotations
 
@@ -25,11 +25,22 @@ class Announcer:
         self._show = show
         self._turn = threading.RLock()
         self._is_telling = False
+        self._teller: int | None = None
+
+    @property
+    def is_telling_here(self) -> bool:
+        """Whether this thread is telling: the code that asks is a listener."""
+        return self._teller == threading.get_ident()
 
     @property
     def has_news(self) -> bool:
         """Whether there is anything to tell."""
-        return bool(self._mail.outputs or self._mail.afterwards) or self._events.has_unheard
+        return bool(self._mail.outputs) or self._events.has_unheard
+
+    def tell_news(self) -> None:
+        """Tell what there is to tell; not to be called under the lock, or in a turn."""
+        if self.has_news:
+            self.tell()
 
     def catch_up(self) -> None:
         """Return when all output that has arrived is shown: what a call printed comes before its result."""
@@ -42,9 +53,9 @@ class Announcer:
         with self._turn:
             # Set before the outputs are taken: who sees none of them sees that they are being shown.
             was_telling, self._is_telling = self._is_telling, True
+            self._teller = threading.get_ident()
             with self._lock:
                 outputs, heard = self._mail.take_outputs(), self._events.take_unheard()
-                afterwards = self._mail.take_afterwards()
             for output in outputs:
                 with contextlib.suppress(Exception):
                     self._show(output)
@@ -54,5 +65,5 @@ class Announcer:
                 except Exception:
                     _log.exception("a listener to events raised")
             self._is_telling = was_telling
-        for action in afterwards:
-            action()
+            if not was_telling:
+                self._teller = None

@@ -1,6 +1,7 @@
 """Which actor this process hosts, and which call the running code belongs to.
 
 The call is a context variable, so that it is right in threads of a threaded actor and in coroutines of an async one.
+The actor is a fact of the whole process, so threads that the user's code starts, which run no call, know it too.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from ipyactors.wire.specs import ActorSpec
 
 _actor: ActorSpec | None = None
+_incarnation = 0
 
 
 @dataclasses.dataclass(slots=True)
@@ -28,7 +30,6 @@ class CurrentCall:
     name: str
     actor_id: bytes = b""
     attempt: int = 0
-    incarnation: int = 0
     cancelled: bool = False
     exit_detail: str = ""
 
@@ -41,7 +42,12 @@ def actor() -> ActorSpec | None:
     return _actor
 
 
-def set_actor(spec: ActorSpec) -> None:
+def incarnation() -> int:
+    """Return which incarnation of its actor this process is, from 0; 0 where it hosts none."""
+    return _incarnation
+
+
+def set_actor(spec: ActorSpec, incarnation: int) -> None:
     """Say which actor this process hosts; called by a worker before it runs the constructor."""
-    global _actor
-    _actor = spec
+    global _actor, _incarnation
+    _actor, _incarnation = spec, incarnation

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import zmq
 
+from ipyactors.ground.ids import HEAD_ID
+from ipyactors.wire.channel import Channel
 from ipyactors.wire.head_messages import HeadToOwner
 from ipyactors.wire.node_messages import NodeToProcess
 from ipyactors.wire.worker_messages import BorrowerToOwner, CallerToWorker, OwnerToBorrower, WorkerToCaller
@@ -14,6 +16,9 @@ from ipyactors.wire.zmq_channel import ZmqChannel
 
 #: What is queued when the process ends gets this long to leave.
 _LINGER_MS = 500
+
+#: The head is heard after so many rounds at the latest, however fast the others talk.
+_ROUNDS_AT_MOST = 100
 
 _TO_OUTBOUND = HeadToOwner | NodeToProcess | WorkerToCaller | OwnerToBorrower
 _TO_INBOUND = CallerToWorker | BorrowerToOwner
@@ -33,12 +38,8 @@ class Doors:
         return self.inbound.fileno(), self.outbound.fileno()
 
     def receive(self) -> Iterator[tuple[bytes, Any]]:
-        """Yield each message that has arrived, with its sender, until nothing is left."""
-        for channel in (self.outbound, self.inbound):
-            while batches := channel.receive():
-                for peer, messages in batches:
-                    for message in messages:
-                        yield peer, message
+        """Yield each message that has arrived, with its sender, until nothing is left; the head's come last."""
+        return messages_of((self.outbound, self.inbound))
 
     def has_arrived(self) -> bool:
         """Return whether :meth:`receive` would yield something."""
@@ -49,3 +50,31 @@ class Doors:
         self.inbound.close()
         self.outbound.close()
         self._context.term()
+
+
+def messages_of(channels: Sequence[Channel]) -> Iterator[tuple[bytes, Any]]:
+    """Yield what has arrived on all channels, the head's messages after those of all others.
+
+    What the head says may be that a worker died. Answers that the worker gave before have arrived by then, on a
+    connection of their own, and must be heard first: else an answered call would pass for an interrupted one.
+    """
+    from_head: list[Any] = []
+    rounds = 0
+    while True:
+        has_more = False
+        rounds += 1
+        for channel in channels:
+            for peer, messages in channel.receive():
+                has_more = True
+                if peer == HEAD_ID:
+                    from_head += messages
+                    continue
+                for message in messages:
+                    yield peer, message
+        if has_more and rounds % _ROUNDS_AT_MOST:
+            continue
+        if not (from_head or has_more):
+            return
+        heard, from_head = from_head, []
+        for message in heard:
+            yield HEAD_ID, message

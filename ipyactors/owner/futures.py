@@ -2,25 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from ipyactors.owner.objects import Entry
+
+if TYPE_CHECKING:
+    from ipyactors.owner.session import Session
 
 
 class ValueFuture(Future[Any]):
-    """A future whose ``result`` waits as ``get`` does: the waiting thread reads, and a worker lends its CPUs."""
+    """A future whose ``result`` waits as ``get`` does: the waiting thread reads, and a worker lends its CPUs.
 
-    def __init__(self, wait: Callable[[Callable[[], bool], float | None], bool]) -> None:
+    ``settle`` makes it done, and runs the callbacks that the user has added.
+    """
+
+    def __init__(self, session: Session, entry: Entry) -> None:
         super().__init__()
-        self._wait_until = wait
+        self._session = session
+        self._entry = entry
         self.set_running_or_notify_cancel()
+
+    def settle(self) -> None:
+        """Take the value, or what the call raised, from the entry, which is done."""
+        try:
+            self.set_result(self._session.value_of(self._entry))
+        except Exception as error:
+            self.set_exception(error)
 
     def result(self, timeout: float | None = None) -> Any:
         """Return the value or raise what the call raised; TimeoutError after ``timeout`` seconds."""
-        self._wait_until(self.done, timeout)
-        return super().result(0)
+        if not self._wait(timeout):
+            return super().result(0)  # raises the TimeoutError of this module's base
+        return self._session.value_of(self._entry)
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
         """Return what the call raised, or None; raises TimeoutError after ``timeout`` seconds."""
-        self._wait_until(self.done, timeout)
-        return super().exception(0)
+        if not self._wait(timeout):
+            return super().exception(0)
+        try:
+            self._session.value_of(self._entry)
+        except Exception as error:
+            return error
+        return None
+
+    def _wait(self, timeout: float | None) -> bool:
+        # For the entry and not for ``settle``, which may stand behind a callback that takes its time.
+        return self._entry.done or self._session.wait(lambda: self._entry.done, timeout)

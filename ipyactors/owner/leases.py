@@ -215,7 +215,7 @@ def _send(lease: Lease, call: TaskCall, template: TaskTemplate, out: Out, now_s:
             template.num_returns,
             template.retry_on,
             call.attempt,
-            len(call.stream.items) if call.stream is not None else 0,
+            call.stream.received if call.stream is not None else 0,
         ),
     )
 

@@ -6,6 +6,7 @@ before the sender could let go.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -34,9 +35,9 @@ class Mail:
         self._head: list[Message] = []
         self._workers: dict[bytes, list[Message]] = {}
         self._callers: dict[bytes, list[Message]] = {}
+        self.answers: deque[tuple[bytes, Message]] = deque()
+        """Answers to callers, with their peer: added by any thread without the lock, taken by :meth:`flush`."""
         self.outputs: list[OutputWritten] = []
-        self.afterwards: list[Callable[[], None]] = []
-        """What is to be done after the turn, without the lock: code of the user's that may do anything."""
         self.hold: Callable[[Payload], tuple[HandleToken, ...]] = lambda _payload: ()
         """Takes over the handles in a payload that arrived; set by the session."""
 
@@ -86,6 +87,8 @@ class Mail:
 
         Return whether anything was sent.
         """
+        while self.answers:
+            self.to_caller(*self.answers.popleft())
         if not (self._head or self._workers or self._callers):
             return False
         if self._head:
@@ -100,11 +103,6 @@ class Mail:
             for peer, messages in batches.items():
                 _send(self._inbound, peer, messages)
         return True
-
-    def take_afterwards(self) -> list[Callable[[], None]]:
-        """Return what is to be done without the lock."""
-        afterwards, self.afterwards = self.afterwards, []
-        return afterwards
 
     def take_outputs(self) -> list[OutputWritten]:
         """Return the printed text that was not shown yet."""

@@ -64,7 +64,7 @@ def _send_ready(client: ActorClient, out: Out, now_s: float) -> None:
                 template.retry_on,
                 call.attempt,
                 incarnation,
-                len(call.stream.items) if call.stream is not None else 0,
+                call.stream.received if call.stream is not None else 0,
             ),
         )
     if client.finishing and not outbox:
@@ -183,7 +183,7 @@ def on_call_raised(
         out.event(EventKind.CALL_RETRY, call, duration_s=state.now_s - call.sent_s, detail=error.words)
         call.take_retry()
         call.state = CallState.QUEUED
-        client.outbox.appendleft(call)
+        _put_back(client, call)
         return
     out.event(EventKind.CALL_FAILED, call, detail=error.words)
     finish(state, call, error)
@@ -197,6 +197,15 @@ def cancel_call(state: OwnerState, out: Out, call: MethodCall, *, recursive: boo
     else:
         finish(state, call, failures.cancelled(call, started=False))
         state.ready_actors.add(call.client)
+
+
+def _put_back(client: ActorClient, call: MethodCall) -> None:
+    """Put a call back into the outbox, in the order in which the calls were made."""
+    earlier: list[MethodCall] = []
+    while client.outbox and client.outbox[0].task_id < call.task_id:
+        earlier.append(client.outbox.popleft())
+    client.outbox.appendleft(call)
+    client.outbox.extendleft(reversed(earlier))
 
 
 def count_handle(state: OwnerState, client: ActorClient, change: int) -> None:

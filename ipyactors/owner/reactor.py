@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from ipyactors.ground.exceptions import IpyactorsError
 from ipyactors.owner import borrowing, failures, leases, outbox, retries
 from ipyactors.owner.actors import ActorClient, MethodCall
 from ipyactors.owner.calls import CallState, PendingCall, TaskCall
@@ -27,6 +28,7 @@ from ipyactors.wire.head_messages import (
     OwnerLost,
     OwnerRegistered,
     ReclaimLease,
+    ReleaseActor,
     ShapeUnplaceable,
     WorkerLost,
 )
@@ -114,6 +116,26 @@ def cancel_call(state: OwnerState, out: Out, call: PendingCall, *, force: bool, 
         retries.cancel_task(state, out, call, force=force, recursive=recursive)
     elif isinstance(call, MethodCall):
         outbox.cancel_call(state, out, call, recursive=recursive)
+
+
+def on_closed(state: OwnerState, error: Exception) -> None:
+    """This process leaves its session: whatever is not done never will be."""
+    calls: list[PendingCall] = []
+    for holder in state.holders.values():
+        calls += holder.in_flight.values()
+        holder.in_flight = {}
+    for shape in state.leases.by_id.values():
+        calls += shape.queue
+        shape.queue.clear()
+    for client in state.actors.values():
+        calls += client.outbox
+        client.outbox.clear()
+    for call in calls:
+        if call.state is not CallState.DONE:
+            retries.finish(state, call, error)  # and with it, what waits for its results
+    for entry in list(state.objects.fetching.values()):
+        entry.fail(error)
+    state.objects.fetching.clear()
 
 
 # -- from workers ----------------------------------------------------------------------------------------------
@@ -213,6 +235,14 @@ def on_exiting(state: OwnerState, _out: Out, peer: bytes, message: ActorExiting,
         holder.exiting = message.detail or "exit_actor()"
 
 
+def on_unhandled(state: OwnerState, peer: bytes, message: Any, error: Exception) -> None:
+    """A message could not be handled, by a mistake of ours: fail its call, rather than let it wait for ever."""
+    holder = state.holders.get(peer)
+    call = holder.in_flight.pop(getattr(message, "seq", 0), None) if holder is not None else None
+    if call is not None and call.state is not CallState.DONE:
+        retries.finish(state, call, IpyactorsError(f"the answer to {call.name} could not be handled: {error!r}"))
+
+
 # -- from the head ---------------------------------------------------------------------------------------------
 
 
@@ -248,12 +278,18 @@ def on_kill_noted(state: OwnerState, _out: Out, _peer: bytes, message: KillNoted
 def on_reply(
     state: OwnerState, out: Out, _peer: bytes, message: CreateActorReply | GetActorReply | ClusterReply, _now_s: float
 ) -> None:
-    """The head answers a request."""
-    if isinstance(message, CreateActorReply) and message.existing is not None:
-        outbox.on_found(state, out, message.existing, None)
-    elif isinstance(message, GetActorReply) and message.spec is not None:
-        outbox.on_found(state, out, message.spec, message.status)
-    if message.request_id in state.requests:
+    """The head answers a request; what it grants to one that nobody waits for any more goes back at once."""
+    is_awaited = message.request_id in state.requests
+    spec, status = None, None
+    if isinstance(message, CreateActorReply):
+        spec = message.existing
+    elif isinstance(message, GetActorReply):
+        spec, status = message.spec, message.status
+    if spec is not None and is_awaited:
+        outbox.on_found(state, out, spec, status)
+    elif spec is not None:
+        out.to_head(ReleaseActor(spec.actor_id, 1))
+    if is_awaited:
         del state.requests[message.request_id]
         state.replies[message.request_id] = message
 

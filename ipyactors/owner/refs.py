@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ipyactors.ground import ids
 from ipyactors.ground.exceptions import SessionError
-from ipyactors.owner import process
+from ipyactors.owner import process, values
 from ipyactors.owner.calls import PendingCall
 from ipyactors.owner.lending import LEND_AFTER_S
 from ipyactors.owner.objects import Entry
@@ -40,7 +40,7 @@ class ObjectRef:
         self._entry = entry
 
     def binary(self) -> bytes:
-        """Return the object's id (16 bytes)."""
+        """Return the object's id (20 bytes)."""
         return self._entry.object_id
 
     def hex(self) -> str:
@@ -52,7 +52,7 @@ class ObjectRef:
         return ids.object_id(ids.owner_of(self.binary()), ids.counter_of(self.binary())).hex()
 
     def future(self) -> concurrent.futures.Future[Any]:
-        """Return a future of the value; its callbacks run on the session's reading thread."""
+        """Return a future of the value; its callbacks run one after the other, on a thread of the session's own."""
         return _session().future_of(self._entry)
 
     def __await__(self) -> Generator[Any, None, Any]:
@@ -61,7 +61,10 @@ class ObjectRef:
     async def _wait_async(self) -> Any:
         import asyncio  # here and below: who awaits has it, and the others need not pay for it
 
-        session, entry = _session(), self._entry
+        entry = self._entry
+        if entry.done and process.session() is None:
+            return values.value_of(entry)  # it outlives the session
+        session = _session()
         if not entry.done:
             loop = asyncio.get_running_loop()
             done = asyncio.Event()
@@ -137,21 +140,22 @@ class ObjectRefGenerator:
     """The references that a generator task produces, while it runs: an iterator, and an async iterator.
 
     Each step waits until the next item exists and returns its reference. After an attempt that crashed, the task
-    runs again and the items that were taken already are not produced twice.
+    runs again and the items that have arrived are not produced twice. When the generator object goes, or
+    :meth:`close` is called, its task is cancelled.
     """
 
-    def __init__(self, stream: Stream, call: PendingCall) -> None:
+    def __init__(self, session: Session, stream: Stream, call: PendingCall) -> None:
+        self._session = session
         self._stream = stream
         self._call = call
-        self._next = 0
+        self._taken = 0
 
     def __iter__(self) -> ObjectRefGenerator:
         return self
 
     def __next__(self) -> ObjectRef:
         __tracebackhide__ = True
-        stream, index = self._stream, self._next
-        _session().wait(lambda: len(stream.items) > index or stream.ended)
+        _session().wait(self._is_ready)
         return self._take(StopIteration)
 
     def __aiter__(self) -> ObjectRefGenerator:
@@ -160,32 +164,44 @@ class ObjectRefGenerator:
     async def __anext__(self) -> ObjectRef:
         import asyncio
 
-        session, stream, index = _session(), self._stream, self._next
-
-        def is_there() -> bool:
-            return len(stream.items) > index or stream.ended
-
-        if not is_there():
-            changed = asyncio.Event()
-            with session.lock:
+        session, stream = _session(), self._stream
+        changed = asyncio.Event()
+        with session.lock:
+            is_ready = self._is_ready()
+            if not is_ready:
                 stream.callbacks.append(functools.partial(_set_soon, asyncio.get_running_loop(), changed))
+        if not is_ready:
             waiter = asyncio.ensure_future(changed.wait())
             try:
-                await _look_up(session, waiter, is_there)
+                await _look_up(session, waiter, self._is_ready)
             finally:
                 waiter.cancel()
         return self._take(StopAsyncIteration)
 
+    def _is_ready(self) -> bool:
+        return bool(self._stream.waiting) or self._stream.ended
+
     def _take(self, end: type[Exception]) -> ObjectRef:
-        if self._next >= len(self._stream.items):
-            raise end
-        entry = self._stream.items[self._next]
-        self._next += 1
+        try:
+            entry = self._stream.waiting.popleft()
+        except IndexError:
+            raise end from None
+        self._taken += 1
         return ObjectRef(entry)
 
     def is_finished(self) -> bool:
         """Return whether every item has been taken and none will follow."""
-        return self._stream.ended and self._next >= len(self._stream.items)
+        return self._stream.ended and not self._stream.waiting
+
+    def close(self) -> None:
+        """Cancel the generator's task, if it still runs; what has arrived can still be taken."""
+        if not self._stream.ended:
+            self._session.let_go(self._call)
+
+    def __del__(self) -> None:
+        # Nobody can take another item: a worker that goes on producing them would do so for nothing, perhaps forever.
+        with contextlib.suppress(AttributeError):  # __init__ did not get that far
+            self.close()
 
     @property
     def call(self) -> PendingCall:
@@ -196,4 +212,4 @@ class ObjectRefGenerator:
         raise TypeError("its items arrive where it was made; pass the references that it yields, or a list of them")
 
     def __repr__(self) -> str:
-        return f"ObjectRefGenerator({self._call.name}, {self._next} taken)"
+        return f"ObjectRefGenerator({self._call.name}, {self._taken} taken)"

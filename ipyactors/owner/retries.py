@@ -121,7 +121,10 @@ def settle(state: OwnerState, lease: Lease, now_s: float) -> None:
 
 
 def cancel_task(state: OwnerState, out: Out, call: TaskCall, *, force: bool, recursive: bool) -> None:
-    """Cancel a task wherever it is. A forced cancel ends the worker, if this is what the worker is at."""
+    """Cancel a task wherever it is. A forced cancel ends the worker, if this is what the worker is at.
+
+    Only the worker's marks tell, so its agent decides that; the worker itself hears of the cancel in any case.
+    """
     call.cancelled = True
     if call.state is not CallState.SENT:
         finish(state, call, failures.cancelled(call, started=False))
@@ -129,8 +132,6 @@ def cancel_task(state: OwnerState, out: Out, call: TaskCall, *, force: bool, rec
     lease = next((lease for lease in state.leases.leases.values() if lease.in_flight.get(call.seq) is call), None)
     if lease is None:
         return
-    is_running = next(iter(lease.in_flight)) == call.seq
-    if force and is_running:
-        out.to_head(KillLeasedWorker(lease.lease_id, f"cancel of {call.name} with force=True"))
-    else:
-        out.to_worker(lease.worker_id, CancelCall(call.seq, recursive))
+    if force:
+        out.to_head(KillLeasedWorker(lease.worker_id, call.seq, f"cancel of {call.name} with force=True"))
+    out.to_worker(lease.worker_id, CancelCall(call.seq, recursive))

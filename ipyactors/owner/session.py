@@ -12,6 +12,7 @@ from ipyactors.ground.config import SessionPaths
 from ipyactors.ground.exceptions import HeadUnavailableError, SessionError
 from ipyactors.owner import borrowing, current, outbox, reactor, values
 from ipyactors.owner.actors import ActorClient, HandleToken
+from ipyactors.owner.callbacks import Callbacks
 from ipyactors.owner.lending import LEND_AFTER_S, Lending
 from ipyactors.owner.objects import Entry
 from ipyactors.owner.traffic import Traffic
@@ -36,6 +37,7 @@ class Session(Traffic):
         super().__init__(paths, process_id, is_driver=is_driver, namespace=namespace, node_id=node_id)
         self.mail.hold = self.receive_handles
         self.lending = Lending(self.tell_head)
+        self.callbacks = Callbacks(f"ipyactors-{ids.short(process_id)}-callbacks")
         self._counter = itertools.count(1)
         self._requests = itertools.count(1)
 
@@ -53,6 +55,11 @@ class Session(Traffic):
         In a worker, code that waits lends its CPUs to others meanwhile. Raises SessionError if the session ends.
         """
         __tracebackhide__ = True
+        if self.announcer.is_telling_here and not is_done():
+            raise SessionError(
+                "a function given to on_event cannot wait for results: it runs on the thread that reads them. "
+                "Nothing is lost; hand what is to be done to a thread or a queue of your own."
+            )
         if self.is_driver or _is_idle():
             done = self.leader.wait(lambda: is_done() or self.is_over, timeout_s)
         else:
@@ -85,11 +92,7 @@ class Session(Traffic):
     def check_open(self) -> None:
         """Raise SessionError if the session has ended."""
         if self.is_over:
-            why = self.stopping_detail or "shutdown() was called"
-            raise SessionError(
-                f"the session {self.paths.name} has ended ({why}); what was under way is lost. "
-                "Call ipyactors.init() to start another."
-            )
+            raise SessionError(self.end_words())
 
     def kill_actor(self, actor_id: bytes, *, no_restart: bool, detail: str) -> None:
         """Have the head end an actor's process, even if it is started again meanwhile; do not wait for it."""
@@ -108,14 +111,17 @@ class Session(Traffic):
         __tracebackhide__ = True
         request_id = next(self._requests)
         message = make(request_id)
-        with deferred(), self.lock:
-            self.state.requests[request_id] = message
-            self.mail.to_head(message)
-        self.flush()
-        answered = self.wait(lambda: request_id in self.state.replies, _HEAD_ANSWERS_S)
-        with deferred(), self.lock:
-            self.state.requests.pop(request_id, None)
-            reply = self.state.replies.pop(request_id, None)
+        answered, reply = False, None
+        try:
+            with deferred(), self.lock:
+                self.state.requests[request_id] = message
+                self.mail.to_head(message)
+            self.flush()
+            answered = self.wait(lambda: request_id in self.state.replies, _HEAD_ANSWERS_S)
+        finally:  # an answer that comes later finds nobody, and what it grants is given back
+            with deferred(), self.lock:
+                self.state.requests.pop(request_id, None)
+                reply = self.state.replies.pop(request_id, None)
         if not answered or reply is None:
             raise HeadUnavailableError(
                 f"the head of session {self.paths.name} did not answer within {_HEAD_ANSWERS_S:.0f} s. Calls to actors "
@@ -145,16 +151,8 @@ class Session(Traffic):
         """Return a future of an entry's value."""
         from ipyactors.owner.futures import ValueFuture  # a session that makes none need not import what it needs
 
-        future = ValueFuture(self.wait)
-
-        def settle() -> None:
-            try:
-                future.set_result(self.value_of(entry))
-            except Exception as error:
-                future.set_exception(error)
-
-        # Not under the lock: setting a result runs the callbacks that the user has added.
-        self.when_done(entry, lambda _: self.mail.afterwards.append(settle))
+        future = ValueFuture(self, entry)
+        self.when_done(entry, lambda _: self.callbacks.submit(future.settle))
         return future
 
     def value_of(self, entry: Entry) -> Any:

@@ -2,31 +2,41 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 
 from ipyactors.ground import ids
+from ipyactors.ground.exceptions import ObjectLostError
 from ipyactors.owner.objects import Entry, Failure
 from ipyactors.wire.specs import Payload
 
 
 class Stream:
-    """The items of a streaming generator as they arrive. Changed only under the session's lock."""
+    """The items of a streaming generator that have arrived and were not taken. Changed only under the session's lock.
+
+    ``received`` counts the items that have arrived in all: what a later attempt need not send again.
+    """
 
     def __init__(self, task_id: bytes) -> None:
         self._owner_id = ids.owner_of(task_id)
         self._counter = ids.counter_of(task_id)
-        self.items: list[Entry] = []
+        self.waiting: deque[Entry] = deque()
+        self.received = 0
         self.ended = False
-        self.failure: Failure | None = None
         self.callbacks: list[Callable[[], None]] = []
 
     def add(self, index: int, payload: Payload) -> Entry | None:
-        """Take the ``index``-th item and return it; one that is there already (from an earlier attempt) is ignored."""
-        if index != len(self.items) or self.ended:
+        """Take the ``index``-th item and return it; one that is there already (from an earlier attempt) is ignored.
+
+        Items arrive in their order; if one is missing, the stream ends with an error rather than without it.
+        """
+        if index < self.received or self.ended:
             return None
-        entry = Entry(ids.object_id(self._owner_id, self._counter, index + 1))
+        if index > self.received:
+            self.end(ObjectLostError(f"item {self.received} of the generator was lost on its way, and so the rest."))
+            return None
+        entry = self._append()
         entry.complete(payload)
-        self.items.append(entry)
         self._call_back()
         return entry
 
@@ -34,13 +44,16 @@ class Stream:
         """No item follows. A failure becomes one last item, as in Ray, so that it is raised where it is asked for."""
         if self.ended:
             return
-        self.ended = True
-        self.failure = failure
         if failure is not None:
-            entry = Entry(ids.object_id(self._owner_id, self._counter, len(self.items) + 1))
-            entry.fail(failure)
-            self.items.append(entry)
+            self._append().fail(failure)
+        self.ended = True
         self._call_back()
+
+    def _append(self) -> Entry:
+        self.received += 1
+        entry = Entry(ids.object_id(self._owner_id, self._counter, self.received))
+        self.waiting.append(entry)
+        return entry
 
     def _call_back(self) -> None:
         callbacks, self.callbacks = self.callbacks, []

@@ -12,14 +12,14 @@ import logging
 import os
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from typing import Any
 
 from ipyactors.ground import ids
 from ipyactors.ground.clock import SystemClock
 from ipyactors.ground.config import SessionPaths
-from ipyactors.owner import leases, outbox, reactor
+from ipyactors.ground.exceptions import SessionError
+from ipyactors.owner import leases, reactor
 from ipyactors.owner.actors import ActorClient
 from ipyactors.owner.announcer import Announcer
 from ipyactors.owner.calls import PendingCall
@@ -29,6 +29,7 @@ from ipyactors.owner.mail import Mail
 from ipyactors.owner.output import show_in_terminal
 from ipyactors.owner.reconnect import on_head_restarted, registration
 from ipyactors.owner.state import OwnerState
+from ipyactors.owner.submissions import Submissions
 from ipyactors.wire.codec import Message
 from ipyactors.wire.head_messages import EventsReported, WatchEvents
 from ipyactors.wire.interrupts import deferred
@@ -65,9 +66,9 @@ class Traffic:
         self.mail = Mail(self._doors.outbound, self._doors.inbound, self.log)
         self.state = OwnerState(process_id, address, is_driver=is_driver)
         self.leader = LeaderFollowers(self._turn, self._doors.descriptors, f"ipyactors-{ids.short(process_id)}")
-        self._submitted: deque[PendingCall] = deque()
-        self._handle_counts: deque[tuple[ActorClient, int]] = deque()
-        self._answers: deque[tuple[bytes, Message]] = deque()
+        self._submissions = Submissions()
+        self._in_turn = False
+        self._again = False
         self._serve: Callable[[bytes, Any], None] | None = None
         self._on_turn: Callable[[float], float | None] | None = None
         self.announcer = Announcer(self.lock, self.mail, self.log, lambda output: self.on_output(output))
@@ -103,11 +104,20 @@ class Traffic:
         with deferred(), self.lock:
             if self.is_closed:
                 return
-            self._take_answers()
+            self._submissions.take(self.state, self.mail)
+            reactor.on_closed(self.state, SessionError(self.end_words()))
             self.mail.flush()
             self.is_closed = True
         self.leader.close()
         self._doors.close()
+
+    def end_words(self) -> str:
+        """Return what to say of a session that has ended."""
+        why = self.stopping_detail or "shutdown() was called"
+        return (
+            f"the session {self.paths.name} has ended ({why}); what was under way is lost. "
+            "Call ipyactors.init() to start another."
+        )
 
     def serve(self, on_message: Callable[[bytes, Any], None], on_turn: Callable[[float], float | None]) -> None:
         """Hand calls that others make of this process to a worker's shell.
@@ -122,9 +132,7 @@ class Traffic:
 
     def submit(self, call: PendingCall) -> None:
         """Queue a call for the reactor; sent at once if nothing is under way, else in batches."""
-        submitted = self._submitted
-        submitted.append(call)
-        waiting = len(submitted)
+        waiting = self._submissions.add(call)
         if not self.state.unanswered or waiting >= _BURST:
             self._push()
         elif waiting == 1:
@@ -133,7 +141,7 @@ class Traffic:
     def answer(self, peer: bytes, *messages: Message) -> None:
         """Queue answers to a caller; they leave with the next turn or :meth:`flush`. Callable from any thread."""
         for message in messages:
-            self._answers.append((peer, message))
+            self.mail.answers.append((peer, message))
 
     def tell_head(self, message: Message) -> None:
         """Send to the head, now."""
@@ -150,20 +158,24 @@ class Traffic:
     def flush(self) -> None:
         """Send what is queued. Callable from any thread."""
         with deferred(), self.lock:
-            if not self.is_closed:
-                self._take_answers()
-                if self.mail.flush():
-                    self._wake_if_arrived()
+            if not self.is_closed and self.mail.flush():
+                self._wake_if_arrived()
 
     def turn(self) -> None:
-        """Take a turn on the calling thread, whoever leads."""
+        """Take a turn on the calling thread, whoever leads; inside a turn, have that one go round once more."""
         self._turn()
         self.leader.wake()
 
     def count_handle(self, client: ActorClient, change: int) -> None:
         """Count a handle object up or down. Takes no lock: it is called from ``__del__``, at any moment."""
-        self._handle_counts.append((client, change))
+        self._submissions.count(client, change)
         if change < 0 and not self.is_closed:
+            self.leader.wake()
+
+    def let_go(self, call: PendingCall) -> None:
+        """Cancel a call whose results nobody can take any more. Takes no lock: it is called from ``__del__``."""
+        self._submissions.let_go(call)
+        if not self.is_closed:
             self.leader.wake()
 
     # -- turns ------------------------------------------------------------------------------------------------
@@ -174,36 +186,46 @@ class Traffic:
             with self.lock:
                 if self.is_closed:
                     return 0.05
-                pause_s = self._turn_locked(time.monotonic())
-            if self.announcer.has_news:
-                self.announcer.tell()
+                if self._in_turn:  # a turn within a turn would read ahead of what the outer one has in hand
+                    self._again = True
+                    return 0.0
+                self._in_turn = True
+                try:
+                    pause_s = self._turn_locked(time.monotonic())
+                finally:
+                    self._in_turn = False
+            self.announcer.tell_news()
         return pause_s
 
     def _push(self) -> None:
         """Send what was submitted, and read nothing: the thread that submits is about to wait, or to submit more."""
         with deferred():
             with self.lock:
-                if not self.is_closed:
-                    self.state.now_s = time.monotonic()
-                    self._take_submissions()
-                    reactor.settle(self.state, self.mail, self.state.now_s)
-                    if self.mail.flush():
-                        self._wake_if_arrived()
-            if self.announcer.has_news:
-                self.announcer.tell()
+                if self.is_closed:
+                    return
+                if self._in_turn:
+                    self._again = True
+                    return
+                self.state.now_s = time.monotonic()
+                self._submissions.take(self.state, self.mail)
+                reactor.settle(self.state, self.mail, self.state.now_s)
+                if self.mail.flush():
+                    self._wake_if_arrived()
+            self.announcer.tell_news()
 
     def _turn_locked(self, now_s: float) -> float | None:
         state, mail = self.state, self.mail
         state.now_s = now_s
         while True:
+            self._again = False
             for peer, message in self._doors.receive():
                 self._on_message(peer, message, now_s)
-            self._take_submissions()
+            self._submissions.take(self.state, self.mail)
             reactor.settle(state, mail, now_s)
             pause_s = self._on_turn(now_s) if self._on_turn is not None else None
-            self._take_answers()
             # Sending may have used up the descriptor's edge: look before anyone sleeps on it.
-            if not (mail.flush() and self._doors.has_arrived()) and not self._submitted:
+            has_arrived = mail.flush() and self._doors.has_arrived()
+            if not (has_arrived or self._submissions.has_calls or self._again):
                 break
         expiry_s = leases.next_expiry_s(state.leases)
         if expiry_s is not None:
@@ -218,8 +240,9 @@ class Traffic:
                 handler(self.state, self.mail, peer, message, now_s)
             else:
                 self._on_other(peer, message)
-        except Exception:
+        except Exception as error:
             _log.exception("a message of type %s could not be handled", type(message).__name__)
+            reactor.on_unhandled(self.state, peer, message, error)
 
     def _on_other(self, peer: bytes, message: Any) -> None:
         match message:
@@ -233,19 +256,6 @@ class Traffic:
                 self.stopping_detail = message.detail or "its agent stopped"
             case _ if self._serve is not None:
                 self._serve(peer, message)
-
-    def _take_answers(self) -> None:
-        answers, to_caller = self._answers, self.mail.to_caller
-        while answers:
-            to_caller(*answers.popleft())
-
-    def _take_submissions(self) -> None:
-        # A call is submitted before the handle that it was made with goes: no count may overtake a call.
-        counts = len(self._handle_counts)
-        while self._submitted:
-            reactor.submit(self.state, self.mail, self._submitted.popleft())
-        for _ in range(counts):
-            outbox.count_handle(self.state, *self._handle_counts.popleft())
 
     def _wake_if_arrived(self) -> None:
         """Wake a sleeping leader if this thread's sending has used up the edge that would have woken it."""

@@ -6,8 +6,10 @@ once for the same item. Everything else is as in the standard library.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import Any, Self
@@ -16,6 +18,7 @@ from ipyactors.api.actor import ActorClass
 from ipyactors.api.calls import kill, put, wait
 from ipyactors.api.handles import ActorHandle
 from ipyactors.api.inspect import cluster_resources
+from ipyactors.ground.exceptions import ActorNotFoundError
 from ipyactors.owner.refs import ObjectRef
 from ipyactors.util.pool_results import ApplyResult, ImapIterator, MapResult, TimeoutError  # noqa: A004
 
@@ -43,7 +46,7 @@ class _Slot:
 
     def __init__(self) -> None:
         self.actor: ActorHandle | None = None
-        self.refs: list[ObjectRef] = []
+        self.refs: deque[ObjectRef] = deque()
         self.given = 0
 
 
@@ -78,6 +81,7 @@ class Pool:
         self._chunks_at_most = maxtasksperchild
         self._slots = [_Slot() for _ in range(count)]
         self._closed = False
+        self._feeds = 0  # how many imap() still have items to give
         for slot in self._slots:
             slot.actor = self._class.remote(*self._initializer)
 
@@ -95,7 +99,7 @@ class Pool:
         callback: Callable[[Any], Any] | None = None,
         error_callback: Callable[[BaseException], Any] | None = None,
     ) -> ApplyResult:
-        """Call ``func`` in the pool; the callbacks run on the session's reading thread and must be quick."""
+        """Call ``func`` in the pool; the callbacks run on a thread of the session's own."""
         self._check_open()
         return ApplyResult([self._submit(func, [(tuple(args), dict(kwds or {}))])], callback, error_callback)
 
@@ -144,8 +148,21 @@ class Pool:
     # -- the end ---------------------------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """Take no more work; what was given is done. The processes end when it is, and nobody waits for a result."""
+        """Take no more work. What was given is done, and then each process ends, whether anybody waits or not.
+
+        What ``imap`` was given counts too, but is only sent as its results are taken.
+        """
         self._closed = True
+        self._finish_if_idle()
+
+    def _finish_if_idle(self) -> None:
+        """Have each process end after the work that it was sent, if no more will come."""
+        if not self._closed or self._feeds:
+            return
+        for slot in self._slots:
+            if slot.actor is not None:
+                with contextlib.suppress(ActorNotFoundError):  # the session has ended, and they with it
+                    slot.actor.__ray_terminate__.remote()
 
     def terminate(self) -> None:
         """End the processes at once; work that is not done fails with ActorDiedError."""
@@ -156,13 +173,14 @@ class Pool:
                 slot.actor = None
 
     def join(self) -> None:
-        """Wait until all work is done and let the processes end. Raises ValueError if the pool is still open."""
+        """Wait until all work is done, after which the processes end. Raises ValueError if the pool is still open."""
         if not self._closed:
             raise ValueError("the pool is still open: call close() or terminate() before join().")
         for slot in self._slots:
             if slot.refs:
-                wait(slot.refs, num_returns=len(slot.refs))
-            slot.actor, slot.refs = None, []
+                wait(list(slot.refs), num_returns=len(slot.refs))
+            slot.actor = None
+            slot.refs.clear()
 
     def __enter__(self) -> Self:
         self._check_open()
@@ -205,8 +223,17 @@ class Pool:
         self._check_open()
         function = put(func)
         chunks = _chunks(((item,) for item in iterable), chunksize)
-        window = 2 * len(self._slots)
-        return ImapIterator((self._submit(function, chunk) for chunk in chunks), window, ordered=ordered)
+        return ImapIterator(self._feed(function, chunks), window=2 * len(self._slots), ordered=ordered)
+
+    def _feed(self, function: Any, chunks: Iterator[Chunk]) -> Iterator[ObjectRef]:
+        """Send each chunk when it is asked for; the last one, or the end of the iterator, may end a closed pool."""
+        self._feeds += 1
+        try:
+            for chunk in chunks:
+                yield self._submit(function, chunk)
+        finally:
+            self._feeds -= 1
+            self._finish_if_idle()
 
     def _submit(self, function: Any, chunk: Chunk) -> ObjectRef:
         """Send a chunk to the process with the least to do; ``function`` is the function or a reference to it."""
@@ -221,8 +248,8 @@ class Pool:
 
 
 def _count_unfinished(slot: _Slot) -> int:
-    if slot.refs:
-        _, slot.refs = wait(slot.refs, num_returns=len(slot.refs), timeout=0)
+    while slot.refs and wait([slot.refs[0]], timeout=0)[0]:  # a process does its chunks in their order
+        slot.refs.popleft()
     return len(slot.refs)
 
 

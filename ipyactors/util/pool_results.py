@@ -72,7 +72,7 @@ class ApplyResult(MapResult):
 
 
 class _CallBack:
-    """Calls back once, when all references are ready or the first has failed; on the session's reading thread."""
+    """Calls back once, when all references are ready or the first has failed; on a thread of the session's own."""
 
     def __init__(
         self,

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import queue
-from collections.abc import Coroutine, Iterable
+from collections.abc import Coroutine, Iterable, Iterator
 from typing import Any
 
 from ipyactors.api.actor import ActorClass
 from ipyactors.api.calls import get, kill
+from ipyactors.ground import ids
 from ipyactors.ground.exceptions import ActorDiedError
+from ipyactors.wire.deaths import describe_death
+from ipyactors.wire.specs import LossReason
 
 
 class Empty(queue.Empty):
@@ -92,7 +96,9 @@ class Queue:
 
     def size(self) -> int:
         """Return how many items there are."""
-        return int(get(self.actor.qsize.remote()))
+        __tracebackhide__ = True
+        with self._saying_how_it_ended():
+            return int(get(self.actor.qsize.remote()))
 
     def qsize(self) -> int:
         """Return how many items there are."""
@@ -109,8 +115,10 @@ class Queue:
     def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:
         """Add an item; wait for room, at most ``timeout`` seconds. Raises Full."""
         __tracebackhide__ = True
-        if not get(self.actor.put.remote(item, _patience(block, timeout))):
-            raise Full
+        patience_s = _patience(block, timeout)
+        with self._saying_how_it_ended():
+            if not get(self.actor.put.remote(item, patience_s)):
+                raise self._full(patience_s)
 
     async def put_async(
         self,
@@ -119,16 +127,20 @@ class Queue:
         timeout: float | None = None,  # noqa: ASYNC109 - the name that Ray's users know
     ) -> None:
         """Add an item as :meth:`put` does, without blocking the event loop."""
-        if not await self.actor.put.remote(item, _patience(block, timeout)):
-            raise Full
+        patience_s = _patience(block, timeout)
+        with self._saying_how_it_ended():
+            if not await self.actor.put.remote(item, patience_s):
+                raise self._full(patience_s)
 
     def get(self, block: bool = True, timeout: float | None = None) -> Any:
         """Take the oldest item; wait for one, at most ``timeout`` seconds. Raises Empty."""
         __tracebackhide__ = True
-        found, item = get(self.actor.get.remote(_patience(block, timeout)))
-        if not found:
-            raise Empty
-        return item
+        patience_s = _patience(block, timeout)
+        with self._saying_how_it_ended():
+            found, item = get(self.actor.get.remote(patience_s))
+            if not found:
+                raise self._empty(patience_s)
+            return item
 
     async def get_async(
         self,
@@ -136,10 +148,12 @@ class Queue:
         timeout: float | None = None,  # noqa: ASYNC109 - the name that Ray's users know
     ) -> Any:
         """Take the oldest item as :meth:`get` does, without blocking the event loop."""
-        found, item = await self.actor.get.remote(_patience(block, timeout))
-        if not found:
-            raise Empty
-        return item
+        patience_s = _patience(block, timeout)
+        with self._saying_how_it_ended():
+            found, item = await self.actor.get.remote(patience_s)
+            if not found:
+                raise self._empty(patience_s)
+            return item
 
     def put_nowait(self, item: Any) -> None:
         """Add an item if there is room. Raises Full."""
@@ -155,8 +169,9 @@ class Queue:
         """Add all items, or none and raise Full."""
         __tracebackhide__ = True
         batch = list(items)
-        if not get(self.actor.put_batch.remote(batch)):
-            raise Full(f"there is no room for {len(batch)} items in a queue of {self.maxsize}. None was added.")
+        with self._saying_how_it_ended():
+            if not get(self.actor.put_batch.remote(batch)):
+                raise Full(f"{self!r} has no room for {len(batch)} items now. None was added.")
 
     def get_nowait_batch(self, num_items: int) -> list[Any]:
         """Take ``num_items`` items, or none and raise Empty."""
@@ -165,10 +180,11 @@ class Queue:
             raise TypeError(f"num_items={num_items!r}: takes an int, not {type(num_items).__name__}.")
         if num_items < 0:
             raise ValueError(f"num_items={num_items}: takes an int >= 0.")
-        found, items = get(self.actor.get_batch.remote(num_items))
-        if not found:
-            raise Empty(f"there are not {num_items} items in the queue. None was taken.")
-        return list(items)
+        with self._saying_how_it_ended():
+            found, items = get(self.actor.get_batch.remote(num_items))
+            if not found:
+                raise Empty(f"{self!r} does not have {num_items} items now. None was taken.")
+            return list(items)
 
     def shutdown(self, force: bool = False, grace_period_s: float = 5.0) -> None:
         """End the queue's actor: after the calls that are under way, or at once with ``force``.
@@ -185,6 +201,39 @@ class Queue:
             else:
                 return
         kill(self.actor, no_restart=True)
+
+    def __repr__(self) -> str:
+        client = self.actor._ipyactors_client
+        which = repr(client.name) if client.name else ids.short(client.actor_id)
+        return f"Queue({which}{f', maxsize={self.maxsize}' if self.maxsize > 0 else ''})"
+
+    def _full(self, patience_s: float | None) -> Full:
+        return Full(f"{self!r} had no room {_so_long(patience_s)}. The item was not added.")
+
+    def _empty(self, patience_s: float | None) -> Empty:
+        return Empty(f"{self!r} had no item {_so_long(patience_s)}. None was taken.")
+
+    @contextlib.contextmanager
+    def _saying_how_it_ended(self) -> Iterator[None]:
+        """Raise the death of the queue's actor, which is nobody's business, as the end of the queue."""
+        __tracebackhide__ = True
+        try:
+            yield
+        except ActorDiedError as error:
+            death = self.actor._ipyactors_client.death
+            if death is None or death.reason is LossReason.INTENDED:
+                how = "it was shut down"
+            else:
+                how = f"the process that held its items {describe_death(death)}"
+            raise ActorDiedError(
+                f"{self!r} has ended: {how}. Its items are lost, and one that was being added may be among them. "
+                "Make a new Queue to go on.",
+                **vars(error),
+            ) from None
+
+
+def _so_long(patience_s: float | None) -> str:
+    return f"within {patience_s:g} s" if patience_s else "when it was asked"
 
 
 def _patience(block: bool, timeout: float | None) -> float | None:

@@ -37,6 +37,7 @@ class EventKind(enum.StrEnum):
     WORKER_STARTED = "worker_started"
     WORKER_DIED = "worker_died"
     HEAD_RESTARTED = "head_restarted"
+    """A head that was started again knows everything again; ``detail`` says whom it waited for in vain."""
     NODE_ADDED = "node_added"
     NODE_LOST = "node_lost"
 

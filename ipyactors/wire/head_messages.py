@@ -59,10 +59,14 @@ class ReturnLease(_Word):
 
 
 class KillLeasedWorker(_Word):
-    """End the worker of this lease at once (a forced cancel). A ``LeaseLost`` follows."""
+    """End the worker that I have leased, by force, if it is at my call ``seq``; if it is not, nothing follows.
 
-    lease_id: int
-    detail: str = ""
+    It names the worker, not the lease: of a lease that the head before granted, this one knows nothing.
+    """
+
+    worker_id: bytes
+    seq: int
+    detail: str
 
 
 class WorkerBlocked(_Word):

@@ -48,6 +48,8 @@ class deferred:  # noqa: N801 - a context manager, used like a function
             _signal.signal(_SIGINT, before)
             if self.came and callable(before):
                 before(_SIGINT, None)
+            elif self.came and before == _signal.SIG_DFL:
+                _signal.raise_signal(_SIGINT)
 
     def _take_note(self, _number: int, _frame: object) -> None:
         self.came = True

@@ -100,31 +100,34 @@ class LeaderFollowers:
         A keyboard interrupt ends the wait of the main thread within microseconds and is raised by its own handler.
         ``is_done`` is called from whichever thread leads; it must be quick and must not block.
         """
-        if is_done():
-            return True
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
-        with deferred(self._on_interrupt) as interrupt:
-
-            def is_over() -> bool:
-                return interrupt.came or is_done()
-
-            self._wanted += 1
-            try:
-                while not (is_over() or self._closed):
-                    left_s = None if deadline is None else deadline - time.monotonic()
-                    if left_s is not None and left_s <= 0:
-                        return False
-                    if self._lead.acquire(blocking=False):
-                        try:
-                            self._lead_until(is_over, deadline)
-                        finally:
-                            self._leave()
-                    else:
-                        self._follow(_Follower(is_over), left_s)
-            finally:
-                self._wanted -= 1
-                self._hand_over()
+        while not is_done() and not self._closed:
+            with deferred(self._on_interrupt) as interrupt:
+                if not self._wait_once(lambda: interrupt.came or is_done(), deadline):
+                    break
+            # The handler of an interrupt has been called by now. One that raised is out of here; one that did not
+            # (it logs, say, or cancels an asyncio task) leaves this thread waiting as before.
         return is_done()
+
+    def _wait_once(self, is_over: Callable[[], bool], deadline: float | None) -> bool:
+        """Lead or follow until ``is_over()``; return False at the deadline."""
+        self._wanted += 1
+        try:
+            while not (is_over() or self._closed):
+                left_s = None if deadline is None else deadline - time.monotonic()
+                if left_s is not None and left_s <= 0:
+                    return False
+                if self._lead.acquire(blocking=False):
+                    try:
+                        self._lead_until(is_over, deadline)
+                    finally:
+                        self._leave()
+                else:
+                    self._follow(_Follower(is_over), left_s)
+            return True
+        finally:
+            self._wanted -= 1
+            self._hand_over()
 
     def _on_interrupt(self) -> None:
         """Wake everyone: the main thread is one of them, and the others go back to sleep."""

@@ -1,12 +1,12 @@
-"""Which calls a worker has begun, and whether it means to end, in a file that outlives it.
+"""Which calls a worker has begun, where the log of its task begins, whether it means to end: a file that outlives it.
 
-The worker maps the file and writes one number before each call starts; no system call, about 0.2 microseconds. The
+The worker maps the file and writes a number or two before each call starts; no system call, about 0.2 microseconds. The
 page cache keeps what was written through any death of the process, SIGKILL included, so that its agent can tell
 which calls certainly never ran. It is not meant to survive the machine.
 
-Layout, little-endian: a count of used slots (4 bytes), 1 if the process ends on purpose (4 bytes), then slots of 16
-bytes: a caller's process id and the highest ``seq`` of its calls that has begun. The file has a fixed size and is
-sparse.
+Layout, little-endian: a count of used slots (4 bytes), 1 if the process ends on purpose (4 bytes), the size that the
+log had when the latest task began (8 bytes), then slots of 16 bytes: a caller's process id and the highest ``seq`` of
+its calls that has begun. The file has a fixed size and is sparse.
 """
 
 from __future__ import annotations
@@ -15,15 +15,18 @@ import contextlib
 import mmap
 import os
 import struct
+from collections import OrderedDict
 
 from ipyactors.ground.ids import PROCESS_ID_BYTES
 
 SLOTS = 4096
-_HEADER_BYTES = 8
+_HEADER_BYTES = 16
 _SLOT_BYTES = 16
+_LEAVING_AT = 4
+_LOG_START_AT = 8
 FILE_BYTES = _HEADER_BYTES + SLOTS * _SLOT_BYTES
 
-_HEADER = struct.Struct("<II")
+_HEADER = struct.Struct("<IIQ")
 _U32 = struct.Struct("<I")
 _U64 = struct.Struct("<Q")
 _SLOT = struct.Struct(f"<{PROCESS_ID_BYTES}sQ")
@@ -39,7 +42,9 @@ class Marks:
             self._map = mmap.mmap(descriptor, FILE_BYTES)
         finally:
             os.close(descriptor)
-        self._offsets: dict[bytes, int] = {}
+        #: By caller, longest unheard of first: where its number is.
+        self._offsets: OrderedDict[bytes, int] = OrderedDict()
+        self._latest = b""
         self._write = _U64.pack_into
 
     def mark(self, caller: bytes, seq: int) -> None:
@@ -49,6 +54,9 @@ class Marks:
             self._take_slot(caller, seq)
         else:
             self._write(self._map, offset, seq)
+            if caller != self._latest:
+                self._offsets.move_to_end(caller)
+        self._latest = caller
 
     def _take_slot(self, caller: bytes, seq: int) -> None:
         if len(caller) != PROCESS_ID_BYTES:
@@ -57,16 +65,20 @@ class Marks:
         if used < SLOTS:
             slot = _HEADER_BYTES + used * _SLOT_BYTES
         else:
-            # Every slot is taken: the caller that came first gives up its own. It is the likeliest to be gone.
-            oldest = next(iter(self._offsets))
-            slot = self._offsets.pop(oldest) - PROCESS_ID_BYTES
+            # Every slot is taken: the caller that has been silent longest gives up its own. It is the likeliest to be
+            # gone; the one that called first is often the driver, and calls on.
+            slot = self._offsets.popitem(last=False)[1] - PROCESS_ID_BYTES
         _SLOT.pack_into(self._map, slot, caller, seq)
         self._offsets[caller] = slot + PROCESS_ID_BYTES
         _U32.pack_into(self._map, 0, min(used + 1, SLOTS))  # last: a reader never sees a slot that is half written
 
     def note_leaving(self) -> None:
         """Note that this process ends on purpose: however it dies from now on, it was meant to."""
-        _U32.pack_into(self._map, _U32.size, 1)
+        _U32.pack_into(self._map, _LEAVING_AT, 1)
+
+    def note_log(self, size: int) -> None:
+        """Note that a task begins, and how many bytes the log has: what is in there was written before it."""
+        self._write(self._map, _LOG_START_AT, size)
 
     def close(self) -> None:
         """Unmap; the file stays for the agent to read and remove."""
@@ -85,6 +97,11 @@ def read_marks(path: str) -> dict[bytes, int]:
 def was_leaving(path: str) -> bool:
     """Return whether the process was ending on purpose when it died."""
     return bool(_HEADER.unpack_from(_read(path))[1])
+
+
+def log_start(path: str) -> int:
+    """Return where in the worker's log the lines of its latest task begin (bytes); 0 if it ran none."""
+    return int(_HEADER.unpack_from(_read(path))[2])
 
 
 def _read(path: str) -> bytes:

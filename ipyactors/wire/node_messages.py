@@ -34,12 +34,16 @@ class DeadWorker(msgspec.Struct, array_like=True, frozen=True):
 
 
 class RegisterNode(_Word):
-    """A machine joins, or an agent greets a restarted head with the workers that live, and the latest deaths."""
+    """A machine joins, or an agent greets a restarted head with the processes that live, and the latest deaths.
+
+    Each of ``workers`` and of ``drivers`` is about to register with that head too, or is reported dead.
+    """
 
     hostname: str
     total: Units
     workers: tuple[WorkerRecord, ...] = ()
     dead: tuple[DeadWorker, ...] = ()
+    drivers: tuple[bytes, ...] = ()
 
 
 class WorkerStarted(_Word):
@@ -88,7 +92,16 @@ class KillWorker(_Word):
     final: bool = False
 
 
-HeadToNode = StartWorker | KillWorker
+class KillWorkerAt(_Word):
+    """End the worker if what ``caller_id`` had it begin last is its call ``seq`` (a forced cancel); else do nothing."""
+
+    worker_id: bytes
+    caller_id: bytes
+    seq: int
+    detail: str
+
+
+HeadToNode = StartWorker | KillWorker | KillWorkerAt
 
 
 # -- zygote (over a socketpair, length-prefixed frames) ----------------------------------------------------------

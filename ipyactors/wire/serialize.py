@@ -41,6 +41,7 @@ _FATE = "Nothing was sent. Create it inside the remote function or actor instead
 _FATE_OF_A_RESULT = (
     "The call ran to its end; what it returned is lost. Return what can be pickled, or keep it in an actor."
 )
+_FATE_OF_AN_ERROR = "Only its text arrives. Keep what cannot be pickled out of its attributes, or give it a __reduce__."
 
 
 class ArgSlot:
@@ -127,6 +128,11 @@ def dumps_result(value: Any, name: str, part: str = "the result") -> Payload:
     if _is_plain(value):
         return Payload(pickle.dumps(value, _PROTOCOL))
     return _dumps_any(value, f"{part} of {name}", fate=_FATE_OF_A_RESULT)
+
+
+def dumps_error(error: Any) -> Payload:
+    """Return an exception that the user's code raised, or what stands for one, as a payload."""
+    return _dumps_any(error, "the exception", fate=_FATE_OF_AN_ERROR)
 
 
 def _dumps_any(

@@ -111,10 +111,11 @@ class Death(msgspec.Struct, array_like=True, frozen=True):
     """What is known of a process that ended; written by its agent, read by people.
 
     ``exit_code`` is the status of a process that exited, ``signal`` the number of the signal that ended it; one of
-    them is set unless the process could not be started. ``last_output`` holds the last lines that it wrote to its
-    standard error. ``started`` maps each caller's process id to the highest ``seq`` that had begun to run: a call
-    with a higher ``seq`` certainly did not run. Memory is in bytes; 0 where unknown. ``was_leaving``: it had noted
-    that it was ending on purpose, or it was ended as an actor that is not to return.
+    them is set unless the process could not be started. ``last_output`` holds the last lines that it wrote, to either
+    stream; of a worker that runs tasks, those since its last task began. ``started`` maps each caller's process id to
+    the highest ``seq`` that had begun to run: a call with a higher ``seq`` certainly did not run. Memory is in bytes;
+    0 where unknown. ``was_leaving``: it had noted that it was ending on purpose, or it was ended as an actor that is
+    not to return.
     """
 
     reason: LossReason

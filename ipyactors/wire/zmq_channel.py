@@ -15,6 +15,7 @@ a ROUTER at its mark would drop silently.
 from __future__ import annotations
 
 import errno
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,6 +23,8 @@ import zmq
 
 from ipyactors.wire.channel import Batch
 from ipyactors.wire.codec import Codec, Message, ProtocolError, encode
+
+_log = logging.getLogger(__name__)
 
 #: Frames above this size are handed to ZeroMQ without a copy; below, the copy is cheaper.
 _ZERO_COPY_BYTES = 64 * 1024
@@ -62,7 +65,6 @@ class ZmqChannel:
         self._addresses: dict[bytes, str] = {}
         self._gone: set[bytes] = set()
         self.address = bind or ""
-        self.rejected = 0
 
     def send(self, peer: bytes, messages: Sequence[Message]) -> bool:
         """Queue one batch for ``peer``. Return False if it is not connected."""
@@ -114,7 +116,7 @@ class ZmqChannel:
             except ProtocolError:
                 # Only processes of this user can connect (the folder is 0700); a frame that is not ours is a bug
                 # or a stray, and must not stop the process that got it.
-                self.rejected += 1
+                _log.warning("a frame of %r was dropped: it holds no batch of messages that this door admits", peer)
         return batches
 
     def fileno(self) -> int:

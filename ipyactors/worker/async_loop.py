@@ -8,14 +8,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from ipyactors.owner.current import CurrentCall
 from ipyactors.wire.marks import Marks
 from ipyactors.wire.worker_messages import FinishAndExit
 from ipyactors.worker.answers import Answers
-from ipyactors.worker.execute import Executor, Key
+from ipyactors.worker.execute import Executor
 from ipyactors.worker.exit import ActorExit
 from ipyactors.worker.loop import FINISHED
 from ipyactors.worker.mailbox import Call, Mailbox
 from ipyactors.worker.out import WorkerSession
+from ipyactors.worker.running import Key
 
 
 class AsyncLoop:
@@ -61,13 +63,11 @@ class AsyncLoop:
             self._is_scheduled = True
             self._loop.call_soon_threadsafe(self._dispatch)
 
-    def interrupt(self, key: Key) -> None:
+    def interrupt(self, running: CurrentCall) -> None:
         """Cancel the call's task."""
-        running = self._executor.running.get(key)
-        if running is not None:
-            running.cancelled = True
+        running.cancelled = True
         if self._loop is not None:
-            self._loop.call_soon_threadsafe(self._cancel, key)
+            self._loop.call_soon_threadsafe(self._cancel, (running.caller, running.seq))
 
     # -- in the event loop ------------------------------------------------------------------------------------
 
@@ -86,9 +86,12 @@ class AsyncLoop:
 
     def _start(self, caller: bytes, call: Call) -> None:
         assert self._loop is not None
+        running = self._executor.admit(caller, call)
+        if running is None:
+            return
         key = (caller, call.seq)
         self._marks.mark(caller, call.seq)
-        task = self._loop.create_task(self._executor.run_async(caller, call))
+        task = self._loop.create_task(self._executor.run_async(running, call))
         self._tasks[key] = task
         task.add_done_callback(lambda task: self._on_done(key, task))
 

@@ -10,6 +10,7 @@ SIGINT from elsewhere is ignored: workers have a session of their own and take o
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]  # the C functions: those of ``signal`` convert to enums, several times dearer
 import contextlib
 import signal
 import threading
@@ -18,17 +19,36 @@ from typing import Any
 
 from ipyactors.owner.current import CurrentCall
 
+_SIGINT = int(signal.SIGINT)
+_SIGALRM = int(signal.SIGALRM)
+_SIG_UNBLOCK = int(signal.SIG_UNBLOCK)
+_ITIMER_REAL = int(signal.ITIMER_REAL)
+
 
 class Interrupts:
     """Runs code of the main thread so that it can be interrupted."""
 
     def __init__(self) -> None:
         self._armed: CurrentCall | None = None
+        self._handler = self.on_signal  # one object, so that it can be told from any other at a glance
         self._main_ident = threading.main_thread().ident
 
     def install(self) -> None:
         """Take SIGINT over; call in the main thread."""
-        signal.signal(signal.SIGINT, self.on_signal)
+        signal.signal(signal.SIGINT, self._handler)
+
+    def tidy(self) -> None:
+        """Undo what a task has left that would hit the next one; call in the main thread. Half a microsecond.
+
+        That is: another handler of SIGINT, or a mask over it (the next could not be cancelled); a timer that still
+        runs (the handler would raise its exception elsewhere). Handlers of other signals are left: a library that the
+        task has loaded may need its own.
+        """
+        if _signal.getsignal(_SIGINT) is not self._handler:
+            self.install()
+        _signal.pthread_sigmask(_SIG_UNBLOCK, (_SIGINT,))
+        if callable(_signal.getsignal(_SIGALRM)):
+            _signal.setitimer(_ITIMER_REAL, 0)
 
     def call(
         self, current: CurrentCall, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]

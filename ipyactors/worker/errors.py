@@ -90,7 +90,7 @@ def _pickle(error: BaseException) -> tuple[Payload | None, str]:
     if is_bare is None:
         return None, problem
     try:
-        payload = serialize.dumps(_link(error, is_bare, depth=0), what="the exception")
+        payload = serialize.dumps_error(_link(error, is_bare, depth=0))
         serialize.loads(payload)
     except Exception as failure:  # whatever a user's pickling code raises
         return None, tracebacks.in_words(failure)
@@ -110,7 +110,7 @@ def _travels(error: BaseException) -> tuple[bool | None, str]:
 
 def _trial(value: Any) -> str:
     try:
-        copy = serialize.loads(serialize.dumps(value, what="the exception"))
+        copy = serialize.loads(serialize.dumps_error(value))
     except Exception as failure:  # whatever a user's pickling code raises
         return tracebacks.in_words(failure)
     return "" if isinstance(copy, BaseException) else f"it unpickles as a {type(copy).__qualname__}"

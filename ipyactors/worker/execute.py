@@ -40,14 +40,12 @@ from ipyactors.worker.exit import ActorExit, exit_code_of, exit_words
 from ipyactors.worker.hosting import HostedActor
 from ipyactors.worker.mailbox import Call
 from ipyactors.worker.output import Output
+from ipyactors.worker.running import Running
 
 _monotonic = time.monotonic
 _wall = time.time
 _loads = pickle.loads
 _set_call = current.call.set
-
-#: A call while it runs: its caller and its ``seq``.
-Key = tuple[bytes, int]
 
 
 class Executor:
@@ -70,7 +68,7 @@ class Executor:
         lend_handles: Callable[[bytes, tuple[Payload, ...]], object] = lambda _caller, _payloads: None,
         leave: Callable[[int], NoReturn],
     ) -> None:
-        self.running: dict[Key, CurrentCall] = {}
+        self.running = Running()
         self.busy_since_s = 0.0
         self.exit: ActorExit | None = None
         self._answers = answers
@@ -87,10 +85,10 @@ class Executor:
 
     # -- running ----------------------------------------------------------------------------------------------
 
-    def run(self, caller: bytes, call: Call) -> None:
-        """Run ``call`` on this thread and queue its answer."""
-        now = self._begin(caller, call)
-        running = self.running[caller, call.seq]
+    def run(self, running: CurrentCall, call: Call) -> None:
+        """Run ``call``, admitted as ``running``, on this thread and queue its answer."""
+        caller = running.caller
+        now = self._begin(running)
         items = _Items(self._answers, self._lend_handles, caller, call)
         interruptible = self._interruptible
         wall_s = _wall()
@@ -119,10 +117,10 @@ class Executor:
         else:
             self._succeed(running, CallSucceeded(call.seq, results, items.count, wall_s, duration_s))
 
-    async def run_async(self, caller: bytes, call: Call) -> None:
+    async def run_async(self, running: CurrentCall, call: Call) -> None:
         """Run ``call`` in this coroutine's own context and queue its answer; methods may be ``async``."""
-        now = self._begin(caller, call)
-        running = self.running[caller, call.seq]
+        caller = running.caller
+        now = self._begin(running)
         items = _Items(self._answers, self._lend_handles, caller, call)
         wall_s = _wall()
         try:
@@ -150,29 +148,33 @@ class Executor:
 
     def cancel_unstarted(self, caller: bytes, seq: int) -> None:
         """Answer a call that was cancelled between being taken and being run."""
+        self.running.pop((caller, seq), None)
         self._finish(caller, CallCancelled(seq, started=False))
 
-    def _begin(self, caller: bytes, call: Call) -> float:
+    # -- taking -----------------------------------------------------------------------------------------------
+
+    def admit(self, caller: bytes, call: Call) -> CurrentCall | None:
+        """Count a call just taken from the line as running; answer it and return None if it has been cancelled."""
+        running = self._describe_call(caller, call)
+        if self.running.admit((caller, call.seq), running):
+            return running
+        self.cancel_unstarted(caller, call.seq)
+        return None
+
+    def _describe_call(self, caller: bytes, call: Call) -> CurrentCall:
         if type(call) is CallMethod:
             actor = self._actor
             assert actor is not None, "a method call came into the line of a worker without an actor"
-            running = CurrentCall(
-                caller,
-                call.seq,
-                call.task_id,
-                actor.name_of(call.method),
-                actor.actor_id,
-                call.attempt,
-                actor.incarnation,
-            )
-        else:
-            assert type(call) is RunTask
-            running = CurrentCall(caller, call.seq, call.task_id, call.name, b"", call.attempt)
-        self.running[caller, call.seq] = running
+            name = actor.name_of(call.method)
+            return CurrentCall(caller, call.seq, call.task_id, name, actor.actor_id, call.attempt)
+        assert type(call) is RunTask
+        return CurrentCall(caller, call.seq, call.task_id, call.name, b"", call.attempt)
+
+    def _begin(self, running: CurrentCall) -> float:
         _set_call(running)
         output = self._output
-        if output.last_caller != caller:
-            output.greet(caller)
+        if output.last_caller != running.caller:
+            output.greet(running.caller)
         self.busy_since_s = now = _monotonic()
         return now
 
@@ -190,6 +192,7 @@ class Executor:
 
     def _end(self, caller: bytes, seq: int) -> None:
         self.running.pop((caller, seq), None)
+        self.busy_since_s = 0.0
         if self._output.open:
             self._output.end_call(caller, seq)
 

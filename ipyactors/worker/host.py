@@ -60,10 +60,11 @@ class WorkerHost:
         """Give waiting tasks back if it is time to, send what has waited; return when to look again."""
         while self._orphans:
             self._session.cancel_children(self._orphans.pop())
-        executor = self._executor
         wait_s: float | None = None
-        if executor.busy_since_s and not self._box.is_actor:
-            wait_s = mailbox.plan_give_back(self._box, now - executor.busy_since_s, self._session.is_blocked)
+        if self._box.ready and not self._box.is_actor:
+            busy_since_s = self._executor.busy_since_s
+            busy_for_s = now - busy_since_s if busy_since_s else None
+            wait_s = mailbox.plan_give_back(self._box, busy_for_s, self._session.is_blocked)
             if wait_s == 0.0:
                 if mailbox.give_back(self._box, self):
                     self._session.flush()
@@ -98,8 +99,10 @@ class WorkerHost:
 
     def interrupt(self, peer: bytes, seq: int, recursive: bool) -> None:
         """Cancel a call that runs, and with ``recursive`` what it has submitted."""
-        running = self._executor.running.get((peer, seq))
-        self._loop.interrupt((peer, seq))
-        if running is not None and recursive:
+        running = self._executor.running.find((peer, seq))
+        if running is None:
+            return
+        self._loop.interrupt(running)
+        if recursive:
             # At the end of the turn: cancelling takes a turn of its own, which must not overtake this batch.
             self._orphans.append(running.task_id)

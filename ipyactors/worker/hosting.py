@@ -32,7 +32,7 @@ class HostedActor:
     def build(self, cls: type, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Run the constructor, as a call of the actor's owner that has no number."""
         name = f"{self.class_name}.__init__"
-        running = CurrentCall(self.spec.owner_id, 0, self.actor_id, name, self.actor_id, 0, self.incarnation)
+        running = CurrentCall(self.spec.owner_id, 0, self.actor_id, name, self.actor_id)
         token = current.call.set(running)
         try:
             self._instance = cls(*args, **kwargs)

@@ -15,13 +15,15 @@ from collections.abc import Callable
 from typing import Protocol
 
 from ipyactors.owner import current
+from ipyactors.owner.current import CurrentCall
 from ipyactors.wire.marks import Marks
 from ipyactors.wire.worker_messages import FinishAndExit
 from ipyactors.worker.cancel import Interrupts
-from ipyactors.worker.execute import Executor, Key
+from ipyactors.worker.execute import Executor
 from ipyactors.worker.exit import ActorExit
 from ipyactors.worker.mailbox import Mailbox
 from ipyactors.worker.out import WorkerSession
+from ipyactors.worker.output import log_size
 
 #: How long a loop rests when a wait ended without a reason: the session closes, or a signal was not meant for it.
 _REST_S = 0.001
@@ -43,7 +45,7 @@ class Loop(Protocol):
         """``count`` calls have joined the line. Called under the session's lock, from any thread."""
         ...
 
-    def interrupt(self, key: Key) -> None:
+    def interrupt(self, running: CurrentCall) -> None:
         """Cancel a call that runs, as far as this way of running can. Called like :meth:`on_joined`."""
         ...
 
@@ -64,9 +66,9 @@ class SerialLoop:
         """See :class:`Loop`."""
         start()
         executor = self._executor
+        interrupts, marks = self._interrupts, self._marks
         take = self._box.ready.popleft
-        mark = self._marks.mark
-        run = executor.run
+        admit, mark, run = executor.admit, marks.mark, executor.run
         while executor.exit is None:
             try:
                 caller, call = take()
@@ -75,9 +77,18 @@ class SerialLoop:
                 continue
             if isinstance(call, FinishAndExit):
                 return ActorExit(call.detail or FINISHED)
-            mark(caller, call.seq)
-            run(caller, call)
-            del call  # its arguments must not live on while this thread waits for the next
+            running = admit(caller, call)
+            if running is not None:
+                if interrupts is None:
+                    mark(caller, call.seq)
+                    run(running, call)
+                else:
+                    # A worker serves many tasks: what one leaves behind must not be taken for the next one's.
+                    marks.note_log(log_size())
+                    mark(caller, call.seq)
+                    run(running, call)
+                    interrupts.tidy()
+            del call, running  # its arguments must not live on while this thread waits for the next
         return executor.exit
 
     def _rest(self) -> None:
@@ -93,11 +104,8 @@ class SerialLoop:
     def on_joined(self, count: int) -> None:
         """Do nothing: the main thread looks at the line itself."""
 
-    def interrupt(self, key: Key) -> None:
+    def interrupt(self, running: CurrentCall) -> None:
         """Interrupt the task, or set the method's flag."""
-        running = self._executor.running.get(key)
-        if running is None:
-            return
         if self._interrupts is not None:
             self._interrupts.interrupt(running)
         else:
@@ -148,11 +156,9 @@ class ThreadedLoop:
                 self._threads.append(thread)
                 thread.start()
 
-    def interrupt(self, key: Key) -> None:
+    def interrupt(self, running: CurrentCall) -> None:
         """Set the method's flag: a thread cannot be interrupted."""
-        running = self._executor.running.get(key)
-        if running is not None:
-            running.cancelled = True
+        running.cancelled = True
 
     def _work(self) -> None:
         while self._tokens.get() and self._run_next():
@@ -171,8 +177,11 @@ class ThreadedLoop:
             if isinstance(call, FinishAndExit):
                 self._exit = ActorExit(call.detail or FINISHED)
                 return False
+            running = self._executor.admit(caller, call)
+            if running is None:
+                return True
             self._marks.mark(caller, call.seq)
-        self._executor.run(caller, call)
+        self._executor.run(running, call)
         current.call.set(None)
         with self._take_lock:
             if self._exit is None:

@@ -168,11 +168,13 @@ def give_back(box: Mailbox, out: MailboxOut) -> int:
 def plan_give_back(box: Mailbox, busy_for_s: float | None, is_blocked: bool) -> float | None:
     """Return in how many seconds waiting tasks should be given back: 0.0 for now, None for no reason to.
 
-    ``busy_for_s`` is how long the current task has run, None if none runs; ``is_blocked`` tells that it waits for
-    other calls, perhaps for the very ones behind it.
+    ``busy_for_s`` is how long the current task has run, None if none runs: then the first in line is about to, and
+    may be a long one. ``is_blocked`` tells that the task waits for other calls, perhaps for the very ones behind it.
     """
-    if box.is_actor or busy_for_s is None or not box.ready:
+    if box.is_actor or not box.ready:
         return None
+    if busy_for_s is None:
+        return GIVE_BACK_AFTER_S
     if is_blocked:
         return 0.0
     return max(0.0, GIVE_BACK_AFTER_S - busy_for_s)

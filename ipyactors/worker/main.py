@@ -6,6 +6,7 @@ import atexit
 import contextlib
 import faulthandler
 import functools
+import logging
 import os
 import sys
 import traceback
@@ -55,7 +56,7 @@ def run(config: WorkerConfig, worker_id: bytes, actor: ActorSpec | None, incarna
         )
         process.set_session(session)
         if actor is not None:
-            current.set_actor(actor)
+            current.set_actor(actor, incarnation)
         Worker(session, config.paths.marks_path(worker_id), actor, incarnation).run()
     except SessionError:  # it ended while this worker had nothing to do, as it should
         leave(session, 0)
@@ -69,6 +70,8 @@ def set_up_process(config: WorkerConfig) -> None:
     # Only the thread that crashed: the report on a death quotes the last lines, and they are to show the culprit.
     faulthandler.enable(file=2, all_threads=False)
     os.environ.update(config.environment)
+    # The agent's own, inherited: what the user's code logs goes where Python would put it, to sys.stderr.
+    logging.getLogger().handlers.clear()
     sys.path[:0] = [entry for entry in config.sys_path if entry not in sys.path]
     if config.cwd:
         with contextlib.suppress(OSError):  # the driver's folder may be gone; then the worker stays where it is

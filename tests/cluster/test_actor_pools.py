@@ -6,6 +6,7 @@ import asyncio
 import multiprocessing
 import os
 import pathlib
+import pickle
 import queue
 import signal
 from typing import Any
@@ -13,11 +14,11 @@ from typing import Any
 import pytest
 
 import ipyactors as ia
-from ipyactors.exceptions import ActorError, GetTimeoutError
+from ipyactors.exceptions import ActorDiedError, ActorError, GetTimeoutError
 from ipyactors.util import ActorPool
 from ipyactors.util.multiprocessing import Pool, TimeoutError  # noqa: A004 - the standard library's name
 from ipyactors.util.queue import Empty, Full, Queue
-from tests.support.actors import PATIENCE_S, get, wait_for
+from tests.support.actors import PATIENCE_S, get, wait_for, wait_until_gone
 
 pytestmark = pytest.mark.usefixtures("shared_runtime")
 
@@ -115,9 +116,20 @@ def test_a_queue_between_processes_keeps_the_order_and_its_size() -> None:
         line.get_nowait()
     with pytest.raises(queue.Empty):
         line.get(timeout=0.01)
+    copy = pickle.loads(pickle.dumps(line))
     line.shutdown()
-    with pytest.raises(ActorError):
-        line.put(1)
+    for one in (line, copy):
+        with pytest.raises(ActorDiedError, match=r"^Queue\(\w+, maxsize=3\) has ended: it was shut down\. ") as caught:
+            one.put(1)
+        assert "_QueueActor" not in str(caught.value)
+
+
+def test_a_queue_whose_process_was_killed_says_so() -> None:
+    line = Queue(actor_options={"name": "line"})
+    pid = get(line.actor.__ray_call__.remote(lambda _: os.getpid()))
+    os.kill(pid, signal.SIGKILL)
+    with pytest.raises(ActorDiedError, match=r"^Queue\('line'\) has ended: the process .* was killed by SIGKILL"):
+        line.get(timeout=PATIENCE_S)
 
 
 def test_a_queue_in_an_event_loop() -> None:
@@ -129,7 +141,11 @@ def test_a_queue_in_an_event_loop() -> None:
         return sorted(await asyncio.gather(*taking))
 
     assert asyncio.run(both()) == list(range(10))
+    with pytest.raises(Empty, match="had no item when it was asked"):
+        asyncio.run(line.get_async(block=False))
     line.shutdown(force=True)
+    with pytest.raises(ActorDiedError, match="it was shut down"):
+        asyncio.run(line.put_async(1))
 
 
 # -- multiprocessing.Pool ----------------------------------------------------------------------------------------------
@@ -191,6 +207,30 @@ def test_callbacks_errors_and_timeouts_of_a_process_pool(tmp_path: pathlib.Path)
         pool.join()
     assert heard[0] == 16
     assert isinstance(heard[1], ArithmeticError)
+
+
+def test_the_processes_of_a_closed_pool_end_when_their_work_is_done() -> None:
+    def pid(_number: int) -> int:
+        return os.getpid()
+
+    pool = Pool(2)
+    late = pool.imap(pid, range(20))
+    first = set(pool.map(pid, range(8), chunksize=1))
+    pool.close()
+    assert set(late) <= first, "what imap was given before is done by the same processes"
+    for one in first:
+        wait_until_gone(one)
+    pool.terminate()
+    pool.join()
+
+
+def test_a_closed_pool_can_be_ended_at_once(tmp_path: pathlib.Path) -> None:
+    pool = Pool(1)
+    result = pool.apply_async(wait_for, (tmp_path / "never",))
+    pool.close()
+    pool.terminate()
+    with pytest.raises(ActorError):
+        result.get(PATIENCE_S)
 
 
 def test_a_process_pool_survives_the_death_of_a_process(tmp_path: pathlib.Path) -> None:

@@ -131,6 +131,28 @@ def test_a_forced_cancel_ends_the_worker_of_a_task_that_will_not_listen(ia: Any,
     assert begun.lines()[1:] == ["no"]
 
 
+def test_a_forced_cancel_of_a_method_call_is_refused_and_changes_nothing(ia: Any, gate: Gate) -> None:
+    @ia.remote
+    class Waiter:
+        def wait(self, gate: Gate) -> str:
+            gate.wait()
+            return "undisturbed"
+
+        def items(self, gate: Gate) -> Iterator[str]:
+            gate.wait()
+            yield "undisturbed"
+
+    waiter = Waiter.remote()
+    ref, items = waiter.wait.remote(gate), waiter.items.remote(gate)
+    for subject, name in ((ref, "wait"), (items, "items")):
+        with pytest.raises(ValueError, match=rf"Waiter\.{name} is a method call.* Nothing was cancelled\. .*kill\(\)"):
+            ia.cancel(subject, force=True)
+    gate.open()
+    assert [ia.get(ref), *map(ia.get, items)] == ["undisturbed"] * 2
+    ia.cancel(ref, force=True)
+    ia.cancel(items, force=True)
+
+
 @pytest.mark.parametrize("recursive", [True, False])
 def test_children_are_cancelled_with_their_parent_unless_told_otherwise(ia: Any, gate: Gate, recursive: bool) -> None:
     begun, finished = Gate(gate.path + ".begun"), Gate(gate.path + ".finished")

@@ -94,6 +94,11 @@ def deaf_head() -> Iterator[None]:
     head.kill()
 
 
+def head_restarts() -> list[Any]:
+    """What the driver knows of heads that were started again."""
+    return [event for event in ia.events() if event.kind == "head_restarted"]
+
+
 def kill(pid: int) -> None:
     """Kill a process and wait until its agent has seen it: it reports the death to whoever is its head."""
     os.kill(pid, 9)
@@ -273,6 +278,17 @@ def test_that_an_actor_was_killed() -> None:
     head.kill()
     with pytest.raises(ActorDiedError, match="ended on purpose"):
         get(counter.add.remote())
+
+
+def test_that_the_last_handle_went() -> None:
+    """The new head decides it as soon as all have come back; it need not wait until it gives somebody up."""
+    counter = Counter.remote()
+    pid = get(counter.pid.remote())
+    with deaf_head():
+        del counter
+    until(lambda: not psutil.pid_exists(pid), "it was let go of")
+    [restarted] = until(head_restarts, "the new head says that it knows everything")
+    assert restarted.detail == "", "somebody was waited for in vain"
 
 
 def test_that_an_actor_left() -> None:

@@ -24,7 +24,9 @@ from ipyactors.wire import liveness
 from ipyactors.wire.node_messages import (
     AttachProcess,
     HeadRestarted,
+    HeadToNode,
     KillWorker,
+    KillWorkerAt,
     NodeToProcess,
     RegisterNode,
     SessionStopping,
@@ -73,7 +75,7 @@ class Node:
         )
         self._next = 0
 
-    def order(self, message: StartWorker | KillWorker) -> None:
+    def order(self, message: HeadToNode) -> None:
         frame = msgspec.msgpack.encode((b"n-test--", message))
         os.write(self._orders, len(frame).to_bytes(4, "little") + frame)
 
@@ -191,6 +193,16 @@ def test_a_killed_worker_takes_its_children_along(node: Node) -> None:
     assert is_alive(runaway)
     node.agent.stop()
     assert not is_alive(runaway)
+
+
+def test_a_worker_is_ended_at_one_call_and_no_other(node: Node) -> None:
+    """The agent reads the marks of a worker that lives."""
+    worker_id = node.start("sleep")
+    node.started(worker_id)
+    node.sleeping(worker_id)
+    for seq in (6, 8, 7):
+        node.order(KillWorkerAt(worker_id, stub_node.CALLER, seq, f"cancel of {seq}"))
+    assert node.death(worker_id).detail == "cancel of 7"
 
 
 def test_kill_9_of_a_worker_is_reported(node: Node) -> None:

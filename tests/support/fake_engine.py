@@ -130,7 +130,7 @@ class FakeEngine:
             made = [Stream(self.new_id(0))]
         self.calls.append((name, made, call, returns))
         if returns == STREAMING:
-            return ObjectRefGenerator(made[0], made[0])
+            return ObjectRefGenerator(self.session, made[0], made[0])
         refs = [ObjectRef(entry) for entry in made]
         return None if returns == 0 else refs[0] if returns == 1 else refs
 
@@ -190,7 +190,7 @@ class FakeEngine:
 
         return self.submit(f"{client.class_name}.{template.method}", template, method, args, kwargs)
 
-    def adopt_actor(self, actor_id: bytes, class_name: str, name: str, *, lent: bool) -> ActorClient:
+    def adopt_actor(self, actor_id: bytes, class_name: str, name: str) -> ActorClient:
         return self._counted(actor_id, class_name, name)
 
     def find_actor(self, name: str, namespace: str) -> tuple[ActorClient, bytes]:
@@ -227,6 +227,14 @@ class FakeEngine:
             self.run_next()
         ready = [ref for ref in refs if ref._entry.done][:num_returns]
         return ready, [ref for ref in refs if ref not in ready]
+
+    def as_completed(self, refs: Sequence[ObjectRef], deadline_s: float | None) -> Iterator[ObjectRef]:
+        rest = list(refs)
+        while rest:
+            ready, rest = self.wait(rest, 1, None if deadline_s is None else 0)
+            if not ready:
+                return
+            yield from ready
 
     def put(self, value: Any) -> ObjectRef:
         self.counter += 1

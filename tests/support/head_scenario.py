@@ -95,9 +95,16 @@ class HeadScenario:
 
     # -- building -------------------------------------------------------------------------------------------------
 
-    def add_node(self, node_id: bytes = b"n1", cpus: float = 2, *workers: WorkerRecord, **more: float) -> None:
+    def add_node(
+        self,
+        node_id: bytes = b"n1",
+        cpus: float = 2,
+        *workers: WorkerRecord,
+        drivers: tuple[bytes, ...] = (),
+        **more: float,
+    ) -> None:
         total = to_units({"CPU": cpus, **more})
-        self.say(node_id, RegisterNode(node_id.decode(), total, workers))
+        self.say(node_id, RegisterNode(node_id.decode(), total, workers, drivers=drivers))
 
     def add_driver(self, driver_id: bytes = b"d1", **fields: Any) -> None:
         self.say(driver_id, RegisterOwner(f"ipc://{driver_id.decode()}", is_driver=True, pid=1, **fields))

@@ -27,7 +27,7 @@ from ipyactors.launch.sessions import prepare_session
 from ipyactors.node.agent import run_agent
 from ipyactors.node.entry import Roles
 from ipyactors.wire.marks import Marks
-from ipyactors.wire.node_messages import KillWorker, NodeToHead, StartWorker
+from ipyactors.wire.node_messages import HeadToNode, NodeToHead
 from ipyactors.wire.specs import ActorSpec
 from ipyactors.wire.zmq_channel import ZmqChannel
 
@@ -43,9 +43,6 @@ class Seen(msgspec.Struct, array_like=True):
     message: NodeToHead
 
 
-Order = StartWorker | KillWorker
-
-
 def main() -> None:
     run_agent(_ROLES)
 
@@ -57,7 +54,7 @@ def broken_main() -> None:
 def head(paths: SessionPaths, head_epoch: int, alive_fd: int) -> None:
     channel = ZmqChannel(zmq.Context(), ids.HEAD_ID, NodeToHead, bind=paths.head_address)
     orders = os.open(f"{paths.state_dir}/head.orders", os.O_RDWR)
-    decoder = msgspec.msgpack.Decoder(tuple[bytes, Order])
+    decoder = msgspec.msgpack.Decoder(tuple[bytes, HeadToNode])
     poll = select.poll()
     for descriptor in (alive_fd, channel.fileno()):
         poll.register(descriptor, select.POLLIN)

@@ -51,6 +51,9 @@ def test_init_again_returns_the_live_session(engine: FakeEngine) -> None:
         warnings.simplefilter("error")
         assert ipyactors.init(num_cpus=2) is first
         assert ipyactors.init() is first
+        assert ipyactors.init(log_to_driver=True) is first
+    with pytest.warns(UserWarning, match="running already; log_to_driver had no effect"):
+        assert ipyactors.init(log_to_driver=False) is first
     with pytest.warns(UserWarning, match="running already; num_cpus, session had no effect") as caught:
         assert ipyactors.init(num_cpus=3, session="s") is first
     assert "\n" not in str(caught[0].message)
@@ -59,6 +62,16 @@ def test_init_again_returns_the_live_session(engine: FakeEngine) -> None:
     assert not first.is_live
     assert not ipyactors.is_initialized()
     assert "ended" in repr(first)
+
+
+def test_a_silent_session_stays_silent_when_nothing_is_said(engine: FakeEngine) -> None:
+    ipyactors.init(log_to_driver=False)
+    assert engine.started_with["log_to_driver"] is False
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        ipyactors.init()
+    with pytest.warns(UserWarning, match="log_to_driver had no effect"):
+        ipyactors.init(log_to_driver=True)
 
 
 def test_a_session_that_ended_by_itself_is_replaced(engine: FakeEngine) -> None:
@@ -82,6 +95,7 @@ def test_a_session_that_ended_by_itself_is_replaced(engine: FakeEngine) -> None:
         ({"hosts": ["a"]}, OptionError),
         ({"object_store_memory": 1}, OptionError),
         ({"engine": "ray"}, OptionError),
+        ({"log_to_driver": "no"}, OptionTypeError),
     ],
 )
 def test_init_refuses(engine: FakeEngine, arguments, error) -> None:
@@ -149,6 +163,8 @@ def test_get(engine: FakeEngine) -> None:
         (lambda ref: ipyactors.as_completed([ref, ref]), ValueError, "there twice"),
         (lambda ref: ipyactors.put(ref), TypeError, "reference already"),
         (lambda _: ipyactors.cancel("x"), TypeError, "takes a reference"),
+        (lambda ref: ipyactors.cancel(ref, force="no"), TypeError, "force='no': takes True or False, not str"),
+        (lambda ref: ipyactors.cancel(ref, recursive=1), TypeError, "recursive=1: takes True or False, not int"),
         (lambda _: ipyactors.explain("x"), TypeError, "takes a reference or an actor handle"),
     ],
 )
@@ -189,6 +205,13 @@ def test_cancel(engine: FakeEngine) -> None:
         ipyactors.get(ref)
 
 
+def test_kill_takes_a_flag(engine: FakeEngine) -> None:
+    actor = ipyactors.remote(type("Some", (), {})).remote()
+    with pytest.raises(TypeError, match="no_restart='x': takes True or False, not str"):
+        ipyactors.kill(actor, no_restart="x")
+    assert not engine.killed
+
+
 # -- looking ---------------------------------------------------------------------------------------------------
 
 
@@ -211,6 +234,8 @@ def test_actors(engine: FakeEngine) -> None:
     assert ipyactors.list_named_actors() == ["s"]
     assert ipyactors.util.list_named_actors(all_namespaces=True) == [{"name": "s", "namespace": "fake"}]
     assert ipyactors.explain(handle) == "explained ActorClient"
+    items = same.options(num_returns="streaming").remote([])
+    assert ipyactors.explain(items) == "explained ObjectRefGenerator"
 
 
 def test_timeline(engine: FakeEngine, tmp_path) -> None:
@@ -269,8 +294,10 @@ def test_context_in_an_actor(engine: FakeEngine, monkeypatch) -> None:
         demand={"CPU": 5_000},
         handle=engine.handles[actor_id],
     )
-    monkeypatch.setattr(current, "_actor", spec)
-    call = CurrentCall(b"caller", 1, b"task", "Some.f", actor_id, attempt=2, incarnation=1)
+    monkeypatch.setattr(current, "_actor", None)
+    monkeypatch.setattr(current, "_incarnation", 0)
+    current.set_actor(spec, 1)
+    call = CurrentCall(b"caller", 1, b"task", "Some.f", actor_id, attempt=2)
     token = current.call.set(call)
     try:
         context = ipyactors.get_runtime_context()
@@ -284,6 +311,9 @@ def test_context_in_an_actor(engine: FakeEngine, monkeypatch) -> None:
         assert context.is_canceled()
     finally:
         current.call.reset(token)
+    # In a thread of the actor's own, which runs no call.
+    assert (context.get_task_id(), context.get_actor_id()) == (None, actor_id.hex())
+    assert (context.get_incarnation(), context.was_current_actor_reconstructed) == (1, True)
 
 
 def test_engine_is_the_same_for_all(engine: FakeEngine) -> None:

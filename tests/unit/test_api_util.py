@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 import ipyactors
-from ipyactors.exceptions import GetTimeoutError, OptionError
+from ipyactors.exceptions import ActorDiedError, GetTimeoutError, OptionError
 from ipyactors.util import ActorPool, Queue
 from ipyactors.util.multiprocessing import Pool
 from ipyactors.util.multiprocessing import TimeoutError as PoolTimeoutError
@@ -136,15 +136,15 @@ def test_queue(engine: FakeEngine) -> None:
     items.put_nowait(2)
     assert items.full()
     assert (len(items), items.qsize()) == (2, 2)
-    with pytest.raises(queue.Full):
+    with pytest.raises(queue.Full, match=r"Queue\('q', maxsize=2\) had no room when it was asked\. The item was not"):
         items.put_nowait(3)
-    with pytest.raises(ipyactors.util.Full):
+    with pytest.raises(ipyactors.util.Full, match=r"had no room within 0\.001 s"):
         items.put(3, timeout=0.001)
     copy = pickle.loads(pickle.dumps(items))
     assert [copy.get(), copy.get_nowait()] == [1, 2]
-    with pytest.raises(queue.Empty):
+    with pytest.raises(queue.Empty, match=r"Queue\('q', maxsize=2\) had no item within 0\.001 s\. None was taken"):
         items.get(timeout=0.001)
-    with pytest.raises(ipyactors.util.Empty):
+    with pytest.raises(ipyactors.util.Empty, match="had no item when it was asked"):
         items.get_nowait()
     with pytest.raises(ValueError, match="timeout=-1"):
         items.get(timeout=-1)
@@ -168,6 +168,9 @@ def test_queue_shutdown(engine: FakeEngine) -> None:
     forced.shutdown(force=True)
     assert engine.finished == [graceful.actor._ipyactors_client.actor_id]
     assert engine.killed == [(forced.actor._ipyactors_client.actor_id, True)]
+    for use in (forced.qsize, forced.get_nowait, lambda: forced.put(1), lambda: forced.put_nowait_batch([1])):
+        with pytest.raises(ActorDiedError, match=r"Queue\(\w+\) has ended: it was shut down\. Its items are lost"):
+            use()
 
 
 def test_waiting_in_the_queue_actor_loses_nothing() -> None:

@@ -22,7 +22,7 @@ from ipyactors.wire.head_messages import (
     WorkerBlocked,
     WorkerUnblocked,
 )
-from ipyactors.wire.node_messages import KillWorker, ProcessGone, StartWorker, WorkerDied
+from ipyactors.wire.node_messages import KillWorker, KillWorkerAt, ProcessGone, StartWorker, WorkerDied
 from ipyactors.wire.specs import Death, LossReason
 from tests.support.head_scenario import HeadScenario, actor_spec, killed
 
@@ -201,12 +201,25 @@ def test_the_holder_hears_of_its_worker_s_death(head: HeadScenario) -> None:
 
 def test_a_forced_cancel_ends_the_worker(head: HeadScenario) -> None:
     granted = head.lease()
-    head.say(b"d1", KillLeasedWorker(granted.lease_id, "cancelled"))
-    head.expect(b"n1", KillWorker(granted.worker_id, detail="cancelled"))
-    head.say(b"d1", ReturnLease(granted.lease_id))
+    head.say(b"d1", KillLeasedWorker(granted.worker_id, 5, "cancelled"))
+    head.expect(b"n1", KillWorkerAt(granted.worker_id, b"d1", 5, "cancelled"))
     assert available(head) == 1
     head.worker_dies(granted.worker_id, Death(LossReason.INTENDED, detail="cancelled"))
     assert head.take_one(b"d1", LeaseLost).lease_id == granted.lease_id
+    head.expect_silence()
+
+
+def test_a_worker_that_a_forced_cancel_spared_goes_to_nobody_else(head: HeadScenario) -> None:
+    """The agent may yet read the word, and nothing tells it that the worker has another owner."""
+    granted = head.lease(cpus=2)
+    head.add_driver(b"d2")
+    head.want(b"d2", 1)
+    head.forget()
+    head.say(b"d1", KillLeasedWorker(granted.worker_id, 5, "cancelled"), ReturnLease(granted.lease_id))
+    cancelling, killing, starting = head.take(b"n1")
+    assert isinstance(cancelling, KillWorkerAt)
+    assert killing == KillWorker(granted.worker_id, detail="a task on it was cancelled by force")
+    assert isinstance(starting, StartWorker)
     head.expect_silence()
 
 
@@ -275,7 +288,8 @@ def test_a_worker_s_own_leases_end_with_it(head: HeadScenario) -> None:
 def test_mistaken_words_are_ignored(head: HeadScenario) -> None:
     granted = head.lease()
     head.add_driver(b"d2")
-    head.say(b"d2", ReturnLease(granted.lease_id), ReturnLease(99), KillLeasedWorker(granted.lease_id), WorkerBlocked())
+    head.say(b"d2", ReturnLease(granted.lease_id), ReturnLease(99), WorkerBlocked())
+    head.say(b"d2", KillLeasedWorker(granted.worker_id, 1, "not mine"), KillLeasedWorker(b"w9", 1, "not there"))
     head.say(b"d9", ReturnLease(granted.lease_id))
     head.say(b"n9", WorkerDied(granted.worker_id, killed()))
     head.say(b"n1", WorkerDied(b"w9", killed()), ProcessGone(b"d9"))

@@ -12,12 +12,13 @@ from ipyactors.ground.quantities import to_units
 from ipyactors.head import members
 from ipyactors.head.invariants import check_invariants
 from ipyactors.wire import head_messages as said
-from ipyactors.wire.node_messages import KillWorker, ProcessGone, StartWorker, WorkerDied
+from ipyactors.wire.node_messages import KillWorker, KillWorkerAt, ProcessGone, StartWorker, WorkerDied
 from ipyactors.wire.specs import ActorState, Death, LossReason, RemoteError
 from tests.support.head_scenario import HeadScenario, actor_spec
 
 NODES = [b"n1", b"n2"]
 MAX_DRIVERS = 3
+AT_WORK_ON = 1  # the number of the call that every worker is at
 CPUS = st.sampled_from([0.0, 0.5, 1.0, 2.0, 9.0])
 
 pick = st.integers(min_value=0, max_value=1_000)
@@ -31,6 +32,7 @@ class HeadMachine(RuleBasedStateMachine):
         self.head = HeadScenario()
         self.asked: dict[bytes, tuple[bytes, StartWorker]] = {}
         self.killed: set[bytes] = set()
+        self.cancelled: set[bytes] = set()
         self.up: set[bytes] = set()
         self.drivers: list[bytes] = []
         self.leases: list[tuple[bytes, int]] = []
@@ -50,6 +52,9 @@ class HeadMachine(RuleBasedStateMachine):
                 if isinstance(word, StartWorker):
                     assert word.worker_id not in self.asked
                     self.asked[word.worker_id] = (node_id, word)
+                elif isinstance(word, KillWorkerAt):
+                    if word.seq == AT_WORK_ON:
+                        self.cancelled.add(word.worker_id)
                 else:
                     assert isinstance(word, KillWorker)
                     assert word.worker_id not in self.killed, "told twice to end the same worker"
@@ -66,6 +71,7 @@ class HeadMachine(RuleBasedStateMachine):
     def forget_worker(self, worker_id: bytes) -> None:
         self.asked.pop(worker_id, None)
         self.killed.discard(worker_id)
+        self.cancelled.discard(worker_id)
         self.up.discard(worker_id)
 
     # -- who is there ----------------------------------------------------------------------------------------------
@@ -101,10 +107,10 @@ class HeadMachine(RuleBasedStateMachine):
         self.forget_worker(worker_id)
         self.say(node_id, WorkerDied(worker_id, Death(reason)))
 
-    @precondition(lambda self: self.killed)
+    @precondition(lambda self: self.killed or self.cancelled)
     @rule()
     def agents_do_as_they_are_told(self) -> None:
-        for worker_id in sorted(self.killed):
+        for worker_id in sorted(self.killed | self.cancelled):
             node_id = self.asked[worker_id][0]
             self.forget_worker(worker_id)
             self.say(node_id, WorkerDied(worker_id, Death(LossReason.INTENDED)))
@@ -135,13 +141,20 @@ class HeadMachine(RuleBasedStateMachine):
         self.say(owner_id, said.WantLeases(shape_id, to_units({"CPU": cpus}), count))
 
     @precondition(lambda self: self.leases)
-    @rule(at=pick, is_kill=st.booleans(), is_mistaken=st.booleans())
-    def owner_is_done(self, at: int, is_kill: bool, is_mistaken: bool) -> None:
+    @rule(at=pick, is_mistaken=st.booleans())
+    def owner_is_done(self, at: int, is_mistaken: bool) -> None:
         owner_id, lease_id = self.leases[at % len(self.leases)]
         if not is_mistaken:
             self.leases.remove((owner_id, lease_id))
-        word = said.KillLeasedWorker(lease_id) if is_kill else said.ReturnLease(lease_id)
-        self.say(b"d2" if is_mistaken else owner_id, word)
+        self.say(b"d2" if is_mistaken else owner_id, said.ReturnLease(lease_id))
+
+    @precondition(lambda self: self.leases)
+    @rule(at=pick, seq=st.integers(AT_WORK_ON, AT_WORK_ON + 1), is_mistaken=st.booleans())
+    def owner_cancels_by_force(self, at: int, seq: int, is_mistaken: bool) -> None:
+        owner_id, lease_id = self.leases[at % len(self.leases)]
+        lease = self.head.tables.leases.get(lease_id)
+        if lease is not None:
+            self.say(b"d2" if is_mistaken else owner_id, said.KillLeasedWorker(lease.worker_id, seq, ""))
 
     @precondition(lambda self: self.up)
     @rule(at=pick, is_blocked=st.booleans())

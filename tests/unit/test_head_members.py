@@ -12,10 +12,13 @@ from ipyactors.wire.head_messages import (
     ActorChanged,
     ActorReady,
     CreateActor,
+    CreateActorReply,
     DropWorker,
+    EventsReported,
     GetActor,
     GetActorReply,
     HoldActor,
+    KillLeasedWorker,
     LeaseGranted,
     LeaseLost,
     LendActor,
@@ -25,10 +28,19 @@ from ipyactors.wire.head_messages import (
     RegisterOwner,
     ReleaseActor,
     ReturnLease,
+    WatchEvents,
     WatchOwner,
     WorkerLost,
 )
-from ipyactors.wire.node_messages import DeadWorker, KillWorker, RegisterNode, StartWorker, WorkerRecord
+from ipyactors.wire.node_messages import (
+    DeadWorker,
+    KillWorker,
+    KillWorkerAt,
+    ProcessGone,
+    RegisterNode,
+    StartWorker,
+    WorkerRecord,
+)
 from ipyactors.wire.specs import ActorState, LossReason
 from tests.support.head_scenario import SETTLE_S, HeadScenario, actor_spec, killed
 
@@ -254,7 +266,7 @@ def test_deaths_that_the_old_head_heard_are_told_again() -> None:
         DeadWorker(b"w8", killed(incarnation=2), back),
         DeadWorker(b"w9", killed(detail="button", was_leaving=True), over),
     )
-    head.say(b"n1", RegisterNode("n1", {"CPU": 20_000}, (), deaths))
+    head.say(b"n1", RegisterNode("n1", {"CPU": 20_000}, (), deaths, drivers=(b"d1", b"d2")))
     started = head.take_one(b"n1", StartWorker)
     assert (started.actor, started.incarnation) == (back, 3)
     held = {b"a1": 2, b"a2": 1}
@@ -276,7 +288,7 @@ def test_deaths_that_the_old_head_heard_are_told_again() -> None:
 
 def test_a_death_between_the_agents_registration_and_the_owners_is_told() -> None:
     head = HeadScenario(head_epoch=1)
-    head.add_node(b"n1", 2, WorkerRecord(b"w9", 9, head.address(b"w9")))
+    head.add_node(b"n1", 2, WorkerRecord(b"w9", 9, head.address(b"w9")), drivers=(b"d1",))
     head.worker_dies(b"w9")
     head.say(b"d1", RegisterOwner("ipc://d1", is_driver=True, pid=1, leased=(b"w9",)))
     assert head.take(b"d1")[1:] == [WorkerLost(b"w9", killed(worker_id=b"w9", node_id=b"n1", wall_s=head.clock.wall()))]
@@ -296,9 +308,65 @@ def test_a_worker_that_nobody_had_leased_is_ended() -> None:
 def test_a_creation_that_is_repeated_counts_its_owner_once() -> None:
     """The owner registers with the handle that it has, then asks for the actor again."""
     head = HeadScenario(head_epoch=1)
-    head.add_node(b"n1", 2)
-    head.add_driver(held={b"a1": 1})
-    head.create_actor()
-    head.pass_time(SETTLE_S)
-    head.expect_silence()
+    head.add_node(b"n1", 2, drivers=(b"d1",))
+    again = RegisterOwner("ipc://d1", is_driver=True, pid=1, held={b"a1": 1})
+    head.say(b"d1", again, CreateActor(1, actor_spec(b"a1", b"d1")))
+    assert head.tables.is_settled
     assert head.tables.actors[b"a1"].holders == {b"d1": 1}
+    assert [type(word) for word in head.take(b"d1")] == [OwnerRegistered, CreateActorReply, ActorChanged]
+
+
+# -- when a head that was started again has settled ------------------------------------------------------------
+
+
+def restarts(head: HeadScenario, asker: bytes = b"d-asks") -> list[str]:
+    """What the head reports of its own restart, to ``asker``, who has just come."""
+    head.add_driver(asker)
+    head.say(asker, WatchEvents())
+    events = head.take_one(asker, EventsReported).events
+    return [event.detail for event in events if event.kind is EventKind.HEAD_RESTARTED]
+
+
+def test_a_head_has_settled_when_all_have_come_back_or_died(restarted: HeadScenario) -> None:
+    """What was let go while there was no head then ends at once, long before the limit."""
+    restarted.add_node(b"n2", 2, WorkerRecord(b"w7", 7, restarted.address(b"w7")), drivers=(b"d2", b"d3"))
+    restarted.say(b"d1", ReleaseActor(b"a1", 2))
+    restarted.forget()
+    restarted.worker_up(b"w8")
+    restarted.worker_up(b"w9")
+    restarted.worker_dies(b"w7", node_id=b"n2")
+    restarted.add_driver(b"d2")
+    restarted.say(b"n1", RegisterNode("n1", {"CPU": 20_000}, drivers=(b"d2",)))  # said again: it is here
+    restarted.forget()
+    restarted.turn()
+    assert not restarted.tables.is_settled, "d3 may come"
+    restarted.expect_silence()
+    restarted.say(b"n2", ProcessGone(b"d3"))
+    restarted.expect(b"n1", KillWorker(b"w8", detail="its last handle went", final=True))
+    restarted.expect_silence()
+    assert restarts(restarted) == [""]
+
+
+def test_a_head_waits_until_a_machine_has_joined() -> None:
+    head = HeadScenario(head_epoch=1)
+    head.turn()
+    assert not head.tables.is_settled
+
+
+def test_a_restarted_head_says_whom_it_waited_for_in_vain(restarted: HeadScenario) -> None:
+    assert restarts(restarted, b"d-early") == []
+    restarted.pass_time(SETTLE_S)
+    restarted.pass_time(SETTLE_S)
+    assert restarts(restarted) == ["2 processes did not come back within 10 s"]
+
+
+def test_the_first_head_of_a_session_was_not_restarted() -> None:
+    head = HeadScenario()
+    head.add_node()
+    assert restarts(head) == []
+
+
+def test_a_forced_cancel_reaches_a_worker_that_the_head_before_had_leased(restarted: HeadScenario) -> None:
+    restarted.forget()
+    restarted.say(b"d1", KillLeasedWorker(b"w9", 5, "cancelled"), KillLeasedWorker(b"w8", 5, "an actor's"))
+    restarted.expect(b"n1", KillWorkerAt(b"w9", b"d1", 5, "cancelled"))

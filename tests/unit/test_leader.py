@@ -157,3 +157,21 @@ def test_a_deferred_section_on_another_thread_does_nothing() -> None:
     thread.start()
     thread.join()
     assert handlers == [signal.default_int_handler]
+
+
+def test_an_interrupt_whose_handler_does_not_raise_leaves_the_wait_as_it_was(box: Mailbox) -> None:
+    main = threading.main_thread().ident
+    assert main is not None
+    noted: list[int] = []
+
+    def note(number: int, _frame: object) -> None:
+        noted.append(number)
+        box.post()
+
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        threading.Timer(0.05, lambda: signal.pthread_kill(main, signal.SIGINT)).start()
+        assert box.leader.wait(lambda: box.seen >= 1, GENEROUS_S)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert noted == [signal.SIGINT]

@@ -153,7 +153,20 @@ def test_without_a_counter_a_large_process_that_was_killed_is_suspected(paths: S
 def test_the_tail_of_a_log_is_bounded(tmp_path: pathlib.Path) -> None:
     log = tmp_path / "log"
     log.write_bytes(b"\xff" * 100_000 + b"\nend\n")
-    lines = last_lines(str(log))
+    lines = last_lines(str(log), 0)
     assert lines[-1] == "end"
     assert all(len(line) <= 500 for line in lines)
-    assert last_lines(str(tmp_path / "missing")) == ()
+    assert last_lines(str(tmp_path / "missing"), 0) == ()
+
+
+def test_lines_of_earlier_tasks_are_not_quoted(paths: SessionPaths) -> None:
+    log = pathlib.Path(paths.log_path(WORKER))
+    log.write_text("of the first task\n")
+    marks = Marks(paths.marks_path(WORKER))
+    marks.mark(CALLER, 1)
+    marks.note_log(log.stat().st_size)
+    marks.mark(CALLER, 2)
+    log.write_text("of the first task\nof the second\n")
+    assert examine(paths, signal.SIGKILL).last_output == ("of the second",)
+    # A task had turned its standard error to another file, and that was measured: nothing here is known to be its own.
+    assert last_lines(str(log), 10_000) == ()

@@ -16,6 +16,7 @@ from ipyactors.wire.node_messages import (
     ForkWorker,
     HeadRestarted,
     KillWorker,
+    KillWorkerAt,
     RegisterNode,
     SessionStopping,
     StartWorker,
@@ -129,6 +130,16 @@ def test_the_first_wish_to_kill_is_the_one_reported(node: Node) -> None:
     assert (death.reason, death.detail) == (LossReason.KILLED, "injected")
 
 
+def test_a_worker_is_ended_for_one_call_only_while_that_is_its_latest(node: Node) -> None:
+    node.running(W1, 7)
+    order = KillWorkerAt(W1, DRIVER, 5, "cancelled")
+    for started in ({}, {DRIVER: 4}, {DRIVER: 6}, {W2: 5}):
+        assert node.on("kill_worker_at", order, started) == []
+    assert node.on("kill_worker_at", order, {DRIVER: 5, W2: 9}) == [("kill", 7)]
+    death = node.death(W1, SIGKILLED)
+    assert (death.reason, death.detail) == (LossReason.INTENDED, "cancelled")
+
+
 def test_killing_an_unknown_worker_does_nothing(node: Node) -> None:
     assert node.on("kill_worker", KillWorker(W1)) == []
 
@@ -177,6 +188,7 @@ def test_a_lost_head_is_started_again_and_everyone_hears_of_it(node: Node) -> No
     node.running(W1, 7)
     node.on("start_worker", StartWorker(W2))
     node.on("attach", DRIVER, AttachProcess(is_driver=True, pid=1))
+    node.on("attach", W1, AttachProcess(is_driver=False, pid=7))
     greeting = RegisterNode(
         "here",
         {"CPU": 20_000},
@@ -184,8 +196,10 @@ def test_a_lost_head_is_started_again_and_everyone_hears_of_it(node: Node) -> No
             WorkerRecord(W1, 7, PATHS.process_address(W1)),
             WorkerRecord(W2, 0, PATHS.process_address(W2)),
         ),
+        drivers=(DRIVER,),
     )
-    assert node.on("head_lost") == [("start_head", 1), ("head", greeting), ("process", DRIVER, HeadRestarted(1))]
+    told = [("process", process_id, HeadRestarted(1)) for process_id in (DRIVER, W1)]
+    assert node.on("head_lost") == [("start_head", 1), ("head", greeting), *told]
 
 
 def test_who_attaches_late_hears_of_the_newest_head(node: Node) -> None:

@@ -8,7 +8,15 @@ from ipyactors.ground.exceptions import ActorDiedError, ActorUnavailableError
 from ipyactors.owner import reactor
 from ipyactors.owner.actors import WINDOW
 from ipyactors.owner.calls import CallState
-from ipyactors.wire.head_messages import ActorChanged, GetActor, GetActorReply, OwnerLost, ReleaseActor, WatchOwner
+from ipyactors.wire.head_messages import (
+    ActorChanged,
+    CreateActorReply,
+    GetActor,
+    GetActorReply,
+    OwnerLost,
+    ReleaseActor,
+    WatchOwner,
+)
 from ipyactors.wire.specs import ActorSpec, ActorState, ActorStatus, Death, LossReason
 from ipyactors.wire.worker_messages import ActorExiting, CallMethod, CallRaised, CancelCall, FinishAndExit
 from tests.support.owner_scenario import HEAD, OWNER, OwnerScenario, definition, error, payload
@@ -263,3 +271,23 @@ def test_what_the_head_says_of_an_actor_that_nobody_here_holds_is_ignored(owner:
     owner.died(client, W1, started=0, final=False, incarnation=1)
     assert not owner.state.actors
     owner.silence()
+
+
+def test_calls_that_raised_are_made_again_in_the_order_in_which_they_were_made(owner: OwnerScenario) -> None:
+    client = owner.actor()
+    owner.alive(client, W1)
+    calls = [owner.method(client, max_task_retries=1) for _ in range(4)]
+    waiting = owner.task()
+    late = owner.method(client, deps=(waiting.entries[0],))
+    owner.out.sent.clear()
+    owner.hear(W1, CallRaised(2, error(), retryable=True), CallRaised(1, error(), retryable=True))
+    sent = [message for _, message in owner.out.sent if isinstance(message, CallMethod)]
+    assert [word.task_id for word in sent] == [calls[0].task_id, calls[1].task_id]
+    assert client.outbox[-1] is late
+
+
+def test_what_the_head_grants_to_a_request_that_nobody_waits_for_goes_back(owner: OwnerScenario) -> None:
+    spec = ActorSpec(b"late".ljust(16, b"."), "Counter", OWNER, definition("Counter"), payload(()))
+    owner.hear(b"head", GetActorReply(5, spec), CreateActorReply(6, b"x" * 16, existing=spec))
+    assert owner.take(ReleaseActor, ReleaseActor) == [ReleaseActor(spec.actor_id, 1)] * 2
+    assert not owner.state.actors

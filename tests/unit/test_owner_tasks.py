@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from ipyactors.ground import ids
 from ipyactors.ground.exceptions import (
     OutOfMemoryError,
     PlacementError,
@@ -13,6 +14,7 @@ from ipyactors.ground.exceptions import (
 from ipyactors.owner import leases, reactor
 from ipyactors.owner.calls import CallState
 from ipyactors.owner.current import CurrentCall
+from ipyactors.owner.streams import Stream
 from ipyactors.wire.events import EventKind
 from ipyactors.wire.head_messages import (
     KillLeasedWorker,
@@ -293,12 +295,13 @@ def test_forced_cancel_ends_the_worker_and_is_never_retried(owner: OwnerScenario
     owner.grant(1, W1)
     owner.out.sent.clear()
     reactor.cancel(owner.state, owner.out, call.entries[0], force=True, recursive=True)
-    owner.take(KillLeasedWorker)
+    killing, _cancelling = owner.take(KillLeasedWorker, CancelCall)
+    assert (killing.worker_id, killing.seq) == (W1, 1)
     owner.lose(1, W1, started=1)
     assert isinstance(call.entries[0].failure, TaskCancelledError)
 
 
-def test_forced_cancel_of_what_waits_behind_another_spares_the_worker(owner: OwnerScenario) -> None:
+def test_forced_cancel_of_what_waits_behind_another_names_it_and_no_other(owner: OwnerScenario) -> None:
     owner.state.leases.mean_s[owner_definition("f")] = 1e-5
     owner.task(settle=False)
     second = owner.task(settle=False)
@@ -306,7 +309,8 @@ def test_forced_cancel_of_what_waits_behind_another_spares_the_worker(owner: Own
     owner.grant(1, W1)
     owner.out.sent.clear()
     reactor.cancel(owner.state, owner.out, second.entries[0], force=True, recursive=True)
-    owner.take(CancelCall)
+    killing, cancelling = owner.take(KillLeasedWorker, CancelCall)
+    assert (killing.seq, cancelling.seq) == (2, 2)
 
 
 def test_items_of_a_generator_are_taken_once_through_a_crash(owner: OwnerScenario) -> None:
@@ -320,7 +324,7 @@ def test_items_of_a_generator_are_taken_once_through_a_crash(owner: OwnerScenari
     owner.hear(W2, ItemYielded(1, 1, payload("again")), ItemYielded(1, 2, payload("c")))
     owner.answer(W2, 1)
     assert call.stream is not None
-    assert [item.payload for item in call.stream.items] == [payload("a"), payload("b"), payload("c")]
+    assert [item.payload for item in call.stream.waiting] == [payload("a"), payload("b"), payload("c")]
     assert call.stream.ended
 
 
@@ -341,3 +345,22 @@ def test_a_late_answer_of_a_dead_worker_changes_nothing(owner: OwnerScenario) ->
     owner.lose(1, W1, started=1)
     owner.answer(W1, 1, value="late")
     assert call.state is CallState.QUEUED
+
+
+def test_a_generator_whose_items_have_a_gap_ends_with_an_error(owner: OwnerScenario) -> None:
+    call = owner.task(num_returns=-1)
+    owner.grant(1, W1)
+    owner.hear(W1, ItemYielded(1, 0, payload("a")), ItemYielded(1, 2, payload("c")))
+    owner.answer(W1, 1)
+    assert call.stream is not None
+    first, last = call.stream.waiting
+    assert first.payload == payload("a")
+    assert "item 1 of the generator was lost" in str(last.failure)
+
+
+def test_a_generator_may_have_more_items_than_fit_two_bytes() -> None:
+    stream = Stream(ids.object_id(b"downer01", 7))
+    stream.received = 70_000
+    item = stream.add(70_000, payload("late"))
+    assert item is not None
+    assert (ids.counter_of(item.object_id), ids.index_of(item.object_id)) == (7, 70_001)

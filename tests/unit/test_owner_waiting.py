@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ipyactors.engines.waiting import AllDoneOrFailed
+from ipyactors.engines.waiting import AllDoneOrFailed, Completions
 from ipyactors.owner.lending import Lending
 from ipyactors.owner.objects import Entry, ObjectTable
 from ipyactors.wire.codec import Message
@@ -28,6 +28,33 @@ def test_a_wait_for_values_ends_with_the_last() -> None:
     assert not is_over()
     entries[0].complete(Payload(b""))
     assert is_over()
+
+
+def test_entries_are_handed_out_in_the_order_in_which_they_are_done() -> None:
+    first, second, third, late = (Entry(name) for name in (b"1", b"2", b"3", b"4"))
+    second.complete(Payload(b""))
+    completions = Completions([first, second, third, late])
+    completions.watch()
+    assert completions.take() is second
+    assert not completions()
+    third.fail(ValueError())
+    first.complete(Payload(b""))
+    assert completions()
+    assert [completions.take(), completions.take()] == [third, first]
+    assert not completions()
+
+
+def test_what_nobody_waits_for_any_more_is_not_called_back() -> None:
+    entries = [Entry(b"1"), Entry(b"2")]
+    completions = Completions(entries)
+    completions.watch()
+    assert [len(entry.callbacks or ()) for entry in entries] == [1, 1]
+    entries[0].complete(Payload(b""))
+    completions.unwatch()
+    assert not any(entry.callbacks for entry in entries)
+    entries[1].complete(Payload(b""))
+    assert completions.take() is entries[0]
+    assert not completions()
 
 
 def test_cpus_are_lent_with_the_first_wait_and_taken_back_after_the_last() -> None:

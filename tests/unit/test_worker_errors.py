@@ -90,7 +90,9 @@ def test_what_cannot_be_pickled_arrives_as_text_with_the_reason() -> None:
     error.lock = threading.Lock()  # type: ignore[attr-defined]
     remote = described(error)
     assert remote.payload is None
-    assert "lock" in remote.pickling_problem
+    assert "attribute 'lock' is a lock" in remote.pickling_problem
+    assert "Nothing was sent" not in remote.pickling_problem
+    assert "Only its text arrives" in remote.pickling_problem
     assert remote.message == "has a lock"
     assert "RuntimeError: has a lock" in remote.traceback_text
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import pathlib
 import pickle
+import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -344,7 +345,67 @@ def test_waiting_tasks_are_given_back_while_a_long_one_runs(tasks: World) -> Non
     assert tasks.session.take() == [CallsReturned((3,))]
 
 
+def test_between_two_tasks_none_counts_as_long(tasks: World) -> None:
+    def quick() -> int:
+        return 1
+
+    tasks.call(quick)
+    assert tasks.host.on_turn(1e9) is None
+    tasks.send(quick)
+    assert tasks.host.on_turn(1e9) == pytest.approx(0.02)  # the one in line may be about to start, and be long
+    assert tasks.session.take() == []
+
+
 # -- cancelling --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def interrupts() -> Iterator[Interrupts]:
+    """Interrupts that have SIGINT in this process until the test ends."""
+    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGALRM)
+    installed = Interrupts()
+    installed.install()
+    yield installed
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    signal.signal(signal.SIGINT, before[0])
+    signal.signal(signal.SIGALRM, before[1])
+
+
+def test_what_a_task_does_to_signals_ends_with_it(interrupts: Interrupts) -> None:
+    ours = signal.getsignal(signal.SIGINT)
+    for left_behind in (signal.SIG_IGN, signal.default_int_handler, lambda *_: None):
+        signal.signal(signal.SIGINT, left_behind)
+        interrupts.tidy()
+        assert signal.getsignal(signal.SIGINT) is ours
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGUSR1})
+    try:
+        interrupts.tidy()
+        assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == {signal.SIGUSR1}
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGUSR1})
+    signal.signal(signal.SIGALRM, lambda *_: pytest.fail("it went off"))
+    signal.alarm(600)
+    interrupts.tidy()
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+
+
+def test_a_call_cancelled_as_it_is_taken_is_not_run(tasks: World) -> None:
+    def victim() -> None:
+        pytest.fail("it ran")
+
+    def other() -> int:
+        return 1
+
+    first = tasks.send(victim)
+    tasks.send(other)
+    entry = tasks.box.ready.popleft()  # a thread that runs calls has it in its hand
+    tasks.host.on_message(A, CancelCall(first))
+    tasks.box.ready.appendleft(entry)
+    cancelled, done = tasks.run()
+    assert cancelled == CallCancelled(first, started=False)
+    assert values(done) == [1]
+    assert tasks.executor.running == {}
 
 
 def test_a_flag_set_before_the_code_runs_stops_it(tasks: World) -> None:
@@ -416,7 +477,7 @@ class Counter:
     def who(self) -> Any:
         call = current.call.get()
         assert call is not None
-        return call.name, call.actor_id, call.incarnation
+        return call.name, call.actor_id
 
     def leave(self) -> None:
         try:
@@ -430,7 +491,7 @@ def test_methods_keep_state_and_know_their_call(make_actor: Callable[[type], Wor
     actor.send("increment")
     actor.send("increment", 5)
     actor.send("who")
-    assert [values(answer)[0] for answer in actor.run()] == [1, 6, ("Counter.who", b"a" * 16, 0)]
+    assert [values(answer)[0] for answer in actor.run()] == [1, 6, ("Counter.who", b"a" * 16)]
 
 
 def test_a_missing_method_is_an_attribute_error(make_actor: Callable[[type], World]) -> None:

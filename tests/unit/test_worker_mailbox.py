@@ -170,10 +170,17 @@ def test_the_word_to_finish_waits_in_line(actor: World) -> None:
 
 @pytest.mark.parametrize(
     ("busy_for_s", "is_blocked", "expected"),
-    [(None, False, None), (0.0, False, 0.02), (0.015, False, 0.005), (0.5, False, 0.0), (0.0, True, 0.0)],
+    [
+        (None, False, 0.02),
+        (None, True, 0.02),
+        (0.0, False, 0.02),
+        (0.015, False, 0.005),
+        (0.5, False, 0.0),
+        (0.0, True, 0.0),
+    ],
 )
 def test_when_tasks_are_given_back(
-    tasks: World, busy_for_s: float | None, is_blocked: bool, expected: float | None
+    tasks: World, busy_for_s: float | None, is_blocked: bool, expected: float
 ) -> None:
     assert mailbox.plan_give_back(tasks.box, busy_for_s, is_blocked) is None  # nothing waits
     tasks.call(A, 1)

@@ -22,7 +22,7 @@ import zmq
 from ipyactors.ground import ids
 from ipyactors.ground.config import SessionPaths, WorkerConfig
 from ipyactors.wire import serialize
-from ipyactors.wire.marks import read_marks
+from ipyactors.wire.marks import log_start, read_marks
 from ipyactors.wire.specs import ActorSpec, Definition
 from ipyactors.wire.worker_messages import (
     ActorExiting,
@@ -170,6 +170,38 @@ def test_a_running_task_is_interrupted_and_the_worker_goes_on(start: Callable[..
     assert worker.hear(CallCancelled) == CallCancelled(seq, started=True)
     worker.send(double, 4)
     assert worker.value() == 8
+
+
+def test_a_task_that_ignores_interrupts_does_so_for_itself_alone(start: Callable[..., Worker]) -> None:
+    def ignore() -> None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    worker = start()
+    worker.send(ignore)
+    assert worker.value() is None
+    seq = worker.send(say_and_wait, "")
+    worker.hear(OutputWritten)
+    worker.say(CancelCall(seq))
+    assert worker.hear(CallCancelled) == CallCancelled(seq, started=True)
+
+
+def test_where_a_task_begins_to_write_is_marked(start: Callable[..., Worker]) -> None:
+    worker = start()
+    worker.send(say, "of the first")
+    worker.hear(OutputWritten)
+    assert worker.value() is None
+    first = worker.log.read_text()
+    worker.send(say, "of the second")
+    worker.hear(OutputWritten)
+    assert worker.value() is None
+    begun = log_start(worker.marks_path)
+    text = worker.log.read_bytes()
+    assert first == "of the first"  # though its line had no end
+    assert text[begun:] == b"of the second"
+
+
+def say(text: str) -> None:
+    print(text, end="")
 
 
 def test_a_stray_interrupt_does_nothing(start: Callable[..., Worker]) -> None:

@@ -73,7 +73,7 @@ def init(
             num_gpus=num_gpus,
             resources=resources,
             namespace=namespace,
-            log_to_driver=log_to_driver is not False,
+            log_to_driver=log_to_driver,
         )
 
 

@@ -1,0 +1,37 @@
+"""Callbacks of the user's futures, on a thread of their own: they may wait, and whoever reads must never wait."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+from collections.abc import Callable
+
+_log = logging.getLogger("ipyactors.owner")
+
+
+class Callbacks:
+    """Runs what it is given, one after the other; its thread is started by the first."""
+
+    def __init__(self, name: str) -> None:
+        self._queue: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._is_started = False
+
+    def submit(self, action: Callable[[], None]) -> None:
+        """Have ``action`` run soon. To be called under the session's lock."""
+        self._queue.put(action)
+        if not self._is_started:
+            self._is_started = True
+            self._thread.start()
+
+    def close(self) -> None:
+        """Run no more; an action that runs is not waited for."""
+        self._queue.put(None)
+
+    def _run(self) -> None:
+        while (action := self._queue.get()) is not None:
+            try:
+                action()
+            except Exception:
+                _log.exception("a callback of a future raised")
