@@ -19,7 +19,7 @@ from typing import Any, ClassVar
 
 import msgspec
 
-from ipyactors.ground.exceptions import DirectCallError
+from ipyactors.ground.exceptions import DirectCallError, SerializationError
 from ipyactors.wire import serialize
 from ipyactors.wire.specs import Definition, Payload, RefSpec, SourceText
 
@@ -92,6 +92,16 @@ class Defined:
     def _take_face(self, face: Any) -> None:
         """Set up an instance that was made from a part."""
         raise NotImplementedError
+
+    @property
+    def definition_id(self) -> bytes:
+        """The id of its definition; empty as long as it has not been sent, by itself or inside another's."""
+        if self._part is None:
+            return b""
+        try:
+            return self._get_definition().definition_id
+        except SerializationError:  # so it has not been sent, since something that it needs cannot be
+            return b""
 
     # -- pickling --------------------------------------------------------------------------------------------------
 

@@ -41,12 +41,11 @@ def _failed(failure: Failure) -> str:
 def _generator(state: OwnerState, cluster: ClusterReply, call: PendingCall) -> str:
     stream = call.stream
     assert stream is not None, "a generator is made with a stream"
-    if not stream.ended:
-        return f"{_call(state, cluster, call)} {stream.received} items have arrived, {len(stream.waiting)} not taken."
     last = stream.waiting[-1].failure if stream.waiting else None
     if last is not None:
-        return f"{_failed(last)} {stream.received - 1} items had arrived before."
-    return f"It is done: {stream.received} items have arrived, {len(stream.waiting)} not taken."
+        return f"Items that have arrived: {stream.received - 1}. {_failed(last)}"
+    items = f"Items that have arrived: {stream.received}; not taken: {len(stream.waiting)}."
+    return f"{'It is done.' if stream.ended else _call(state, cluster, call)} {items}"
 
 
 def _call(state: OwnerState, cluster: ClusterReply, call: PendingCall) -> str:

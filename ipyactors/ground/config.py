@@ -65,7 +65,7 @@ class AgentConfig(msgspec.Struct, frozen=True):
     """What a driver tells the agent that it starts, over its standard input.
 
     ``total`` is what this node offers, in units. ``sys_path`` and ``cwd`` make workers import what the driver can.
-    ``environment`` is set in workers only. ``namespace`` is where drivers and workers name actors by default.
+    ``namespace`` is where drivers and workers name actors by default.
     """
 
     paths: SessionPaths
@@ -74,7 +74,6 @@ class AgentConfig(msgspec.Struct, frozen=True):
     driver_pid: int = 0
     sys_path: tuple[str, ...] = ()
     cwd: str = ""
-    environment: dict[str, str] = {}
     worker_limit: int = 4096
     namespace: str = ""
 
@@ -86,5 +85,4 @@ class WorkerConfig(msgspec.Struct, frozen=True):
     node_id: bytes
     sys_path: tuple[str, ...] = ()
     cwd: str = ""
-    environment: dict[str, str] = {}
     namespace: str = ""

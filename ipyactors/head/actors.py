@@ -277,6 +277,7 @@ def status_of(tables: Tables, actor: Actor) -> ActorStatus:
         name=spec.name,
         namespace=spec.namespace,
         detached=spec.detached,
+        definition_id=spec.definition.definition_id,
     )
 
 

@@ -16,7 +16,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from ipyactors.head import actors, describe, handles, leases
+from ipyactors.head import actors, handles, leases
 from ipyactors.head.out import Out
 from ipyactors.head.tables import Actor, Ending, Node, Owner, Tables, Worker, WorkerUse
 from ipyactors.wire.deaths import describe_death
@@ -42,10 +42,8 @@ def on_register_owner(tables: Tables, out: Out, owner_id: bytes, message: Regist
     tables.awaited.discard(owner_id)
     owner = tables.owner_named(owner_id)
     is_new = not owner.is_registered
-    owner.address, owner.is_driver, owner.pid = message.address, message.is_driver, message.pid
-    owner.namespace, owner.node_id = message.namespace, message.node_id
-    nodes = tuple(describe.node_status(node) for node in tables.nodes.values())
-    out.to_owner(owner_id, OwnerRegistered(tables.head_epoch, tables.session_name, nodes))
+    owner.address, owner.is_driver = message.address, message.is_driver
+    out.to_owner(owner_id, OwnerRegistered(tables.head_epoch))
     for actor_id, count in message.held.items() if is_new else ():
         if count <= 0:
             continue
@@ -156,23 +154,6 @@ def on_worker_died(tables: Tables, out: Out, node_id: bytes, message: WorkerDied
         on_process_gone(tables, out, message.worker_id, wall_s)
     elif worker.node_id == node_id:
         _bury_worker(tables, out, worker, message.death, now_s, wall_s)
-
-
-def on_node_lost(tables: Tables, out: Out, node_id: bytes, detail: str, now_s: float, wall_s: float) -> None:
-    """Learn that a machine or its agent is gone, and every worker on it. ``detail`` says how that is known."""
-    node = tables.nodes.pop(node_id, None)
-    if node is None:
-        return
-    tables.events.add(Event(EventKind.NODE_LOST, wall_s, name=node.hostname, node_id=node_id, detail=detail))
-    death = Death(LossReason.NODE_LOST, detail=f"host {node.hostname}: {detail}")
-    for lease_id in list(node.unbound):
-        _return_to_wish(tables, lease_id)
-    for worker_id in list(node.workers):
-        _bury_worker(tables, out, tables.workers[worker_id], death, now_s, wall_s)
-    drivers = [owner_id for owner_id, owner in tables.owners.items() if owner.is_driver and owner.node_id == node_id]
-    for owner_id in drivers:
-        on_process_gone(tables, out, owner_id, wall_s)
-    tables.needs_placing = True
 
 
 def on_process_gone(tables: Tables, out: Out, process_id: bytes, wall_s: float) -> None:
@@ -287,13 +268,6 @@ def _end_orphan(tables: Tables, out: Out, actor_id: bytes, who: str, wall_s: flo
     if not actor.spec.detached:
         ending = Ending(LossReason.OWNER_DIED, f"{who}, which owned it, is gone")
         actors.end(tables, out, actor, ending, wall_s)
-
-
-def _return_to_wish(tables: Tables, lease_id: int) -> None:
-    """Undo a lease decided for a node that is gone before it got a worker; its wish stands."""
-    lease = tables.leases[lease_id]
-    tables.wishes[lease.owner_id, lease.shape_id].unbound -= 1
-    leases.drop_lease(tables, lease)
 
 
 def _tell_all(tables: Tables, out: Out, worker_id: bytes, death: Death) -> None:

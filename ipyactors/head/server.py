@@ -92,7 +92,7 @@ class Server:
 def serve(paths: SessionPaths, head_epoch: int, alive_fd: int) -> None:
     """Be the session's head until its agent is gone. Leaves no socket file behind."""
     clock = SystemClock()
-    tables = Tables(paths.name, head_epoch, settle_at_s=clock.monotonic() + SETTLE_S)
+    tables = Tables(head_epoch, settle_at_s=clock.monotonic() + SETTLE_S)
     with zmq.Context() as context:
         channel = ZmqChannel(context, ids.HEAD_ID, OwnerToHead | NodeToHead, bind=paths.head_address)
         with contextlib.closing(channel):

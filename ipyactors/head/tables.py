@@ -157,9 +157,6 @@ class Owner:
     owner_id: bytes
     address: str = ""
     is_driver: bool = False
-    pid: int = 0
-    namespace: str = ""
-    node_id: bytes = b""
     shapes: set[int] = dataclasses.field(default_factory=set)
     leases: set[int] = dataclasses.field(default_factory=set)
     holding: set[bytes] = dataclasses.field(default_factory=set)
@@ -221,16 +218,14 @@ class Actor:
 
 
 class Tables:
-    """All of the head's state. ``settle_at_s`` (monotonic) is when a restarted head waits for old members no more."""
+    """All of the head's state. ``settle_at_s`` (monotonic) is when a restarted head has settled at the latest."""
 
     def __init__(
         self,
-        session_name: str,
         head_epoch: int = 0,
         settle_at_s: float = 0.0,
         new_worker_id: Callable[[], bytes] = ids.new_worker_id,
     ) -> None:
-        self.session_name = session_name
         self.head_epoch = head_epoch
         self.settle_at_s = settle_at_s
         self.is_settled = head_epoch == 0

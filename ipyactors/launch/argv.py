@@ -46,7 +46,6 @@ def role_input(package_parent: str, sys_path: Sequence[str], config: bytes) -> b
     return line.encode() + b"\n" + config
 
 
-def worker_environment(inherited: Mapping[str, str], given: Mapping[str, str]) -> dict[str, str]:
-    """Return what to set in workers: ``given``, and one thread for each library whose limit nobody has set."""
-    limits = {name: "1" for name in THREAD_LIMITS if name not in inherited}
-    return {**limits, **given}
+def worker_environment(inherited: Mapping[str, str]) -> dict[str, str]:
+    """Return what to set in workers: one thread for each library whose limit nobody has set."""
+    return {name: "1" for name in THREAD_LIMITS if name not in inherited}

@@ -213,9 +213,7 @@ class Processes:
     def _worker_config(self) -> WorkerConfig:
         """Return what workers are told."""
         config = self._config
-        return WorkerConfig(
-            config.paths, config.node_id, config.sys_path, config.cwd, config.environment, config.namespace
-        )
+        return WorkerConfig(config.paths, config.node_id, config.sys_path, config.cwd, config.namespace)
 
     def _log(self, name: str) -> str:
         """Return where a process of ours writes."""

@@ -58,7 +58,7 @@ def run_zygote(stream: socket.socket, config: WorkerConfig, entry: WorkerEntry) 
     """Fork workers until the agent is gone. Ends the process."""
     sys.argv[1:] = []
     # Here and not in each worker: libraries read these when they are loaded, and a preloaded one loads here.
-    os.environ.update(worker_environment(os.environ, config.environment))
+    os.environ.update(worker_environment(os.environ))
     Zygote(stream, config, entry).serve()
     os._exit(0)
 

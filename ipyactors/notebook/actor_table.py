@@ -24,15 +24,19 @@ _COLOURS = {
     ActorState.RESTARTING: "#0550ae",
     ActorState.DEAD: "#b42318",
 }
-_HEADINGS = ("actor", "class", "state", "incarnation", "restarts left", "why")
+_HEADINGS = ("actor", "namespace", "class", "state", "incarnation", "restarts left", "why")
 _NUMBERS = {"incarnation", "restarts left"}
 
 
 class ActorTable(Sequence[ActorStatus]):
-    """Actors as the head saw them at one moment; a sequence of their statuses, for programs."""
+    """Actors as the head saw them at one moment; a sequence of their statuses, for programs.
 
-    def __init__(self, statuses: Sequence[ActorStatus]) -> None:
+    Namespaces are shown where one is not ``namespace``, the session's own.
+    """
+
+    def __init__(self, statuses: Sequence[ActorStatus], namespace: str) -> None:
         self._statuses = tuple(statuses)
+        self._namespace = namespace
 
     def __len__(self) -> int:
         return len(self._statuses)
@@ -43,10 +47,18 @@ class ActorTable(Sequence[ActorStatus]):
     def __repr__(self) -> str:
         if not self._statuses:
             return "no actors"
-        rows = [_HEADINGS, *map(_row, self._statuses)]
-        widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADINGS))]
-        lines = ["  ".join(map(_aligned, _HEADINGS, row, widths)).rstrip() for row in rows]
+        headings, rows = self._cells()
+        widths = [max(map(len, column)) for column in zip(headings, *rows, strict=True)]
+        lines = ["  ".join(map(_aligned, headings, row, widths)).rstrip() for row in (headings, *rows)]
         return "\n".join(lines)
+
+    def _cells(self) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+        """Return the headings and the rows; the namespaces are left out if there is none to show."""
+        rows = [_row(status, self._namespace) for status in self._statuses]
+        column = _HEADINGS.index("namespace")
+        if any(row[column] for row in rows):
+            return _HEADINGS, rows
+        return _without(_HEADINGS, column), [_without(row, column) for row in rows]
 
     def _repr_mimebundle_(self, **_wanted: object) -> dict[str, str]:
         """Return what a front end chooses from."""
@@ -55,8 +67,9 @@ class ActorTable(Sequence[ActorStatus]):
     def _html(self) -> str:
         if not self._statuses:
             return "<em>no actors</em>"
-        head = "".join(f'<th style="{_align(name)}">{name}</th>' for name in _HEADINGS)
-        body = "".join(map(_html_row, self._statuses))
+        headings, rows = self._cells()
+        head = "".join(f'<th style="{_align(name)}">{name}</th>' for name in headings)
+        body = "".join(_html_row(headings, row, status) for row, status in zip(rows, self._statuses, strict=True))
         return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
@@ -66,9 +79,10 @@ def label(status: ActorStatus) -> str:
     return f"{status.class_name} {which}"
 
 
-def _row(status: ActorStatus) -> tuple[str, ...]:
+def _row(status: ActorStatus, own_namespace: str) -> tuple[str, ...]:
     return (
         status.name or ids.short(status.actor_id),
+        status.namespace if status.namespace != own_namespace else "",
         status.class_name,
         f"{_SIGNS[status.state]} {status.state.value}",
         str(status.incarnation),
@@ -86,6 +100,10 @@ def _why(status: ActorStatus) -> str:
     return ""
 
 
+def _without(cells: tuple[str, ...], column: int) -> tuple[str, ...]:
+    return cells[:column] + cells[column + 1 :]
+
+
 def _aligned(heading: str, text: str, width: int) -> str:
     return text.rjust(width) if heading in _NUMBERS else text.ljust(width)
 
@@ -94,9 +112,9 @@ def _align(heading: str) -> str:
     return f"text-align: {'right' if heading in _NUMBERS else 'left'}"
 
 
-def _html_row(status: ActorStatus) -> str:
+def _html_row(headings: Sequence[str], row: Sequence[str], status: ActorStatus) -> str:
     cells = []
-    for heading, text in zip(_HEADINGS, _row(status), strict=True):
+    for heading, text in zip(headings, row, strict=True):
         colour = f"; color: {_COLOURS[status.state]}" if heading == "state" else ""
         cells.append(f'<td style="{_align(heading)}{colour}">{html.escape(text)}</td>')
     return f"<tr>{''.join(cells)}</tr>"

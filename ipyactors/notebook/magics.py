@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from IPython.core.error import UsageError
@@ -11,6 +12,7 @@ from IPython.core.magic import Magics, magics_class
 from IPython.core.magic_arguments import parse_argstring
 
 from ipyactors.api import calls, remote, runtime
+from ipyactors.api.actor import ActorClass
 from ipyactors.ground.exceptions import ActorNotFoundError, OptionError
 from ipyactors.notebook import cell_compiler, replies
 from ipyactors.notebook.actor_table import ActorTable
@@ -26,6 +28,8 @@ class RemoteMagics(Magics):  # type: ignore[misc]
     def __init__(self, shell: Any) -> None:
         super().__init__(shell)
         self.raw_cell = ""
+        #: The definition ids of the classes that a name has meant when a cell was about to define it.
+        self._earlier: defaultdict[str, set[bytes]] = defaultdict(set)
 
     def note_cell(self, info: Any) -> None:
         """Remember the cell that starts now; called by IPython before each cell."""
@@ -45,8 +49,14 @@ class RemoteMagics(Magics):  # type: ignore[misc]
             compiled = self._compile(line, cell)
             options = cell_compiler.fit_options(given, compiled.definitions)
         before = {item.name: self.shell.user_ns.get(item.name) for item in compiled.definitions}
+        self._note_earlier(before)
         self._run(compiled, options)
-        print(replies.defined(compiled.definitions, options, before, _actors()))
+        print(replies.defined(compiled.definitions, options, before, self._earlier, _actors()))
+
+    def _note_earlier(self, before: Mapping[str, Any]) -> None:
+        for name, value in before.items():
+            if isinstance(value, ActorClass) and (definition_id := value.definition_id):
+                self._earlier[name].add(definition_id)
 
     def _compile(self, line: str, cell: str) -> Cell:
         """Return the cell, compiled under the name that IPython has for it."""
@@ -90,7 +100,8 @@ class RemoteMagics(Magics):  # type: ignore[misc]
         """Show the actors of the session: state, incarnation, restarts left, what they wait for or died of."""
         if line.strip():
             raise UsageError("%actors takes no arguments; it shows all actors of the session.")
-        return ActorTable(_actors())
+        engine = runtime.live_engine()
+        return ActorTable(_actors(), engine.namespace if engine else "")
 
     @line_magic_with(
         flag("name", help="The actor's name."),

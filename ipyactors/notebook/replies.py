@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from ipyactors.api.actor import ActorClass
@@ -24,23 +24,35 @@ def defined(
     definitions: Sequence[Definition],
     options: Mapping[Definition, Options],
     before: Mapping[str, Any],
+    earlier: Mapping[str, Collection[bytes]],
     actors: Sequence[ActorStatus],
 ) -> str:
-    """Return the line. ``before`` holds what the names meant until now, ``actors`` those of the session."""
+    """Return the line.
+
+    ``before`` holds what the names meant until now, ``earlier`` the definition ids of the classes that they have
+    meant at some time, ``actors`` are those of the session.
+    """
     return "; ".join(
-        _about(definition, options[definition], before.get(definition.name), actors)
+        _about(definition, options[definition], before.get(definition.name), earlier, actors)
         for definition in dict.fromkeys(definitions)
     )
 
 
-def _about(definition: Definition, options: Options, before: Any, actors: Sequence[ActorStatus]) -> str:
+def _about(
+    definition: Definition,
+    options: Options,
+    before: Any,
+    earlier: Mapping[str, Collection[bytes]],
+    actors: Sequence[ActorStatus],
+) -> str:
     replaced = is_remote(before)
     words = f"{'replaced' if replaced else 'defined'} {_NOUNS[definition.place]} {definition.name}"
     if options:
         words += f" ({', '.join(f'{name}={_shown(value)}' for name, value in options.items())})"
     if not replaced or definition.place is Place.TASK:
         return words
-    old = [label(status) for status in actors if status.class_name == definition.name and _is_live(status)]
+    mine = earlier.get(definition.name, frozenset())
+    old = [label(status) for status in actors if status.definition_id in mine and _is_live(status)]
     return words + (f", and the class before it is still run by {', '.join(old)}" if old else "")
 
 

@@ -62,7 +62,7 @@ class Announcer:
             for listener, event in heard:
                 try:
                     listener(event)
-                except Exception:
+                except BaseException:  # a listener must not end the thread that reads
                     _log.exception("a listener to events raised")
             self._is_telling = was_telling
             if not was_telling:

@@ -33,5 +33,5 @@ class Callbacks:
         while (action := self._queue.get()) is not None:
             try:
                 action()
-            except Exception:
+            except BaseException:  # whatever it is, the next callback has its turn
                 _log.exception("a callback of a future raised")

@@ -27,7 +27,7 @@ class ValueFuture(Future[Any]):
         """Take the value, or what the call raised, from the entry, which is done."""
         try:
             self.set_result(self._session.value_of(self._entry))
-        except Exception as error:
+        except BaseException as error:  # whatever the call raised
             self.set_exception(error)
 
     def result(self, timeout: float | None = None) -> Any:
@@ -42,7 +42,7 @@ class ValueFuture(Future[Any]):
             return super().exception(0)
         try:
             self._session.value_of(self._entry)
-        except Exception as error:
+        except BaseException as error:
             return error
         return None
 

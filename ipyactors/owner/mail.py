@@ -21,7 +21,7 @@ from ipyactors.wire.head_messages import LendActor
 from ipyactors.wire.specs import Payload
 from ipyactors.wire.worker_messages import CallMethod, OutputWritten, RunTask
 
-#: A frame carries at most this many messages, so that a worker starts on the first while the last is being packed.
+#: A frame of calls has at most this many, so that a worker starts on the first while the last is being packed.
 _BATCH_AT_MOST = 128
 
 
@@ -92,8 +92,10 @@ class Mail:
         if not (self._head or self._workers or self._callers):
             return False
         if self._head:
+            # In one frame, so that a new head acts at once on all that this process repeats. Between two frames it
+            # might find that everybody has come back, and deny an actor whose creation is repeated in the second.
             messages, self._head = self._head, []
-            _send(self._outbound, ids.HEAD_ID, messages)
+            self._outbound.send(ids.HEAD_ID, messages)
         if self._workers:
             batches, self._workers = self._workers, {}
             for worker_id, messages in batches.items():

@@ -11,11 +11,11 @@ from ipyactors.owner.state import OwnerState
 from ipyactors.wire.head_messages import OwnsObjects, RegisterOwner, WatchEvents, WatchOwner
 
 
-def registration(state: OwnerState, namespace: str, node_id: bytes, pid: int) -> RegisterOwner:
+def registration(state: OwnerState, pid: int) -> RegisterOwner:
     """Return what this process tells a head that does not know it."""
     held = {client.actor_id: client.weight for client in state.actors.values() if client.weight}
     leased = tuple(lease.worker_id for lease in state.leases.leases.values())
-    return RegisterOwner(state.address, state.is_driver, pid, namespace, node_id, held, leased)
+    return RegisterOwner(state.address, state.is_driver, pid, held, leased)
 
 
 def on_head_restarted(state: OwnerState, out: Out, again: RegisterOwner) -> None:

@@ -13,7 +13,7 @@ from ipyactors.ground.exceptions import HeadUnavailableError, SessionError
 from ipyactors.owner import borrowing, current, outbox, reactor, values
 from ipyactors.owner.actors import ActorClient, HandleToken
 from ipyactors.owner.callbacks import Callbacks
-from ipyactors.owner.lending import LEND_AFTER_S, Lending
+from ipyactors.owner.lending import LEND_AFTER_S
 from ipyactors.owner.objects import Entry
 from ipyactors.owner.traffic import Traffic
 from ipyactors.wire.codec import Message
@@ -36,7 +36,6 @@ class Session(Traffic):
     ) -> None:
         super().__init__(paths, process_id, is_driver=is_driver, namespace=namespace, node_id=node_id)
         self.mail.hold = self.receive_handles
-        self.lending = Lending(self.tell_head)
         self.callbacks = Callbacks(f"ipyactors-{ids.short(process_id)}-callbacks")
         self._counter = itertools.count(1)
         self._requests = itertools.count(1)
@@ -59,6 +58,11 @@ class Session(Traffic):
             raise SessionError(
                 "a function given to on_event cannot wait for results: it runs on the thread that reads them. "
                 "Nothing is lost; hand what is to be done to a thread or a queue of your own."
+            )
+        if self._turner == threading.get_ident() and not is_done():
+            raise SessionError(
+                "a finalizer (__del__) cannot wait for results here: it interrupted the thread that reads them. "
+                "Nothing is lost; collect what is to be done, and do it elsewhere."
             )
         if self.is_driver or _is_idle():
             done = self.leader.wait(lambda: is_done() or self.is_over, timeout_s)

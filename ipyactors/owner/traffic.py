@@ -25,13 +25,14 @@ from ipyactors.owner.announcer import Announcer
 from ipyactors.owner.calls import PendingCall
 from ipyactors.owner.doors import Doors
 from ipyactors.owner.event_log import EventLog
+from ipyactors.owner.lending import Lending
 from ipyactors.owner.mail import Mail
 from ipyactors.owner.output import show_in_terminal
 from ipyactors.owner.reconnect import on_head_restarted, registration
 from ipyactors.owner.state import OwnerState
 from ipyactors.owner.submissions import Submissions
 from ipyactors.wire.codec import Message
-from ipyactors.wire.head_messages import EventsReported, WatchEvents
+from ipyactors.wire.head_messages import EventsReported, WatchEvents, WorkerBlocked
 from ipyactors.wire.interrupts import deferred
 from ipyactors.wire.leader import LeaderFollowers
 from ipyactors.wire.node_messages import AttachProcess, HeadRestarted, SessionStopping
@@ -66,8 +67,9 @@ class Traffic:
         self.mail = Mail(self._doors.outbound, self._doors.inbound, self.log)
         self.state = OwnerState(process_id, address, is_driver=is_driver)
         self.leader = LeaderFollowers(self._turn, self._doors.descriptors, f"ipyactors-{ids.short(process_id)}")
+        self.lending = Lending(self.tell_head)
         self._submissions = Submissions()
-        self._in_turn = False
+        self._turner: int | None = None  # the thread that is in the middle of a turn
         self._again = False
         self._serve: Callable[[bytes, Any], None] | None = None
         self._on_turn: Callable[[float], float | None] | None = None
@@ -81,7 +83,7 @@ class Traffic:
             self._doors.outbound.connect(ids.HEAD_ID, self.paths.head_address)
             self._doors.outbound.connect(ids.AGENT_ID, self.paths.agent_address)
             self._doors.outbound.send(ids.AGENT_ID, [AttachProcess(self.is_driver, os.getpid())])
-            self.mail.to_head(registration(self.state, self.namespace, self.node_id, os.getpid()))
+            self.mail.to_head(registration(self.state, os.getpid()))
             if self.is_driver:
                 self.mail.to_head(WatchEvents())
             self.mail.flush()
@@ -186,14 +188,14 @@ class Traffic:
             with self.lock:
                 if self.is_closed:
                     return 0.05
-                if self._in_turn:  # a turn within a turn would read ahead of what the outer one has in hand
+                if self._turner == threading.get_ident():  # a turn within a turn would read ahead of what the outer one has in hand
                     self._again = True
                     return 0.0
-                self._in_turn = True
+                self._turner = threading.get_ident()
                 try:
                     pause_s = self._turn_locked(time.monotonic())
                 finally:
-                    self._in_turn = False
+                    self._turner = None
             self.announcer.tell_news()
         return pause_s
 
@@ -203,14 +205,18 @@ class Traffic:
             with self.lock:
                 if self.is_closed:
                     return
-                if self._in_turn:
+                if self._turner == threading.get_ident():
                     self._again = True
                     return
-                self.state.now_s = time.monotonic()
-                self._submissions.take(self.state, self.mail)
-                reactor.settle(self.state, self.mail, self.state.now_s)
-                if self.mail.flush():
-                    self._wake_if_arrived()
+                self._turner = threading.get_ident()
+                try:
+                    self.state.now_s = time.monotonic()
+                    self._submissions.take(self.state, self.mail)
+                    reactor.settle(self.state, self.mail, self.state.now_s)
+                    if self.mail.flush():
+                        self._wake_if_arrived()
+                finally:
+                    self._turner = None
             self.announcer.tell_news()
 
     def _turn_locked(self, now_s: float) -> float | None:
@@ -250,8 +256,10 @@ class Traffic:
                 self.log.extend(message.events)
             case HeadRestarted() if message.head_epoch > self.state.head_epoch:
                 self.state.head_epoch = message.head_epoch
-                again = registration(self.state, self.namespace, self.node_id, os.getpid())
+                again = registration(self.state, os.getpid())
                 on_head_restarted(self.state, self.mail, again)
+                if self.lending.is_under_way:
+                    self.mail.to_head(WorkerBlocked())
             case SessionStopping():
                 self.stopping_detail = message.detail or "its agent stopped"
             case _ if self._serve is not None:

@@ -34,7 +34,7 @@ def _load(entry: Entry) -> Any:
     assert entry.payload is not None
     try:
         return serialize.loads(entry.payload)
-    except Exception as error:
+    except (Exception, SystemExit, GeneratorExit) as error:  # what it runs is the sender's code
         raise SerializationError(
             f"the value of {entry.object_id.hex()} arrived but cannot be unpickled here: "
             f"{tracebacks.in_words(error)}. The value is not lost; a process that can import what it needs "

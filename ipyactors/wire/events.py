@@ -39,7 +39,6 @@ class EventKind(enum.StrEnum):
     HEAD_RESTARTED = "head_restarted"
     """A head that was started again knows everything again; ``detail`` says whom it waited for in vain."""
     NODE_ADDED = "node_added"
-    NODE_LOST = "node_lost"
 
 
 class Event(msgspec.Struct, array_like=True, frozen=True):

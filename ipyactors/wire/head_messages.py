@@ -30,8 +30,6 @@ class RegisterOwner(_Word):
     address: str
     is_driver: bool
     pid: int
-    namespace: str = ""
-    node_id: bytes = b""
     held: dict[bytes, int] = {}
     leased: tuple[bytes, ...] = ()
 
@@ -212,8 +210,6 @@ class OwnerRegistered(_Word):
     """Welcome. ``head_epoch`` rises by one each time the head is started again."""
 
     head_epoch: int
-    session_name: str
-    nodes: tuple[NodeStatus, ...] = ()
 
 
 class LeaseGranted(_Word):

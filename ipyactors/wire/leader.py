@@ -34,13 +34,29 @@ _CALM_AFTER_S = 0.1
 
 
 class _Follower:
-    """A thread that waits while another leads."""
+    """A thread that waits while another leads.
 
-    __slots__ = ("is_done", "served")
+    A bare lock and not an Event: the handler of an interrupt serves followers too, and might find its own thread
+    inside the Event, holding the lock that it needs.
+    """
+
+    __slots__ = ("_latch", "is_done", "is_served")
 
     def __init__(self, is_done: Callable[[], bool]) -> None:
         self.is_done = is_done
-        self.served = threading.Event()
+        self.is_served = False
+        self._latch = threading.Lock()
+        self._latch.acquire()
+
+    def wait(self, timeout_s: float | None) -> None:
+        """Sleep until :meth:`serve`, or the time has passed."""
+        self._latch.acquire(timeout=-1 if timeout_s is None else timeout_s)
+
+    def serve(self) -> None:
+        """Wake it; once is enough."""
+        if not self.is_served:
+            self.is_served = True
+            self._latch.release()
 
 
 class LeaderFollowers:
@@ -58,10 +74,10 @@ class LeaderFollowers:
         self._wake_r, self._wake_w = os.pipe()
         os.set_blocking(self._wake_r, False)
         os.set_blocking(self._wake_w, False)
-        self._poll = select.poll()
-        for descriptor in (*descriptors, self._wake_r):
-            self._poll.register(descriptor, select.POLLIN)
+        self._descriptors = tuple(descriptors)
+        self._poll = self._new_poll()
         self._lead = threading.Lock()
+        self._leader: int | None = None  # which thread leads
         self._sleeping = False
         self._poked = False  # since the leader last drained the pipe: one byte is enough
         self._closed = False
@@ -117,9 +133,15 @@ class LeaderFollowers:
                 left_s = None if deadline is None else deadline - time.monotonic()
                 if left_s is not None and left_s <= 0:
                     return False
-                if self._lead.acquire(blocking=False):
+                if self._leader == threading.get_ident():
+                    # A signal handler or finalizer that waits, on the thread that was asleep in the poll: it leads on,
+                    # and has the wait below it look up, for what that waits for may have come meanwhile.
+                    self._lead_until(is_over, deadline, self._new_poll())
+                    self._poke()
+                elif self._lead.acquire(blocking=False):
                     try:
-                        self._lead_until(is_over, deadline)
+                        self._leader = threading.get_ident()
+                        self._lead_until(is_over, deadline, self._poll)
                     finally:
                         self._leave()
                 else:
@@ -132,25 +154,33 @@ class LeaderFollowers:
     def _on_interrupt(self) -> None:
         """Wake everyone: the main thread is one of them, and the others go back to sleep."""
         for follower in tuple(self._followers):
-            follower.served.set()
+            follower.serve()
         self._poke()
 
     def close(self, timeout_s: float = 2.0) -> None:
         """Stop the standby thread and free the pipe; waiting threads return."""
         self._closed = True
         self._calm.set()
-        self._poke()
-        for follower in list(self._followers):
-            follower.served.set()
+        self._write()
+        for follower in tuple(self._followers):
+            follower.serve()
         if self._standby.is_alive() and self._standby is not threading.current_thread():
             self._standby.join(timeout_s)
-        if not self._standby.is_alive():
+        # Whoever leads is out of the poll before the pipe goes: its number may soon be another file's.
+        if self._leader != threading.get_ident() and self._lead.acquire(timeout=timeout_s):
             os.close(self._wake_r)
             os.close(self._wake_w)
 
     # -- leading ----------------------------------------------------------------------------------------------
 
-    def _lead_until(self, is_over: Callable[[], bool], deadline: float | None) -> None:
+    def _new_poll(self) -> select.poll:
+        poll = select.poll()
+        for descriptor in (*self._descriptors, self._wake_r):
+            poll.register(descriptor, select.POLLIN)
+        return poll
+
+    def _lead_until(self, is_over: Callable[[], bool], deadline: float | None, poll: select.poll) -> None:
+        was_sleeping = self._sleeping  # only below a handler that waits
         while not self._closed:
             self._sleeping = True
             try:
@@ -163,9 +193,11 @@ class LeaderFollowers:
                     if left_s <= 0:
                         return
                     pause_s = left_s if pause_s is None else min(pause_s, left_s)
-                ready = self._poll.poll(None if pause_s is None else max(0, int(pause_s * 1000) + 1))
+                ready = poll.poll(None if pause_s is None else max(0, int(pause_s * 1000) + 1))
             finally:
-                self._sleeping = False
+                self._sleeping = was_sleeping
+            if self._closed:
+                return
             if any(descriptor == self._wake_r for descriptor, _ in ready):
                 with contextlib.suppress(BlockingIOError):
                     os.read(self._wake_r, 4096)
@@ -181,6 +213,7 @@ class LeaderFollowers:
 
     def _leave(self) -> None:
         self._left_s = time.monotonic()
+        self._leader = None
         self._lead.release()
         if self._followers:
             self._serve_followers()
@@ -197,14 +230,14 @@ class LeaderFollowers:
         if self._lead.locked():
             return
         for follower in tuple(self._followers):
-            if not follower.served.is_set():
-                follower.served.set()
+            if not follower.is_served:
+                follower.serve()
                 return
 
     def _serve_followers(self) -> None:
         for follower in tuple(self._followers):
             if follower.is_done():
-                follower.served.set()
+                follower.serve()
 
     def _follow(self, follower: _Follower, left_s: float | None) -> None:
         self._followers.append(follower)
@@ -213,12 +246,16 @@ class LeaderFollowers:
             # this follower was on the list has not served it: look once more before sleeping.
             self._poke()
             if self._lead.locked():
-                follower.served.wait(left_s)
+                follower.wait(left_s)
         finally:
             self._followers.remove(follower)
 
     def _poke(self) -> None:
         self._poked = True
+        if not self._closed:
+            self._write()
+
+    def _write(self) -> None:
         with contextlib.suppress(BlockingIOError, OSError):
             os.write(self._wake_w, b"\0")
 
@@ -234,7 +271,8 @@ class LeaderFollowers:
                 time.sleep(STANDBY_AFTER_S - quiet_s)
             elif self._lead.acquire(blocking=False):
                 try:
-                    self._lead_until(lambda: self._wanted > 0, None)
+                    self._leader = threading.get_ident()
+                    self._lead_until(lambda: self._wanted > 0, None, self._poll)
                 finally:
                     self._leave()
 

@@ -16,6 +16,7 @@ import hashlib
 import io
 import pickle
 import threading
+import types
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -156,7 +157,7 @@ def _dumps_any(
         try:
             cloudpickle.Pickler(file, protocol=_PROTOCOL, buffer_callback=None if in_band else keep_inside).dump(value)
         except Exception as error:
-            raise explain_failure(value, what, error, parts or _parts, fate) from error
+            raise explain_failure(value, what, error, parts or _parts, fate) from _users_part(error)
         refs, actor_ids = tuple(found.refs or ()), tuple(found.actor_ids or ())
     return Payload(file.getvalue(), tuple(buffers), refs, actor_ids)
 
@@ -194,6 +195,24 @@ def explain_failure(value: Any, what: str, error: Exception, parts: Parts, fate:
         path=tuple(step for step, _ in path),
         type_name=kind,
     )
+
+
+#: Packages whose lines say nothing to someone whose value does not pickle.
+_MACHINERY = frozenset({__name__.partition(".")[0], "cloudpickle", "pickle", "copyreg"})
+
+
+def _users_part(error: Exception) -> Exception | None:
+    """Return ``error`` with the lines of the user's own pickling code only; None if it was not raised in any."""
+    kept: list[types.TracebackType] = []
+    trace = error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_globals.get("__name__", "").partition(".")[0] not in _MACHINERY:
+            kept.append(trace)
+        trace = trace.tb_next
+    inner: types.TracebackType | None = None
+    for entry in reversed(kept):
+        inner = types.TracebackType(inner, entry.tb_frame, entry.tb_lasti, entry.tb_lineno)
+    return error.with_traceback(inner) if kept else None
 
 
 _DEPTH_AT_MOST = 8

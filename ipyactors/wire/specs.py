@@ -172,7 +172,10 @@ class ActorSpec(msgspec.Struct, array_like=True, frozen=True):
 
 
 class ActorStatus(msgspec.Struct, array_like=True, frozen=True):
-    """An actor as the head sees it at one moment. ``restarts_left`` is -1 for no limit."""
+    """An actor as the head sees it at one moment. ``restarts_left`` is -1 for no limit.
+
+    ``definition_id`` tells which class it runs, where a class of the same name has been defined since.
+    """
 
     actor_id: bytes
     state: ActorState
@@ -188,6 +191,7 @@ class ActorStatus(msgspec.Struct, array_like=True, frozen=True):
     name: str = ""
     namespace: str = ""
     detached: bool = False
+    definition_id: bytes = b""
 
 
 class NodeStatus(msgspec.Struct, array_like=True, frozen=True):

@@ -66,10 +66,9 @@ def run(config: WorkerConfig, worker_id: bytes, actor: ActorSpec | None, incarna
 
 
 def set_up_process(config: WorkerConfig) -> None:
-    """Make this process resemble the driver: where it is, what it can import, its environment."""
+    """Make this process resemble the driver: where it is, what it can import."""
     # Only the thread that crashed: the report on a death quotes the last lines, and they are to show the culprit.
     faulthandler.enable(file=2, all_threads=False)
-    os.environ.update(config.environment)
     # The agent's own, inherited: what the user's code logs goes where Python would put it, to sys.stderr.
     logging.getLogger().handlers.clear()
     sys.path[:0] = [entry for entry in config.sys_path if entry not in sys.path]

@@ -154,7 +154,7 @@ def test_what_is_not_done_at_shutdown_says_so_for_ever_after(runtime: Any) -> No
     assert ia.get(done) == 0, "a value that had arrived is not lost"
 
 
-def test_what_remote_code_logs_appears_like_what_it_prints(shared_runtime: Any, capfd: pytest.CaptureFixture[str]) -> None:
+def test_what_remote_code_logs_appears(shared_runtime: Any, capfd: pytest.CaptureFixture[str]) -> None:
     ia = shared_runtime
 
     @ia.remote

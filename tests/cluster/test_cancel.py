@@ -128,7 +128,7 @@ def test_a_forced_cancel_ends_the_worker_of_a_task_that_will_not_listen(ia: Any,
     with pytest.raises(exceptions.TaskCancelledError):
         ia.get(ref)
     until(lambda: not os.path.exists(f"/proc/{begun.lines()[0]}"), "its process is gone")
-    assert begun.lines()[1:] == ["no"]
+    assert set(begun.lines()[1:]) == {"no"}
 
 
 def test_a_forced_cancel_of_a_method_call_is_refused_and_changes_nothing(ia: Any, gate: Gate) -> None:

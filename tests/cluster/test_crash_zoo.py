@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -218,6 +219,23 @@ def test_neighbours_of_a_crash_are_unharmed(what: str) -> None:
         with pytest.raises(WorkerCrashedError):
             ia.get(killer, timeout=TIMEOUT_S)
     assert ia.get(before + after, timeout=TIMEOUT_S) == [2 * n for n in range(100)] * 2
+
+
+def test_the_report_on_a_task_quotes_nothing_of_the_tasks_before() -> None:
+    """Tasks of one shape go to the same worker, one after the other, as long as it lives."""
+
+    @ia.remote(max_retries=0)
+    def speak(text: str, is_last: bool) -> None:
+        print(text, flush=True)
+        if is_last:
+            os._exit(3)
+
+    for _ in range(20):
+        ia.get(speak.remote("of an earlier task", False), timeout=TIMEOUT_S)
+    with pytest.raises(WorkerCrashedError) as caught:
+        ia.get(speak.remote("of the last task", True), timeout=TIMEOUT_S)
+    assert "of the last task" in str(caught.value)
+    assert "earlier" not in str(caught.value)
 
 
 def test_the_report_shows_where_native_code_crashed() -> None:

@@ -99,11 +99,12 @@ def test_actors_are_a_table_in_text_and_html() -> None:
             ActorStatus(ACTOR, ActorState.ALIVE, 1, -1, class_name="<Account>", name="acct",
                         death=Death(LossReason.KILLED, signal=9)),
             ActorStatus(b"a" + bytes(15), ActorState.PENDING, class_name="Big", waiting_for="needs 8 CPU"),
-        ]
+        ],
+        "",
     )  # fmt: skip
     lines = repr(table).splitlines()
     assert " ".join(lines[1].split()) == "acct <Account> ● alive 1 no limit incarnation 0 was killed by SIGKILL"
     assert " ".join(lines[2].split()) == "00000000 Big … pending 0 0 waiting: needs 8 CPU"
     assert "&lt;Account&gt;" in table._repr_mimebundle_()["text/html"]
     assert [label(one) for one in table] == ["<Account> 'acct'", "Big 00000000"]
-    assert repr(ActorTable([])) == "no actors"
+    assert repr(ActorTable([], "")) == "no actors"

@@ -13,7 +13,10 @@ import ipyactors
 from ipyactors.api.actor import ActorClass
 from ipyactors.api.remote import RemoteFunction
 from ipyactors.ground.options import OPTIONS, Place
-from ipyactors.notebook import extension
+from ipyactors.notebook import extension, replies
+from ipyactors.notebook.actor_table import ActorTable
+from ipyactors.notebook.cell_compiler import Definition
+from ipyactors.wire.specs import ActorState, ActorStatus
 
 
 @pytest.fixture
@@ -182,8 +185,13 @@ def test_help_describes_every_option(shell: Any) -> None:
     text = shell.find_cell_magic("remote").__doc__
     for option in OPTIONS.values():
         if option.places & {Place.TASK, Place.ACTOR}:
-            assert "--" + option.name.replace("_", "-") in text
-            assert option.help.split()[0] in text
+            assert ("--" + option.name.replace("_", "-") in text) == option.is_available
+            assert option.help.split()[0] in text or not option.is_available
+
+
+def test_help_is_headed_by_the_magic_as_it_is_written(shell: Any) -> None:
+    assert "\n  %%remote [--num-cpus X]" in shell.find_cell_magic("remote").__doc__
+    assert "\n  %kill [--namespace" in shell.find_line_magic("kill").__doc__
 
 
 # -- the others ------------------------------------------------------------------------------------------------
@@ -196,6 +204,33 @@ def test_the_line_magics_say_what_is_wrong(shell: Any) -> None:
     assert repr(run(shell, "%actors")) == "no actors"
 
 
+def test_a_namespace_is_shown_where_it_is_another_one() -> None:
+    here = ActorStatus(b"a1", ActorState.ALIVE, class_name="Account", name="acct", namespace="mine")
+    there = ActorStatus(b"a2", ActorState.ALIVE, class_name="Account", name="acct", namespace="<other>")
+    headings, first, second = repr(ActorTable([here, there], "mine")).splitlines()
+    assert headings.split()[:3] == ["actor", "namespace", "class"]
+    assert first.split()[:3] == ["acct", "Account", "●"]
+    assert second.split()[:3] == ["acct", "<other>", "Account"]
+    assert "&lt;other&gt;" in ActorTable([here, there], "mine")._repr_mimebundle_()["text/html"]
+    for shown in ActorTable([here], "mine")._repr_mimebundle_().values():
+        assert "namespace" not in shown
+        assert "mine" not in shown
+
+
+def test_classes_of_a_name_are_told_apart_by_their_definitions() -> None:
+    definition = Definition("Counter", is_class=True)
+    old = ipyactors.remote(type("Counter", (), {}))
+
+    def actor(name: str, definition_id: bytes, state: ActorState = ActorState.ALIVE) -> ActorStatus:
+        return ActorStatus(b"a", state, class_name="Counter", name=name, definition_id=definition_id)
+
+    actors = [actor("first", b"1"), actor("namesake", b"3"), actor("second", b"2"), actor("x", b"2", ActorState.DEAD)]
+    said = replies.defined([definition], {definition: {}}, {"Counter": old}, {"Counter": {b"1", b"2"}}, actors)
+    assert said.endswith("the class before it is still run by Counter 'first', Counter 'second'")
+    said = replies.defined([definition], {definition: {}}, {"Counter": old}, {}, actors)
+    assert said == "replaced actor class Counter"
+
+
 def test_actors_are_shown_killed_and_brought_back(shell: Any, capsys: pytest.CaptureFixture[str]) -> None:
     run(shell, "%remote_init --num-cpus 2")
     try:
@@ -205,6 +240,8 @@ def test_actors_are_shown_killed_and_brought_back(shell: Any, capsys: pytest.Cap
         table = run(shell, "%actors")
         assert repr(table).splitlines()[1].split() == ["c1", "Counter", "●", "alive", "0", "1"]
         assert "<table>" in table._repr_mimebundle_()["text/html"]
+        namesake = "@ipyactors.remote\nclass Counter: pass\nother = Counter.remote()\ndel Counter"
+        run(shell, "mine = Counter\n" + namesake + "\nCounter = mine")
         capsys.readouterr()
         run(shell, cell)
         assert capsys.readouterr().out == (

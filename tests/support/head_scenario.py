@@ -38,7 +38,7 @@ class HeadScenario:
         self.clock = FakeClock()
         self._workers = 0
         settle_at_s = self.clock.now_s + SETTLE_S
-        self.tables = Tables("test", head_epoch, settle_at_s, new_worker_id=self._new_worker_id)
+        self.tables = Tables(head_epoch, settle_at_s, new_worker_id=self._new_worker_id)
         self.reactor = Reactor(self.tables, self)
         self._sent: dict[bytes, list[Message]] = {}
 
@@ -113,7 +113,7 @@ class HeadScenario:
     def worker_up(self, worker_id: bytes, node_id: bytes = b"n1", **fields: Any) -> None:
         """The worker's process exists, and its session has registered."""
         self.say(node_id, WorkerStarted(worker_id, 7))
-        self.say(worker_id, RegisterOwner(self.address(worker_id), is_driver=False, pid=7, node_id=node_id, **fields))
+        self.say(worker_id, RegisterOwner(self.address(worker_id), is_driver=False, pid=7, **fields))
         self.take(worker_id)
 
     def address(self, worker_id: bytes) -> str:

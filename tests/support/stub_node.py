@@ -15,7 +15,6 @@ import signal
 import subprocess
 import sys
 import time
-from typing import Any
 
 import msgspec
 import zmq
@@ -95,7 +94,7 @@ def worker(config: WorkerConfig, worker_id: bytes, actor: ActorSpec | None, _inc
         case "describe":
             print("fds", descriptors)
             print("stdin", os.readlink("/proc/self/fd/0"), "group", os.getpgrp() == os.getpid())
-            print("omp", os.environ.get("OMP_NUM_THREADS"), "given", os.environ.get("GIVEN"))
+            print("omp", os.environ.get("OMP_NUM_THREADS"))
             print("sigint", signal.getsignal(signal.SIGINT) is signal.default_int_handler)
             print("sigchld", signal.getsignal(signal.SIGCHLD) is signal.SIG_DFL, "random", random.random())
             return
@@ -119,8 +118,8 @@ def driver() -> None:
     signal.pause()
 
 
-def config_for(paths: SessionPaths, **facts: Any) -> AgentConfig:
-    return AgentConfig(paths, b"n-test--", {"CPU": 20_000}, os.getpid(), tuple(sys.path), os.getcwd(), **facts)
+def config_for(paths: SessionPaths) -> AgentConfig:
+    return AgentConfig(paths, b"n-test--", {"CPU": 20_000}, os.getpid(), tuple(sys.path), os.getcwd())
 
 
 def note(path: str, frame: bytes) -> None:

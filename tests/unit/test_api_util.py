@@ -248,7 +248,7 @@ def test_pool_processes(engine: FakeEngine) -> None:
     processes = Pool(1, initializer=_note_start, initargs=("x",), maxtasksperchild=2)
     processes.map(square, range(5), chunksize=1)
     assert len(engine.instances) == 3, "a process is replaced after two chunks"
-    assert len(Pool()._slots) == 2, "one for each CPU of the cluster"
+    assert len(Pool()._processes) == 2, "one for each CPU of the cluster"
     assert engine.templates[0].max_restarts == -1
     assert not started
     for arguments, error in (({"processes": 0}, ValueError), ({"processes": "2"}, TypeError)):

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from ipyactors.ground.quantities import to_units
-from ipyactors.head import members
 from ipyactors.head.invariants import check_invariants
 from ipyactors.wire import head_messages as said
 from ipyactors.wire.node_messages import KillWorker, KillWorkerAt, ProcessGone, StartWorker, WorkerDied
@@ -114,18 +113,6 @@ class HeadMachine(RuleBasedStateMachine):
             node_id = self.asked[worker_id][0]
             self.forget_worker(worker_id)
             self.say(node_id, WorkerDied(worker_id, Death(LossReason.INTENDED)))
-
-    @rule(node_id=st.sampled_from(NODES))
-    def node_goes_and_comes_back(self, node_id: bytes) -> None:
-        now_s = self.head.clock.now_s
-        for worker_id, (where, _start) in list(self.asked.items()):
-            if where == node_id:
-                self.forget_worker(worker_id)
-        members.on_node_lost(self.head.tables, self.head, node_id, "cable", now_s, now_s)
-        self.head.turn()
-        self._listen()
-        self.head.add_node(node_id, 2)
-        self._listen()
 
     @rule(seconds=st.sampled_from([0.01, 0.1, 1.0, 61.0]))
     def time_passes(self, seconds: float) -> None:

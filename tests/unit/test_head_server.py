@@ -76,7 +76,7 @@ def test_a_lease_over_real_sockets_and_a_quiet_end(head: tuple[SessionPaths, sub
             started = agent.hear()
             assert isinstance(started, StartWorker)
             worker = Peer(context, started.worker_id, HeadToOwner, paths.head_address)
-            worker.say(RegisterOwner("ipc://w1", is_driver=False, pid=2, node_id=b"n1"))
+            worker.say(RegisterOwner("ipc://w1", is_driver=False, pid=2))
             assert isinstance(worker.hear(), OwnerRegistered)
             granted = driver.hear()
             assert isinstance(granted, LeaseGranted)

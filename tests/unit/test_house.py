@@ -94,6 +94,7 @@ PURE = [
     *(f"owner/{name}.py" for name in _OWNER),
     *(f"head/{name}.py" for name in _HEAD),
     "worker/mailbox.py",
+    "worker/running.py",
     "node/reactor.py",
 ]
 IMPURE = {"zmq", "asyncio", "time", "os", "threading", "socket", "subprocess", "select", "signal"}

@@ -175,3 +175,58 @@ def test_an_interrupt_whose_handler_does_not_raise_leaves_the_wait_as_it_was(box
     finally:
         signal.signal(signal.SIGINT, before)
     assert noted == [signal.SIGINT]
+
+
+def test_a_signal_handler_may_wait_while_its_thread_leads(box: Mailbox) -> None:
+    main = threading.main_thread().ident
+    assert main is not None
+    answered: list[bool] = []
+
+    def wait_inside(_number: int, _frame: object) -> None:
+        box.post()
+        answered.append(box.leader.wait(lambda: box.seen >= 1, GENEROUS_S))
+        threading.Timer(0.05, box.post).start()
+
+    before = signal.signal(signal.SIGUSR1, wait_inside)
+    try:
+        threading.Timer(0.05, lambda: signal.pthread_kill(main, signal.SIGUSR1)).start()
+        assert box.leader.wait(lambda: box.seen >= 2, GENEROUS_S)
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert answered == [True]
+
+
+def test_a_storm_of_interrupts_with_followers_leaves_everything_usable(box: Mailbox) -> None:
+    main = threading.main_thread().ident
+    assert main is not None
+    over = threading.Event()
+
+    def follow() -> None:
+        while not over.is_set():
+            box.leader.wait(over.is_set, 0.001)
+
+    def storm() -> None:
+        while not over.is_set():
+            box.post()
+            signal.pthread_kill(main, signal.SIGINT)
+
+    threads = [threading.Thread(target=follow) for _ in range(3)] + [threading.Thread(target=storm)]
+    interrupts = 0
+
+    def count(_number: int, _frame: object) -> None:
+        nonlocal interrupts
+        interrupts += 1
+
+    before = signal.signal(signal.SIGINT, count)
+    try:
+        for thread in threads:
+            thread.start()
+        while interrupts < 3000:
+            seen = box.seen
+            assert box.leader.wait(lambda seen=seen: box.seen > seen, GENEROUS_S)
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join(GENEROUS_S)
+        signal.signal(signal.SIGINT, before)
+    assert not any(thread.is_alive() for thread in threads)

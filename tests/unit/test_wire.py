@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import threading
+import traceback
 import typing
 
 import msgspec
@@ -118,6 +119,27 @@ def test_what_cannot_be_pickled_is_named_with_the_path_to_it(value: object, path
         serialize.dumps(value, what="the value")
     assert caught.value.path == path
     assert "lock" in str(caught.value)
+
+
+class _Refusing:
+    def __getstate__(self) -> object:
+        raise LookupError("my own reason")
+
+
+@pytest.mark.parametrize("value", [threading.Lock(), (x for x in ()), [[threading.Lock()]]])
+def test_the_pickler_s_own_lines_are_not_shown(value: object) -> None:
+    with pytest.raises(SerializationError) as caught:
+        serialize.dumps(value)
+    assert "cloudpickle" not in "".join(traceback.format_exception(caught.value))
+    assert "another exception" not in "".join(traceback.format_exception(caught.value))
+
+
+def test_the_line_of_the_user_s_own_pickling_code_is_shown() -> None:
+    with pytest.raises(SerializationError, match="my own reason") as caught:
+        serialize.dumps([_Refusing()])
+    cause = caught.value.__cause__
+    assert isinstance(cause, LookupError)
+    assert [frame.name for frame in traceback.extract_tb(cause.__traceback__)] == ["__getstate__"]
 
 
 def test_a_captured_variable_that_cannot_be_pickled_is_named() -> None:
