@@ -188,7 +188,8 @@ class Traffic:
             with self.lock:
                 if self.is_closed:
                     return 0.05
-                if self._turner == threading.get_ident():  # a turn within a turn would read ahead of what the outer one has in hand
+                if self._turner == threading.get_ident():
+                    # A turn within a turn would read ahead of what the outer one has in hand: that one goes round again.
                     self._again = True
                     return 0.0
                 self._turner = threading.get_ident()
