@@ -7,7 +7,7 @@ from types import FunctionType
 from typing import Any
 
 from ipyactors.api import descriptions, runtime, signatures
-from ipyactors.api.definitions import Defined
+from ipyactors.api.definitions import Defined, explain_missing
 from ipyactors.api.descriptions import ClassDescription
 from ipyactors.api.handles import ActorHandle
 from ipyactors.api.signatures import Check
@@ -104,7 +104,10 @@ class ActorClass(Defined):
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
             raise AttributeError(f"the remote class has no attribute {name!r}")
-        value = getattr(self._get_target(), name)
+        target = self._get_target()
+        if not hasattr(target, name):
+            raise AttributeError(explain_missing(self, name))
+        value = getattr(target, name)
         if isinstance(value, FunctionType) and serialize.is_collecting():
             # Pickle asks whether a method can be imported by this name. It could, but in the worker it would then be
             # the method of another class than the one that is sent by value, whose super() is not that of the actor.

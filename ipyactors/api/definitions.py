@@ -93,6 +93,9 @@ class Defined:
         """Set up an instance that was made from a part."""
         raise NotImplementedError
 
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(explain_missing(self, name))
+
     @property
     def definition_id(self) -> bytes:
         """The id of its definition; empty as long as it has not been sent, by itself or inside another's."""
@@ -183,6 +186,13 @@ class Defined:
             f"the remote {self._kind} {name} cannot be called directly: use {name}.remote(...). "
             "Nothing was run."
         )
+
+
+def explain_missing(thing: object, name: str) -> str:
+    """Return the text of the AttributeError for an attribute that something remote does not have."""
+    if name == "bind":
+        return "graphs of calls (.bind) are not supported. Call .remote, and pass the references on to further calls."
+    return f"{thing!r} has no attribute {name!r}"
 
 
 class _Bundled:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import TYPE_CHECKING, Any
 
 from ipyactors.api import runtime
+from ipyactors.api.definitions import explain_missing
 from ipyactors.api.descriptions import TERMINATE, MethodPlan, Plans, open_plans
 from ipyactors.ground import ids
 from ipyactors.ground.exceptions import ActorNotFoundError, DirectCallError
@@ -105,6 +107,11 @@ class ActorMethod:
         raise DirectCallError(
             f"the method {name} of {self._handle!r} cannot be called directly: use {name}.remote(...). Nothing was run."
         )
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "__signature__":  # asked for by inspect.signature, and so by help in a notebook
+            return inspect.signature(self._plan.check)
+        raise AttributeError(explain_missing(self, name))
 
     def __repr__(self) -> str:
         return f"{self._handle!r}.{self._plan.template.method}"

@@ -26,7 +26,7 @@ def nodes() -> list[dict[str, Any]]:
     return [
         {
             "NodeID": node.node_id.hex(),
-            "Alive": node.alive,
+            "Alive": True,
             "NodeManagerHostname": node.hostname,
             "Resources": from_units(node.total),
             "Available": from_units(node.available),
@@ -38,12 +38,12 @@ def nodes() -> list[dict[str, Any]]:
 
 def cluster_resources() -> dict[str, float]:
     """Return the sum of what the live machines offer; memory in bytes."""
-    return _sum([node.total for node in runtime.engine().describe_cluster().nodes if node.alive])
+    return _sum([node.total for node in runtime.engine().describe_cluster().nodes])
 
 
 def available_resources() -> dict[str, float]:
     """Return the sum of what is free on the live machines at this moment."""
-    return _sum([node.available for node in runtime.engine().describe_cluster().nodes if node.alive])
+    return _sum([node.available for node in runtime.engine().describe_cluster().nodes])
 
 
 def _sum(amounts: list[Units]) -> dict[str, float]:

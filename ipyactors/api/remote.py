@@ -124,6 +124,10 @@ def remote(**given: Any) -> Callable[[Any], Any]: ...
 def remote(*targets: Any, **given: Any) -> Any:
     """Make a function or class remote: ``@remote``, ``@remote(num_cpus=2)`` or ``remote(f)``.
 
+    A function or class of a notebook or script is sent by value, with the globals that it uses, as they are at its
+    first ``.remote``. What it imports is imported by the workers, where a module stays as it was then: to have a
+    changed one seen, ``shutdown()`` and start again.
+
     Raises OptionError or OptionTypeError at once, naming the option and what it takes; TypeError for a target that
     is neither a function nor a class.
     """

@@ -71,7 +71,7 @@ def _why_waiting(state: OwnerState, cluster: ClusterReply, call: TaskCall) -> st
     for waiting in cluster.waiting:
         if waiting.owner_id == state.owner_id and not waiting.actor_id and waiting.demand == template.demand:
             return waiting.reason
-    return f"it needs {describe(template.demand)}, and one is on its way"
+    return f"it needs {describe(template.demand)}, and the head has not said yet where that is"
 
 
 def _method_call(cluster: ClusterReply, call: MethodCall, client: ActorClient) -> str:
@@ -88,7 +88,7 @@ def _actor(cluster: ClusterReply, client: ActorClient) -> str:
     running = len(client.in_flight)
     waiting = client.unanswered - running
     if waiting or running:
-        text += f" Of this process's calls, {running} are with it and {waiting} wait."
+        text += f" Calls of this process: {running} with it, {waiting} waiting."
     return text
 
 

@@ -125,7 +125,7 @@ class LocalEngine:
             where = f" in namespace {namespace!r}" if namespace else ""
             raise ActorNotFoundError(
                 f"no live actor is named {name!r}{where}. It was never created, or has ended; "
-                "ipyactors.util.list_named_actors() tells which there are."
+                "ipyactors.list_named_actors() tells which there are."
             )
         return self.session.state.actors[reply.spec.actor_id], reply.spec.handle
 

@@ -55,11 +55,6 @@ class SessionPaths(msgspec.Struct, frozen=True):
         """Where a worker marks which calls it has started; read by the agent after its death."""
         return f"{self.run_dir}/{worker_id[:1].decode()}{worker_id[1:].hex()}.marks"
 
-    @property
-    def lock_path(self) -> str:
-        """Locked (flock) by the agent as long as the session lives; a free lock marks a stale session."""
-        return f"{self.state_dir}/session.lock"
-
 
 class AgentConfig(msgspec.Struct, frozen=True):
     """What a driver tells the agent that it starts, over its standard input.

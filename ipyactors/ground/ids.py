@@ -55,11 +55,6 @@ def counter_of(an_object_id: bytes) -> int:
     return int.from_bytes(an_object_id[PROCESS_ID_BYTES : PROCESS_ID_BYTES + _COUNTER_BYTES], "big")
 
 
-def index_of(an_object_id: bytes) -> int:
-    """Return which of its task's results an object is."""
-    return int.from_bytes(an_object_id[PROCESS_ID_BYTES + _COUNTER_BYTES :], "big")
-
-
 def short(an_id: bytes) -> str:
     """Return the eight hex digits after the kind letter, for people to read."""
     return an_id[1:5].hex()

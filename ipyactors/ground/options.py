@@ -245,7 +245,7 @@ OPTIONS: Mapping[str, Option] = {row[0]: Option(*row) for row in _ROWS}
 
 _ELSEWHERE = "It is an option of Ray that this package does not have"
 UNSUPPORTED: Mapping[str, str] = {
-    "max_calls": "A worker is not ended after a number of calls; call os._exit in the function to free its memory",
+    "max_calls": "Use ipyactors.util.multiprocessing.Pool(maxtasksperchild=n) to have processes replaced",
     "runtime_env": "Workers see the driver's sys.path and environment",
     "scheduling_strategy": "Use resources= to choose where it runs",
     "placement_group": "Use resources= to choose where it runs",

@@ -138,7 +138,8 @@ def on_kill_worker_at(
 ) -> None:
     """End a worker for the sake of one call, and no other's. ``started`` are its marks, read just now.
 
-    If a later call of that caller has begun, the one to be ended is over, and its answer is on the way.
+    If a later call of that caller has begun, the one to be ended is over, and its answer is on the way. What begins in
+    the few microseconds between that look and the kill is lost with the worker, as in any crash.
     """
     if started.get(message.caller_id) == message.seq:
         on_kill_worker(state, out, KillWorker(message.worker_id, detail=message.detail), now)

@@ -146,7 +146,26 @@ def run(cell: Cell, namespace: dict[str, Any], make_remote: Callable[[Definition
     """
     __tracebackhide__ = True
     for step in cell.steps:
-        exec(step.code, namespace)
-        if step.definition is not None:
-            name = step.definition.name
-            namespace[name] = make_remote(step.definition, namespace[name])
+        if step.definition is None:
+            exec(step.code, namespace)
+        else:
+            _define(step.code, step.definition, namespace, make_remote)
+
+
+def _define(
+    code: types.CodeType,
+    definition: Definition,
+    namespace: dict[str, Any],
+    make_remote: Callable[[Definition, Any], Any],
+) -> None:
+    """Run one definition; if it cannot be made remote, its name means afterwards what it meant before."""
+    __tracebackhide__ = True
+    name = definition.name
+    before = {name: namespace[name]} if name in namespace else {}
+    exec(code, namespace)
+    try:
+        namespace[name] = make_remote(definition, namespace[name])
+    except BaseException:
+        del namespace[name]
+        namespace.update(before)
+        raise

@@ -9,9 +9,10 @@ from typing import Any, TypeVar
 
 from IPython.core.magic import cell_magic, line_magic, no_var_expand
 from IPython.core.magic_arguments import argument, magic_arguments
+from IPython.utils.process import arg_split
 
 from ipyactors.ground.exceptions import OptionError
-from ipyactors.ground.options import OPTIONS, Kind, Option, Place
+from ipyactors.ground.options import OPTIONS, Kind, Option, Place, check_names
 
 _Magic = TypeVar("_Magic", bound=Callable[..., Any])
 
@@ -79,6 +80,29 @@ def _flag_for(option: Option) -> Flag:
     return flag("--" + option.name.replace("_", "-"), **described)
 
 
+def parse_flags(magic: Any, line: str) -> dict[str, str | None]:
+    """Return what was given to the flags of a cell magic with options. Raises OptionError for what is no flag."""
+    given, unknown = magic.parser.parse_known_args(arg_split(line))
+    if unknown:
+        raise OptionError(f"{_explain_unknown(unknown[0])} Nothing was defined; %%remote? lists the options.")
+    flags: dict[str, str | None] = vars(given)
+    return flags
+
+
+def _explain_unknown(word: str) -> str:
+    """Return what is wrong with a word of the magic's line that is neither a flag nor the value of one."""
+    name = word.lstrip("-").partition("=")[0].replace("-", "_")
+    if not name.isidentifier():
+        return f"{word!r} is not an option."
+    try:
+        check_names({name: None}, Place.TASK, Place.ACTOR)
+    except OptionError as error:
+        return str(error)
+    if not OPTIONS[name].is_available:
+        return f"The option {name!r} is not available in this version."
+    return f"Write --{name.replace('_', '-')} and its value instead of {word!r}."
+
+
 def read_options(given: Mapping[str, str | None], namespace: Mapping[str, Any]) -> dict[str, Any]:
     """Return the values of the flags that were given. ``namespace`` is where names of exception types are found.
 
@@ -91,7 +115,11 @@ def read_options(given: Mapping[str, str | None], namespace: Mapping[str, Any]) 
 
 
 def _read(option: Option, text: str, namespace: Mapping[str, Any]) -> Any:
-    text = _without_quotes(text)
+    text = without_quotes(text)
+    if text.startswith("$") and text[1:].isidentifier():
+        if text[1:] not in namespace:
+            raise OptionError(f"{option.name}: there is no variable {text[1:]!r} in this notebook.", option=option.name)
+        return namespace[text[1:]]
     if option.kind is Kind.EXCEPTIONS and text not in {"True", "False"}:
         return [_exception_type(option, name, namespace) for name in text.strip("[]() ").split(",") if name.strip()]
     try:
@@ -101,7 +129,7 @@ def _read(option: Option, text: str, namespace: Mapping[str, Any]) -> Any:
     return text if option.kind in _ARE_WORDS and not isinstance(value, bool) else value
 
 
-def _without_quotes(text: str) -> str:
+def without_quotes(text: str) -> str:
     """Return ``text`` without a pair of quotes around it; IPython leaves them on."""
     return text[1:-1] if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"" else text
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import sys
+import warnings
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -11,13 +13,21 @@ from IPython.core.error import UsageError
 from IPython.core.magic import Magics, magics_class
 from IPython.core.magic_arguments import parse_argstring
 
-from ipyactors.api import calls, remote, runtime
+from ipyactors.api import remote, runtime
 from ipyactors.api.actor import ActorClass
 from ipyactors.ground.exceptions import ActorNotFoundError, OptionError
 from ipyactors.notebook import cell_compiler, replies
 from ipyactors.notebook.actor_table import ActorTable
 from ipyactors.notebook.cell_compiler import Cell, Definition, Options
-from ipyactors.notebook.flags import cell_magic_with_options, flag, line_magic_with, read_options
+from ipyactors.notebook.flags import (
+    cell_magic_with_options,
+    flag,
+    line_magic_with,
+    parse_flags,
+    read_options,
+    without_quotes,
+)
+from ipyactors.notebook.kill_target import find_actor
 from ipyactors.wire.specs import ActorStatus
 
 
@@ -42,16 +52,23 @@ class RemoteMagics(Magics):  # type: ignore[misc]
         A function becomes a task, called with f.remote(...). A class becomes an actor: C.remote(...) starts one in a
         process of its own. Each option applies to all definitions of the cell that take it; other statements run
         here, as in any cell. Running the cell again replaces the definitions; live actors keep the class they have.
+
+        Exceptions and enums stay plain classes. A helper that is to be called as usual, or a class whose instances
+        are mere values, goes into another cell. What a definition uses of the notebook is taken as it is at its first
+        .remote(); imported modules are imported by the workers, and stay there as they were then.
+
+        The value of an option may be a variable: --max-retries $n.
         """
         __tracebackhide__ = True
         with _as_usage_error():
-            given = read_options(vars(parse_argstring(self.remote, line)), self.shell.user_ns)
+            given = read_options(parse_flags(self.remote, line), self.shell.user_ns)
             compiled = self._compile(line, cell)
             options = cell_compiler.fit_options(given, compiled.definitions)
         before = {item.name: self.shell.user_ns.get(item.name) for item in compiled.definitions}
         self._note_earlier(before)
         self._run(compiled, options)
-        print(replies.defined(compiled.definitions, options, before, self._earlier, _actors()))
+        plain = {item.name for item in compiled.definitions if replies.stays_plain(self.shell.user_ns[item.name])}
+        print(replies.defined(compiled.definitions, options, plain, before, self._earlier, _actors()))
 
     def _note_earlier(self, before: Mapping[str, Any]) -> None:
         for name, value in before.items():
@@ -72,6 +89,8 @@ class RemoteMagics(Magics):  # type: ignore[misc]
         def make_remote(definition: Definition, value: Any) -> Any:
             if replies.is_remote(value):
                 return _already_remote(definition, value, options[definition])
+            if replies.stays_plain(value):
+                return value
             return remote.remote(**options[definition])(value)
 
         cell_compiler.run(compiled, self.shell.user_ns, make_remote)
@@ -86,14 +105,18 @@ class RemoteMagics(Magics):  # type: ignore[misc]
         flag("--quiet", action="store_true", help="Do not show here what workers print."),
     )
     def remote_init(self, line: str) -> None:
-        """Start the session of this notebook; the same as runtime.init()."""
+        """Start the session of this notebook; the same as ipyactors.init()."""
         __tracebackhide__ = True
         with _as_usage_error():
             given = vars(parse_argstring(self.remote_init, line))
             quiet = given.pop("quiet")
             session = given.pop("session")
             values = read_options(given, self.shell.user_ns)
-            runtime.init(**values, session=session, log_to_driver=False if quiet else None)
+            with warnings.catch_warnings(record=True) as warned:  # its place would be a line of this file
+                warnings.simplefilter("always")
+                runtime.init(**values, session=session, log_to_driver=False if quiet else None)
+        for warning in warned:
+            print(f"UserWarning: {warning.message}", file=sys.stderr)
 
     @line_magic_with()
     def actors(self, line: str) -> ActorTable:
@@ -104,17 +127,24 @@ class RemoteMagics(Magics):  # type: ignore[misc]
         return ActorTable(_actors(), engine.namespace if engine else "")
 
     @line_magic_with(
-        flag("name", help="The actor's name."),
+        flag("actor", help="Its name, or its id as %%actors shows it (or the beginning), or a variable with a handle."),
         flag("--namespace", help="Where the name is; by default the session's own namespace."),
         flag("--restart", action="store_true", help="Let the actor come back, if it has restarts left."),
     )
     def kill(self, line: str) -> None:
-        """End the process of a named actor now."""
+        """End the process of an actor now."""
         with _as_usage_error():
             given = parse_argstring(self.kill, line)
             if not runtime.is_initialized():
-                raise UsageError(f"there is no session, and so no actor {given.name!r}.")
-            calls.kill(calls.get_actor(given.name, given.namespace), no_restart=not given.restart)
+                raise UsageError(f"there is no session, and so no actor {given.actor!r}.")
+            engine = runtime.engine()
+            which = without_quotes(given.actor)
+            status = find_actor(which, given.namespace or engine.namespace, _actors(), self.shell.user_ns)
+            client = engine.adopt_actor(status.actor_id, status.class_name, status.name)
+            try:
+                engine.kill_actor(client, no_restart=not given.restart)
+            finally:
+                engine.release_handle(client)
 
 
 @contextlib.contextmanager

@@ -52,7 +52,7 @@ def describe(recovery: Recovery) -> tuple[str, str, str, str]:
     noun = "incarnation" if recovery.kind == "actor" else "attempt"
     what = f"{recovery.kind} {recovery.name}, {noun} {recovery.number}"
     if recovery.next_number is None:
-        return what, recovery.cause, "nothing: it was the last", ""
+        return what, recovery.cause, "nothing", ""
     back = f"{noun} {recovery.next_number}"
     if recovery.retried_calls:
         back += f"; {recovery.retried_calls} call{'s' if recovery.retried_calls > 1 else ''} sent again"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -20,20 +21,28 @@ def is_remote(value: Any) -> bool:
     return isinstance(value, (RemoteFunction, ActorClass))
 
 
+def stays_plain(value: Any) -> bool:
+    """Return whether ``value`` is a class that could not do its work as an actor: an exception, an enum."""
+    return isinstance(value, type) and issubclass(value, (BaseException, enum.Enum))
+
+
 def defined(
     definitions: Sequence[Definition],
     options: Mapping[Definition, Options],
+    plain: Collection[str],
     before: Mapping[str, Any],
     earlier: Mapping[str, Collection[bytes]],
     actors: Sequence[ActorStatus],
 ) -> str:
     """Return the line.
 
-    ``before`` holds what the names meant until now, ``earlier`` the definition ids of the classes that they have
-    meant at some time, ``actors`` are those of the session.
+    ``plain`` are the names of what was left as it is, ``before`` holds what the names meant until now, ``earlier`` the
+    definition ids of the classes that they have meant at some time, ``actors`` are those of the session.
     """
     return "; ".join(
-        _about(definition, options[definition], before.get(definition.name), earlier, actors)
+        f"left {definition.name} plain, as exceptions and enums are"
+        if definition.name in plain
+        else _about(definition, options[definition], before.get(definition.name), earlier, actors)
         for definition in dict.fromkeys(definitions)
     )
 

@@ -11,6 +11,8 @@ nothing above it is the user's either: so an error in a ``%%remote`` cell starts
 
 from __future__ import annotations
 
+import ast
+import codeop
 import functools
 import types
 from collections.abc import Callable
@@ -20,17 +22,19 @@ from ipyactors.ground.tracebacks import is_own
 
 _BOTTOM = "__ipython_bottom__"
 _METHOD = "structured_traceback"
+_COMPILERS = frozenset({ast.__file__, codeop.__file__})
 
 
 def install(shell: Any) -> None:
     """Have ``shell`` draw tracebacks without our frames."""
-    drawer = shell.InteractiveTB
-    setattr(drawer, _METHOD, functools.partial(_draw, getattr(drawer, _METHOD)))
+    for drawer, draw in ((shell.InteractiveTB, _draw), (shell.SyntaxTB, _draw_syntax_error)):
+        setattr(drawer, _METHOD, functools.partial(draw, getattr(drawer, _METHOD)))
 
 
 def uninstall(shell: Any) -> None:
     """Take :func:`install` back."""
-    vars(shell.InteractiveTB).pop(_METHOD, None)
+    for drawer in (shell.InteractiveTB, shell.SyntaxTB):
+        vars(drawer).pop(_METHOD, None)
 
 
 def without_ours(trace: types.TracebackType | None) -> tuple[types.TracebackType | None, bool]:
@@ -65,6 +69,24 @@ def _draw(
         for link in _chain(error):
             link.__traceback__ = without_ours(link.__traceback__)[0]
     return draw(kind, error, trace, tb_offset, context)
+
+
+def _draw_syntax_error(
+    draw: Callable[..., Any],
+    kind: Any = None,
+    error: Any = None,
+    frames: Any = None,
+    tb_offset: int | None = None,
+    context: int = 5,
+) -> Any:
+    """Stand in for the method that draws a syntax error, which gets the frames as a list.
+
+    In a cell of ours, the frames up to the compiler are no more the user's than they are in any other cell.
+    """
+    ours = [index for index, frame in enumerate(frames or ()) if is_own(frame.filename)]
+    if ours:
+        frames = [frame for frame in frames[ours[-1] + 1 :] if frame.filename not in _COMPILERS]
+    return draw(kind, error, frames, tb_offset, context)
 
 
 def _chain(error: Any) -> list[BaseException]:

@@ -123,7 +123,8 @@ def settle(state: OwnerState, lease: Lease, now_s: float) -> None:
 def cancel_task(state: OwnerState, out: Out, call: TaskCall, *, force: bool, recursive: bool) -> None:
     """Cancel a task wherever it is. A forced cancel ends the worker, if this is what the worker is at.
 
-    Only the worker's marks tell, so its agent decides that; the worker itself hears of the cancel in any case.
+    Its agent decides that, by the worker's marks; the worker itself hears of the cancel in any case. While answers to
+    earlier tasks are missing they may be lying in the worker, and would be lost with it.
     """
     call.cancelled = True
     if call.state is not CallState.SENT:
@@ -132,6 +133,6 @@ def cancel_task(state: OwnerState, out: Out, call: TaskCall, *, force: bool, rec
     lease = next((lease for lease in state.leases.leases.values() if lease.in_flight.get(call.seq) is call), None)
     if lease is None:
         return
-    if force:
+    if force and next(iter(lease.in_flight)) == call.seq:
         out.to_head(KillLeasedWorker(lease.worker_id, call.seq, f"cancel of {call.name} with force=True"))
     out.to_worker(lease.worker_id, CancelCall(call.seq, recursive))

@@ -189,7 +189,7 @@ class Traffic:
                 if self.is_closed:
                     return 0.05
                 if self._turner == threading.get_ident():
-                    # A turn within a turn would read ahead of what the outer one has in hand: that one goes round again.
+                    # A turn within a turn would read ahead of what the outer one has in hand: that one goes on.
                     self._again = True
                     return 0.0
                 self._turner = threading.get_ident()

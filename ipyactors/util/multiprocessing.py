@@ -22,6 +22,7 @@ __all__ = ["ApplyResult", "MapResult", "Pool", "TimeoutError"]
 _RETRIES = 3
 _CHUNKS_PER_PROCESS = 4
 
+
 class Pool:
     """As ``multiprocessing.Pool``. ``processes`` is by default the number of CPUs of the cluster.
 

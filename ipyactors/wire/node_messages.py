@@ -155,8 +155,6 @@ class AttachProcess(_Word):
 class StopSession(_Word):
     """End everything on this machine and go (``shutdown()``)."""
 
-    keep_detached: bool = False
-
 
 ProcessToNode = AttachProcess | StopSession
 

@@ -156,7 +156,7 @@ def _dumps_any(
     with _collecting() as found:
         try:
             cloudpickle.Pickler(file, protocol=_PROTOCOL, buffer_callback=None if in_band else keep_inside).dump(value)
-        except Exception as error:
+        except (Exception, SystemExit, GeneratorExit) as error:  # what pickling runs is the user's code
             raise explain_failure(value, what, error, parts or _parts, fate) from _users_part(error)
         refs, actor_ids = tuple(found.refs or ()), tuple(found.actor_ids or ())
     return Payload(file.getvalue(), tuple(buffers), refs, actor_ids)
@@ -174,17 +174,17 @@ def definition_id(data: bytes) -> bytes:
     return hashlib.blake2b(data, digest_size=16).digest()
 
 
-def can_pickle(value: Any) -> Exception | None:
+def can_pickle(value: Any) -> BaseException | None:
     """Return None if ``value`` can be pickled by value, else the error."""
     try:
         with _collecting():
             cloudpickle.dumps(value, protocol=_PROTOCOL)
-    except Exception as error:
+    except (Exception, SystemExit, GeneratorExit) as error:
         return error
     return None
 
 
-def explain_failure(value: Any, what: str, error: Exception, parts: Parts, fate: str) -> SerializationError:
+def explain_failure(value: Any, what: str, error: BaseException, parts: Parts, fate: str) -> SerializationError:
     """Return the error for a ``value`` that did not pickle, naming the shortest path to the culprit."""
     path = find_culprit(value, what, parts)
     kind = type(path[-1][1]).__qualname__
@@ -201,7 +201,7 @@ def explain_failure(value: Any, what: str, error: Exception, parts: Parts, fate:
 _MACHINERY = frozenset({__name__.partition(".")[0], "cloudpickle", "pickle", "copyreg"})
 
 
-def _users_part(error: Exception) -> Exception | None:
+def _users_part(error: BaseException) -> BaseException | None:
     """Return ``error`` with the lines of the user's own pickling code only; None if it was not raised in any."""
     kept: list[types.TracebackType] = []
     trace = error.__traceback__

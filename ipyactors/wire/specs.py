@@ -97,8 +97,6 @@ class RemoteError(msgspec.Struct, array_like=True, frozen=True):
     frames: tuple[FrameSpec, ...] = ()
     sources: tuple[SourceText, ...] = ()
     function_name: str = ""
-    actor_id: bytes = b""
-    incarnation: int = 0
     pickling_problem: str = ""
 
     @property
@@ -202,7 +200,6 @@ class NodeStatus(msgspec.Struct, array_like=True, frozen=True):
     total: Units
     available: Units
     workers: int = 0
-    alive: bool = True
 
 
 class WaitingDemand(msgspec.Struct, array_like=True, frozen=True):

@@ -89,15 +89,13 @@ CallerToWorker = Define | RunTask | CallMethod | CancelCall | FinishAndExit
 
 
 class CallSucceeded(_Word):
-    """The call returned. ``results`` has one payload per result; for a generator it is empty and ``items`` counts.
+    """The call returned. ``results`` has one payload per result; none for a generator, whose items came before.
 
-    ``started_wall_s`` and ``duration_s`` are measured in the worker around the user's code.
+    ``duration_s`` is measured in the worker around the user's code.
     """
 
     seq: int
     results: tuple[Payload, ...] = ()
-    items: int = 0
-    started_wall_s: float = 0.0
     duration_s: float = 0.0
 
 
@@ -107,9 +105,6 @@ class CallRaised(_Word):
     seq: int
     error: RemoteError
     retryable: bool = False
-    items: int = 0
-    started_wall_s: float = 0.0
-    duration_s: float = 0.0
 
 
 class CallCancelled(_Word):
@@ -150,10 +145,9 @@ class OutputWritten(_Word):
 
 
 class ActorExiting(_Word):
-    """The actor is ending on purpose. Calls not answered by now were not run, except those in ``running``."""
+    """The actor is ending on purpose: send it nothing more. Its death report will say which calls had begun."""
 
     detail: str
-    running: tuple[int, ...] = ()
 
 
 WorkerToCaller = CallSucceeded | CallRaised | CallCancelled | CallsReturned | ItemYielded | OutputWritten | ActorExiting

@@ -6,8 +6,10 @@ millisecond for company, even if the next call computes for an hour: whoever rea
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Sized
+from typing import NoReturn
 
 from ipyactors.wire.codec import Message
 from ipyactors.worker.out import WorkerSession
@@ -21,6 +23,10 @@ UNSENT_AT_MOST = 64
 _monotonic = time.monotonic
 
 
+def _end_child(_peer: bytes, *_messages: Message) -> NoReturn:
+    os._exit(0)
+
+
 class Answers:
     """The way from the running code to the callers. Thread-safe.
 
@@ -30,11 +36,16 @@ class Answers:
 
     def __init__(self, session: WorkerSession, line: Sized) -> None:
         self._session = session
-        self._answer = session.answer
+        self._answer: Callable[..., None] = session.answer
         self._line = line
         self._unsent = 0
         self._since_s = 0.0
         self.defer: Callable[[Callable[[], None]], object] | None = None
+        os.register_at_fork(after_in_child=self._after_fork)
+
+    def _after_fork(self) -> None:
+        # A child that the user's code has forked, and that comes back from the call: the parent gives the answer.
+        self._answer = _end_child
 
     def finish(self, peer: bytes, message: Message) -> None:
         """Give a call's last answer."""

@@ -18,9 +18,7 @@ from ipyactors.wire.specs import FrameSpec, Payload, RemoteError, SourceText
 _CAUSES_AT_MOST = 20
 
 
-def describe_error(
-    error: BaseException, *, function_name: str, actor_id: bytes = b"", incarnation: int = 0
-) -> RemoteError:
+def describe_error(error: BaseException, *, function_name: str) -> RemoteError:
     """Return ``error`` as it travels. Never raises, whatever the exception's own methods do."""
     frames = tracebacks.describe(error.__traceback__)
     payload, problem = _pickle(error)
@@ -32,8 +30,6 @@ def describe_error(
         frames=tuple(FrameSpec(*frame) for frame in frames),
         sources=_sources(_all_files(error)),
         function_name=function_name,
-        actor_id=actor_id,
-        incarnation=incarnation,
         pickling_problem=problem,
     )
 
@@ -92,7 +88,7 @@ def _pickle(error: BaseException) -> tuple[Payload | None, str]:
     try:
         payload = serialize.dumps_error(_link(error, is_bare, depth=0))
         serialize.loads(payload)
-    except Exception as failure:  # whatever a user's pickling code raises
+    except BaseException as failure:  # whatever a user's pickling code raises
         return None, tracebacks.in_words(failure)
     return payload, ""
 
@@ -111,7 +107,7 @@ def _travels(error: BaseException) -> tuple[bool | None, str]:
 def _trial(value: Any) -> str:
     try:
         copy = serialize.loads(serialize.dumps_error(value))
-    except Exception as failure:  # whatever a user's pickling code raises
+    except BaseException as failure:  # whatever a user's pickling code raises
         return tracebacks.in_words(failure)
     return "" if isinstance(copy, BaseException) else f"it unpickles as a {type(copy).__qualname__}"
 

@@ -43,7 +43,6 @@ from ipyactors.worker.output import Output
 from ipyactors.worker.running import Running
 
 _monotonic = time.monotonic
-_wall = time.time
 _loads = pickle.loads
 _set_call = current.call.set
 
@@ -88,10 +87,9 @@ class Executor:
     def run(self, running: CurrentCall, call: Call) -> None:
         """Run ``call``, admitted as ``running``, on this thread and queue its answer."""
         caller = running.caller
-        now = self._begin(running)
+        self._begin(running)
         items = _Items(self._answers, self._lend_handles, caller, call)
         interruptible = self._interruptible
-        wall_s = _wall()
         try:
             function, args, kwargs = self._prepare(call, running.name)
             started_s = _monotonic()
@@ -113,16 +111,15 @@ class Executor:
                 duration_s = _monotonic() - started_s
                 results = _split(value, call.num_returns, running.name)
         except BaseException as error:  # whatever the user's code raises is its answer
-            self._fail(caller, call, running, error, items.count, wall_s, _monotonic() - now)
+            self._fail(caller, call, running, error)
         else:
-            self._succeed(running, CallSucceeded(call.seq, results, items.count, wall_s, duration_s))
+            self._succeed(running, CallSucceeded(call.seq, results, duration_s))
 
     async def run_async(self, running: CurrentCall, call: Call) -> None:
         """Run ``call`` in this coroutine's own context and queue its answer; methods may be ``async``."""
         caller = running.caller
         now = self._begin(running)
         items = _Items(self._answers, self._lend_handles, caller, call)
-        wall_s = _wall()
         try:
             function, args, kwargs = self._prepare(call, running.name)
             value = function(*args, **kwargs)
@@ -138,13 +135,13 @@ class Executor:
             duration_s = _monotonic() - now
             results = _split(value, call.num_returns, running.name)
         except BaseException as error:  # whatever the user's code raises is its answer
-            self._fail(caller, call, running, error, items.count, wall_s, _monotonic() - now)
+            self._fail(caller, call, running, error)
         else:
-            self._succeed(running, CallSucceeded(call.seq, results, items.count, wall_s, duration_s))
+            self._succeed(running, CallSucceeded(call.seq, results, duration_s))
 
     def refuse(self, caller: bytes, seq: int, name: str, error: Exception) -> None:
         """Answer a call that will not be run."""
-        self._finish(caller, CallRaised(seq, self._describe(error, name)))
+        self._finish(caller, CallRaised(seq, describe_error(error, function_name=name)))
 
     def cancel_unstarted(self, caller: bytes, seq: int) -> None:
         """Answer a call that was cancelled between being taken and being run."""
@@ -255,9 +252,6 @@ class Executor:
         call: Call,
         running: CurrentCall,
         error: BaseException,
-        items: int,
-        wall_s: float,
-        duration_s: float,
     ) -> None:
         """Answer a call whose code raised, or do what it asks for: end the actor, end the process."""
         if self._actor is not None and (running.exit_detail or isinstance(error, ActorExit)):
@@ -274,20 +268,13 @@ class Executor:
             self._finish(caller, CallCancelled(call.seq, started=True))
             return
         retryable = not is_cancelled and self._is_retryable(call.retry_on, error)
-        answer = CallRaised(call.seq, self._describe(error, running.name), retryable, items, wall_s, duration_s)
-        self._finish(caller, answer)
+        self._finish(caller, CallRaised(call.seq, describe_error(error, function_name=running.name), retryable))
 
     def _note_exit(self, running: CurrentCall, reason: ActorExit) -> None:
         """Leave the call among the running: its caller is told that the actor is ending."""
         self.exit = reason
         if self._output.open:
             self._output.end_call(running.caller, running.seq)
-
-    def _describe(self, error: BaseException, name: str) -> Any:
-        actor = self._actor
-        if actor is None:
-            return describe_error(error, function_name=name)
-        return describe_error(error, function_name=name, actor_id=actor.actor_id, incarnation=actor.incarnation)
 
     def _is_retryable(self, retry_on: bytes, error: BaseException) -> bool:
         if not retry_on:

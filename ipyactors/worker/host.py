@@ -75,13 +75,10 @@ class WorkerHost:
         return min(wait_s, unsent_s)
 
     def tell_callers_of_exit(self, detail: str) -> None:
-        """Tell every caller that the actor is ending, and which of its calls have begun without an answer."""
+        """Tell every caller that the actor is ending."""
         self.is_leaving = True
-        running: dict[bytes, list[int]] = {}
-        for caller, seq in self._executor.running:
-            running.setdefault(caller, []).append(seq)
         for caller in self._box.streams:
-            self._session.answer(caller, ActorExiting(detail, tuple(sorted(running.get(caller, ())))))
+            self._session.answer(caller, ActorExiting(detail))
 
     # -- the mailbox's out ------------------------------------------------------------------------------------
 

@@ -152,15 +152,11 @@ class Worker:
             print(f"{where} called {exit_words(error)}: the worker exits with {code}", file=sys.stderr)
             leave(self._session, code)
         except BaseException as error:  # whatever the user's constructor raises is the answer
-            described = describe_error(
-                error,
-                function_name=f"{actor.class_name}.__init__",
-                actor_id=actor.actor_id,
-                incarnation=actor.incarnation,
-            )
+            described = describe_error(error, function_name=f"{actor.class_name}.__init__")
             self._output.end_all()
             # For the death report, should the head be gone that is told here.
             print(described.traceback_text, file=sys.__stderr__)
+            self._marks.note_leaving()  # final, even if the head does not hear of it
             self._session.tell_head(ActorInitFailed(actor.actor_id, actor.incarnation, described))
             leave(self._session, FAILED)
         self._session.tell_head(ActorReady(actor.actor_id, actor.incarnation))

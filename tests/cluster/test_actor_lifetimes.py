@@ -147,7 +147,7 @@ def test_a_call_made_while_the_actor_restarts_waits_and_costs_no_retry(tmp_path:
     wait_for(tmp_path / "restarting")
     refs = [actor.pid.remote() for _ in range(3)]
     assert "is restarting (1 restarts left): its process was killed by SIGKILL" in ia.explain(actor)
-    assert "Of this process's calls, 0 are with it and 3 wait" in ia.explain(refs[0])
+    assert "Calls of this process: 0 with it, 3 waiting." in ia.explain(refs[0])
     assert ia.wait(refs, timeout=0) == ([], refs)
     (tmp_path / "go").touch()
     assert len(set(get(refs))) == 1, "max_task_retries is 0, and all three were answered"

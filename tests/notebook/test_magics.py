@@ -12,10 +12,12 @@ from IPython.core.interactiveshell import InteractiveShell
 import ipyactors
 from ipyactors.api.actor import ActorClass
 from ipyactors.api.remote import RemoteFunction
+from ipyactors.ground import ids
 from ipyactors.ground.options import OPTIONS, Place
 from ipyactors.notebook import extension, replies
 from ipyactors.notebook.actor_table import ActorTable
 from ipyactors.notebook.cell_compiler import Definition
+from ipyactors.notebook.kill_target import find_actor
 from ipyactors.wire.specs import ActorState, ActorStatus
 
 
@@ -54,6 +56,7 @@ def state_of(shell: Any) -> Any:
         frozenset(shell.magics_manager.registry),
         {name: list(callbacks) for name, callbacks in shell.events.callbacks.items()},
         frozenset(vars(shell.InteractiveTB)),
+        frozenset(vars(shell.SyntaxTB)) - {"last_syntax_error"},
     )
 
 
@@ -119,11 +122,33 @@ def test_magics_inside_the_cell_and_shell_syntax_work(shell: Any) -> None:
     assert isinstance(shell.user_ns["where"], str)
 
 
-def test_braces_and_dollars_in_options_are_left_alone(shell: Any) -> None:
-    run(shell, "x = 1")
-    run(shell, "%%remote --resources {'x':2} --name $x\ndef f(): pass")
+def test_variables_are_taken_and_braces_left_alone(shell: Any) -> None:
+    run(shell, "x = 'a name'; n = 7; errors = [KeyError]")
+    line = "%%remote --resources {'x':2} --name $x --max-retries $n --retry-exceptions $errors"
+    run(shell, f"{line}\ndef f(): return '$n'")
     options = shell.user_ns["f"]._options
-    assert (options.resources, options.name) == ({"x": 2}, "$x")
+    assert (options.resources, options.name, options.max_retries) == ({"x": 2}, "a name", 7)
+    assert options.retry_exceptions == (KeyError,)
+    assert shell.user_ns["f"]._get_target()() == "$n"
+    assert "no variable 'm'" in str(error_of(shell, "%%remote --max-retries $m\ndef f(): pass"))
+
+
+def test_exceptions_and_enums_stay_plain(shell: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    run(shell, "%%remote\nimport enum\nclass MyError(Exception): pass\nclass Color(enum.Enum): RED = 1\nclass C: pass")
+    assert issubclass(shell.user_ns["MyError"], Exception)
+    assert shell.user_ns["Color"].RED.value == 1
+    assert capsys.readouterr().out == (
+        "left MyError plain, as exceptions and enums are; left Color plain, as exceptions and enums are; "
+        "defined actor class C\n"
+    )
+
+
+def test_what_cannot_be_remote_leaves_its_name_as_it_was(shell: Any) -> None:
+    run(shell, "f = 5")
+    for name in ("f", "g"):
+        assert "is an async function" in str(error_of(shell, f"%%remote\nasync def {name}(): pass"))
+    assert shell.user_ns["f"] == 5
+    assert "g" not in shell.user_ns
 
 
 def test_every_kind_of_value_is_read(shell: Any) -> None:
@@ -145,7 +170,13 @@ def test_every_kind_of_value_is_read(shell: Any) -> None:
         ("--max-restarts 2", "--max-restarts is an option of a remote class"),
         ("--max-retries -2", "max_retries=-2: takes an int >= -1"),
         ("--max-retries many", "max_retries='many': takes an int"),
-        ("--max-retires 2", "unrecognized arguments: --max-retires 2"),
+        ("--max-retires 2", "no option 'max_retires'. Did you mean 'max_retries'"),
+        ("--max-retries 1 --max-retires 2", "Nothing was defined"),
+        ("max_retries=3", "Write --max-retries and its value instead of 'max_retries=3'"),
+        ("--max-retries 3 # often", "'#' is not an option"),
+        ("-h", "%%remote? lists the options"),
+        ("--durable", "'durable' is not available in this version"),
+        ("--max-calls 1", "maxtasksperchild"),
         ("--retry-exceptions NoSuchError", "there is no 'NoSuchError' in this notebook"),
         ("--resources {'CPU':1}", "'CPU' is not given here but by the option num_cpus"),
     ],
@@ -169,6 +200,16 @@ def test_a_definition_with_its_own_decorator_keeps_its_options(shell: Any) -> No
     error = error_of(shell, "%%remote --max-retries 1\n@ipyactors.remote\ndef f(): pass")
     assert isinstance(error, UsageError)
     assert "--max-retries would be lost" in str(error)
+
+
+@pytest.mark.parametrize("wrong", ["def f(:", "await f()"])
+def test_a_syntax_error_shows_the_user_s_line_alone(
+    shell: Any, capsys: pytest.CaptureFixture[str], wrong: str
+) -> None:
+    assert isinstance(error_of(shell, f"%%remote\ndef g(): pass\n{wrong}"), SyntaxError)
+    shown = capsys.readouterr()
+    assert wrong in shown.out + shown.err
+    assert ".py" not in shown.out + shown.err
 
 
 def test_a_syntax_error_is_one_and_has_no_effect(shell: Any) -> None:
@@ -204,6 +245,34 @@ def test_the_line_magics_say_what_is_wrong(shell: Any) -> None:
     assert repr(run(shell, "%actors")) == "no actors"
 
 
+def status(which: str, name: str = "", namespace: str = "mine", state: ActorState = ActorState.ALIVE) -> ActorStatus:
+    actor_id = b"a" + bytes.fromhex(which).ljust(15, b"0")
+    return ActorStatus(actor_id, state, name=name, namespace=namespace, class_name="C")
+
+
+def test_what_is_to_be_killed_is_found_by_name_by_id_and_by_variable() -> None:
+    acct, other, nameless = status("aa01", "acct"), status("aa02", "x", "theirs"), status("bb03")
+    old = status("cc04", "old", state=ActorState.DEAD)
+    actors = [acct, other, nameless, old]
+
+    def find(which: str, namespace: str = "mine") -> ActorStatus:
+        return find_actor(which, namespace, actors, {"variable": "acct"})
+
+    assert find("acct") is acct
+    assert find("$variable") is acct
+    assert find("x", "theirs") is other
+    assert find(ids.short(nameless.actor_id)) is find("bb") is find(nameless.actor_id.hex()) is nameless
+    for which, words in (
+        ("x", "is in namespace 'theirs'.*--namespace theirs"),
+        ("aa", "the ids of 2 live actors begin with 'aa'.*None was ended"),
+        ("old", "C 'old' is dead already"),
+        ("nobody", r"no live actor has the name nobody .*%actors shows"),
+        ("$missing", "no live actor"),
+    ):
+        with pytest.raises(ipyactors.exceptions.ActorNotFoundError, match=words):
+            find(which)
+
+
 def test_a_namespace_is_shown_where_it_is_another_one() -> None:
     here = ActorStatus(b"a1", ActorState.ALIVE, class_name="Account", name="acct", namespace="mine")
     there = ActorStatus(b"a2", ActorState.ALIVE, class_name="Account", name="acct", namespace="<other>")
@@ -225,9 +294,9 @@ def test_classes_of_a_name_are_told_apart_by_their_definitions() -> None:
         return ActorStatus(b"a", state, class_name="Counter", name=name, definition_id=definition_id)
 
     actors = [actor("first", b"1"), actor("namesake", b"3"), actor("second", b"2"), actor("x", b"2", ActorState.DEAD)]
-    said = replies.defined([definition], {definition: {}}, {"Counter": old}, {"Counter": {b"1", b"2"}}, actors)
+    said = replies.defined([definition], {definition: {}}, (), {"Counter": old}, {"Counter": {b"1", b"2"}}, actors)
     assert said.endswith("the class before it is still run by Counter 'first', Counter 'second'")
-    said = replies.defined([definition], {definition: {}}, {"Counter": old}, {}, actors)
+    said = replies.defined([definition], {definition: {}}, (), {"Counter": old}, {}, actors)
     assert said == "replaced actor class Counter"
 
 
@@ -248,11 +317,20 @@ def test_actors_are_shown_killed_and_brought_back(shell: Any, capsys: pytest.Cap
             "replaced actor class Counter (max_restarts=1, max_task_retries=-1), "
             "and the class before it is still run by Counter 'c1'\n"
         )
+        assert ipyactors.init() is not None
+        run(shell, "%remote_init --quiet")
+        assert "log_to_driver had no effect" in capsys.readouterr().err
         run(shell, "%kill c1 --restart\nipyactors.get(c.get.remote())")
         assert run(shell, "%actors")[0].incarnation == 1
         run(shell, "%kill c1")
         with pytest.raises(ipyactors.exceptions.ActorDiedError):
             run(shell, "ipyactors.get(c.get.remote())")
-        assert "no live actor" in str(error_of(shell, "%kill c1")) or "c1" in str(error_of(shell, "%kill c1"))
+        assert "Counter 'c1' is dead already" in str(error_of(shell, "%kill c1"))
+        shown = repr(run(shell, "%actors")).splitlines()
+        [unnamed] = [line.split()[0] for line in shown if " alive " in line]
+        run(shell, f"%kill {unnamed}")
+        run(shell, "held = mine.remote()\n%kill held")
+        with pytest.raises(ipyactors.exceptions.ActorDiedError):
+            run(shell, "ipyactors.get(held.get.remote())")
     finally:
         ipyactors.shutdown()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import inspect
 import pickle
 import re
 from collections.abc import Iterator
@@ -92,6 +93,12 @@ def test_wrong_calls_are_never_sent(engine: FakeEngine) -> None:
     with pytest.raises(SerializationError, match=r"arguments of .*add"):
         counter.add.remote(x for x in ())
     assert not engine.calls
+
+
+def test_a_method_shows_its_parameters(engine: FakeEngine) -> None:
+    counter = Counter.remote()
+    assert str(inspect.signature(counter.greet)) == "(name)"
+    assert str(inspect.signature(counter.add)) == "(times=None)"
 
 
 def test_direct_calls() -> None:

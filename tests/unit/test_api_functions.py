@@ -47,6 +47,18 @@ def test_call(engine: FakeEngine) -> None:
     assert engine.templates[0].demand == {"CPU": 10_000}
 
 
+def test_graphs_of_calls_are_not_there_and_said_so(engine: FakeEngine) -> None:
+    for target in (lambda: 1, type("C", (), {"m": lambda self: 1})):
+        made = ipyactors.remote(target)
+        assert not hasattr(made, "bind")
+        with pytest.raises(AttributeError, match=r"\.bind\) are not supported"):
+            made.bind()
+        with pytest.raises(AttributeError, match="has no attribute 'missing'"):
+            made.missing
+    with pytest.raises(AttributeError, match=r"\.bind\) are not supported"):
+        made.remote().m.bind()
+
+
 def test_every_way_to_decorate(engine: FakeEngine) -> None:
     def one() -> int:
         return 1

@@ -301,7 +301,7 @@ def test_forced_cancel_ends_the_worker_and_is_never_retried(owner: OwnerScenario
     assert isinstance(call.entries[0].failure, TaskCancelledError)
 
 
-def test_forced_cancel_of_what_waits_behind_another_names_it_and_no_other(owner: OwnerScenario) -> None:
+def test_forced_cancel_of_what_waits_behind_another_spares_the_worker(owner: OwnerScenario) -> None:
     owner.state.leases.mean_s[owner_definition("f")] = 1e-5
     owner.task(settle=False)
     second = owner.task(settle=False)
@@ -309,8 +309,7 @@ def test_forced_cancel_of_what_waits_behind_another_names_it_and_no_other(owner:
     owner.grant(1, W1)
     owner.out.sent.clear()
     reactor.cancel(owner.state, owner.out, second.entries[0], force=True, recursive=True)
-    killing, cancelling = owner.take(KillLeasedWorker, CancelCall)
-    assert (killing.seq, cancelling.seq) == (2, 2)
+    owner.take(CancelCall)
 
 
 def test_items_of_a_generator_are_taken_once_through_a_crash(owner: OwnerScenario) -> None:
@@ -363,4 +362,4 @@ def test_a_generator_may_have_more_items_than_fit_two_bytes() -> None:
     stream.received = 70_000
     item = stream.add(70_000, payload("late"))
     assert item is not None
-    assert (ids.counter_of(item.object_id), ids.index_of(item.object_id)) == (7, 70_001)
+    assert item.object_id == ids.object_id(b"downer01", 7, 70_001)

@@ -155,7 +155,6 @@ def test_a_task_returns_its_value_and_is_marked(tasks: World) -> None:
 
     answer = tasks.call(add, 1, kwargs={"b": 2})
     assert values(answer) == [3]
-    assert answer.started_wall_s > 1e9
     assert answer.duration_s >= 0
     assert read_marks(tasks.marks_path) == {A: 1}
     assert tasks.executor.running == {}
@@ -268,10 +267,10 @@ def test_a_generator_streams_from_where_the_caller_is(tasks: World) -> None:
     *items, last = tasks.run()
     assert [(item.index, serialize.loads(item.payload)) for item in items] == [(1, 1), (2, 2)]
     assert all(isinstance(item, ItemYielded) for item in items)
-    assert (last.items, last.results) == (3, ())
+    assert last.results == ()
 
 
-def test_a_generator_that_fails_says_how_far_it_came(tasks: World) -> None:
+def test_a_generator_that_fails_has_given_what_came_before(tasks: World) -> None:
     def broken() -> Iterator[int]:
         yield 1
         raise ValueError("then")
@@ -279,7 +278,7 @@ def test_a_generator_that_fails_says_how_far_it_came(tasks: World) -> None:
     tasks.send(broken, num_returns=-1)
     item, last = tasks.run()
     assert item.index == 0
-    assert (last.items, str(error(last))) == (1, "then")
+    assert str(error(last)) == "then"
 
 
 def test_streaming_what_is_no_generator_is_explained(tasks: World) -> None:
@@ -517,7 +516,7 @@ def test_exit_actor_ends_the_loop_and_names_the_call(make_actor: Callable[[type]
     actor.host.tell_callers_of_exit(reason.detail)
     done, exiting = actor.session.take()
     assert values(done) == [1]
-    assert exiting == ActorExiting(reason.detail, (2,))
+    assert exiting == ActorExiting(reason.detail)
     actor.send("increment")  # too late: the caller hears of the death from the head
     assert actor.session.take() == []
 
