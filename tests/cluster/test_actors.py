@@ -288,7 +288,7 @@ def test_a_running_actor_and_a_waiting_call_are_explained(gate: pathlib.Path) ->
         pass
     text = ia.explain(busy)
     assert "Actor Busy 'busy' is alive (incarnation 0" in text
-    assert "2 are with it" in text
+    assert "2 with it" in text
     assert "Busy.wait is at the actor and runs" in ia.explain(running)
     assert "behind 1 of this process's calls" in ia.explain(behind)
     gate.touch()

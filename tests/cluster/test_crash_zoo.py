@@ -57,7 +57,9 @@ _UNSENT = "cannot be sent to another process"
 ZOO = [
     *(Row(what, where, Crash, (words,)) for where in _PLACES for what, words in _ENDS.items()),
     # Leaving politely is leaving: the words say who did it. In other threads and finalizers Python itself ignores it.
-    *(Row("sys.exit()", where, Crash, ("exited with code 0", "called sys.exit()")) for where in _PLACES[:3]),
+    *(Row("sys.exit()", where, Crash, ("exited with code 0", "called sys.exit()")) for where in ("arguments", "run")),
+    # The call has run by then, and its result is what cannot be had.
+    Row("sys.exit()", "result", SerializationError, (_UNSENT,)),
     Row("sys.exit(5)", "run", Crash, ("exited with code 5", "called sys.exit(5)")),
     Row("sys.exit(5)", "generator", Crash, ("exited with code 5", "called sys.exit(5)")),
     Row("sys.exit('text')", "run", Crash, ("exited with code 1", "enough of this")),
