@@ -23,8 +23,9 @@ NOTEBOOK := notebooks/01_survive_a_crash.ipynb
 demo: $(STAMP)
 	$(BIN)/python notebooks/demo.py
 
+# Jupyter refuses to run as root unless told, and in a container one often is.
 lab: $(STAMP)
-	$(BIN)/jupyter lab $(NOTEBOOK)
+	$(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) $(NOTEBOOK)
 
 test: $(STAMP) lint
 	$(BIN)/python -m pytest -q

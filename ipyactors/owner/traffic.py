@@ -218,7 +218,10 @@ class Traffic:
                         self._wake_if_arrived()
                 finally:
                     self._turner = None
+                again, self._again = self._again, False
             self.announcer.tell_news()
+        if again:  # a finalizer submitted something meanwhile
+            self._turn()
 
     def _turn_locked(self, now_s: float) -> float | None:
         state, mail = self.state, self.mail
