@@ -22,7 +22,8 @@ def get(refs: ObjectRef | Sequence[ObjectRef], *, timeout: float | None = None) 
     timeout_s = _check_timeout(timeout)
     if type(refs) is ObjectRef:
         return runtime.engine().get((refs,), timeout_s)[0]
-    return runtime.engine().get(_check_refs(refs, "get"), timeout_s)
+    checked = _check_refs(refs, "get")  # before the engine is asked for, which may start it
+    return runtime.engine().get(checked, timeout_s)
 
 
 def put(value: Any) -> ObjectRef:
