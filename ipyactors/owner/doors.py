@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import zmq
 
 from ipyactors.ground.ids import HEAD_ID
-from ipyactors.wire.channel import Channel
+from ipyactors.wire.channel import RECEIVE_AT_MOST, Channel
 from ipyactors.wire.head_messages import HeadToOwner
 from ipyactors.wire.node_messages import NodeToProcess
 from ipyactors.wire.worker_messages import BorrowerToOwner, CallerToWorker, OwnerToBorrower, WorkerToCaller
@@ -17,7 +18,7 @@ from ipyactors.wire.zmq_channel import ZmqChannel
 #: What is queued when the process ends gets this long to leave.
 _LINGER_MS = 500
 
-#: The head is heard after so many rounds at the latest, however fast the others talk.
+#: The head is heard after so many full rounds at the latest, however fast the others talk.
 _ROUNDS_AT_MOST = 100
 
 _TO_OUTBOUND = HeadToOwner | NodeToProcess | WorkerToCaller | OwnerToBorrower
@@ -58,23 +59,22 @@ def messages_of(channels: Sequence[Channel]) -> Iterator[tuple[bytes, Any]]:
     What the head says may be that a worker died. Answers that the worker gave before have arrived by then, on a
     connection of their own, and must be heard first: else an answered call would pass for an interrupted one.
     """
-    from_head: list[Any] = []
-    rounds = 0
-    while True:
-        has_more = False
-        rounds += 1
-        for channel in channels:
-            for peer, messages in channel.receive():
-                has_more = True
+    from_head: deque[Any] = deque()
+    for channel in channels:
+        rounds = 0
+        is_full = True
+        while is_full:
+            batches = channel.receive()
+            # A receive that is not full has emptied the channel; asking again would cost as much as a message.
+            is_full = len(batches) == RECEIVE_AT_MOST
+            rounds += 1
+            for peer, messages in batches:
                 if peer == HEAD_ID:
                     from_head += messages
                     continue
                 for message in messages:
                     yield peer, message
-        if has_more and rounds % _ROUNDS_AT_MOST:
-            continue
-        if not (from_head or has_more):
-            return
-        heard, from_head = from_head, []
-        for message in heard:
-            yield HEAD_ID, message
+            while from_head and rounds % _ROUNDS_AT_MOST == 0:
+                yield HEAD_ID, from_head.popleft()
+    while from_head:
+        yield HEAD_ID, from_head.popleft()

@@ -11,6 +11,10 @@ from ipyactors.wire.codec import Message
 Batch = tuple[bytes, list[Any]]
 
 
+#: How many batches one ``receive`` takes at most, before it lets its caller act on them.
+RECEIVE_AT_MOST = 64
+
+
 class Channel(Protocol):
     """One door of a process. Not thread-safe: its shell guards it with a lock."""
 
@@ -27,7 +31,7 @@ class Channel(Protocol):
         ...
 
     def receive(self) -> list[Batch]:
-        """Return every batch that has arrived, oldest first, without waiting."""
+        """Return what has arrived, oldest first, without waiting; less than ``RECEIVE_AT_MOST`` batches is all."""
         ...
 
     def fileno(self) -> int:

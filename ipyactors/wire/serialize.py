@@ -264,8 +264,8 @@ def _parts(value: Any) -> Iterator[tuple[str, Any]]:
     elif hasattr(value, "__func__"):
         yield "method", value.__func__
         yield "self", value.__self__
-    elif hasattr(value, "__dict__") and type(value).__reduce__ is object.__reduce__:
-        for key, item in vars(value).items():  # one that says itself how it is pickled is not looked into
+    elif hasattr(value, "__dict__") and not isinstance(type(value).__reduce__, types.FunctionType):
+        for key, item in vars(value).items():  # what says in Python how it is pickled is not looked into
             yield f"attribute {key!r}", item
 
 

@@ -21,7 +21,7 @@ from typing import Any
 
 import zmq
 
-from ipyactors.wire.channel import Batch
+from ipyactors.wire.channel import RECEIVE_AT_MOST, Batch
 from ipyactors.wire.codec import Codec, Message, ProtocolError, encode
 
 _log = logging.getLogger(__name__)
@@ -34,9 +34,6 @@ _EVENTS = int(zmq.EVENTS)
 _POLLIN = int(zmq.POLLIN)
 _NOBLOCK = int(zmq.NOBLOCK)
 _SNDMORE_NOBLOCK = int(zmq.SNDMORE | zmq.NOBLOCK)
-
-#: How many batches one ``receive`` takes before it lets its caller act on them.
-_RECEIVE_AT_MOST = 64
 
 
 class ZmqChannel:
@@ -106,7 +103,7 @@ class ZmqChannel:
         """Return what has arrived; at most 64 batches, so call again while it returns something."""
         batches: list[Batch] = []
         socket = self._socket
-        while len(batches) < _RECEIVE_AT_MOST and socket.get(_EVENTS) & _POLLIN:  # type: ignore[operator]
+        while len(batches) < RECEIVE_AT_MOST and socket.get(_EVENTS) & _POLLIN:  # type: ignore[operator]
             peer = socket.recv(_NOBLOCK)
             frame = more = socket.recv(_NOBLOCK, copy=False)
             while more.more:  # a stray part must not be taken for the next sender's name
