@@ -105,7 +105,7 @@ class PlacementError(IpyactorsError):
 
 
 class PendingCallsLimitError(IpyactorsError):
-    """Raised when ``max_pending_calls`` calls of this handle are unanswered already; the call was not sent."""
+    """Raised when ``max_pending_calls`` calls of this process are unanswered already; the call was not sent."""
 
 
 class HeadUnavailableError(IpyactorsError):

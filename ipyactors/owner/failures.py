@@ -24,7 +24,7 @@ from ipyactors.wire.specs import Death, LossReason
 
 
 def last_output(death: Death | None) -> str:
-    """Return the last lines of its standard error as a paragraph, or nothing."""
+    """Return the last lines that it wrote as a paragraph, or nothing."""
     if death is None or not death.last_output:
         return ""
     lines = "\n".join(f"    {line}" for line in death.last_output)
