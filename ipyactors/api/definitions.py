@@ -183,8 +183,7 @@ class Defined:
         __tracebackhide__ = True
         name = self._name.rpartition("<locals>.")[2]
         raise DirectCallError(
-            f"the remote {self._kind} {name} cannot be called directly: use {name}.remote(...). "
-            "Nothing was run."
+            f"the remote {self._kind} {name} cannot be called directly: use {name}.remote(...). Nothing was run."
         )
 
 

@@ -14,9 +14,7 @@ from ipyactors.wire.head_messages import ClusterReply
 from ipyactors.wire.specs import ActorState, ActorStatus, RemoteError
 
 
-def explain(
-    state: OwnerState, cluster: ClusterReply, subject: ObjectRef | ObjectRefGenerator | ActorClient
-) -> str:
+def explain(state: OwnerState, cluster: ClusterReply, subject: ObjectRef | ObjectRefGenerator | ActorClient) -> str:
     """Return one or two sentences about ``subject``. Call it under the session's lock."""
     if isinstance(subject, ActorClient):
         return _actor(cluster, subject)

@@ -15,9 +15,7 @@ from ipyactors.wire.serialize import ArgSlot
 from ipyactors.wire.specs import Payload
 
 
-def pack(
-    args: tuple[Any, ...], kwargs: dict[str, Any], name: str
-) -> tuple[Payload, tuple[Entry, ...], object]:
+def pack(args: tuple[Any, ...], kwargs: dict[str, Any], name: str) -> tuple[Payload, tuple[Entry, ...], object]:
     """Pickle arguments; top-level references become slots, their entries are what the call waits for."""
     if not any(type(value) is ObjectRef for value in (*args, *kwargs.values())):
         payload = serialize.dumps_call(args, kwargs, what=f"the arguments of {name}")

@@ -54,9 +54,7 @@ def cell_magic_with_options() -> Callable[[_Magic], _Magic]:
     return _magic_with(cell_magic, [_flag_for(option) for option in offered], sign="%%")
 
 
-def _magic_with(
-    marker: Callable[[Any], Any], flags: Sequence[Flag], *, sign: str = "%"
-) -> Callable[[_Magic], _Magic]:
+def _magic_with(marker: Callable[[Any], Any], flags: Sequence[Flag], *, sign: str = "%") -> Callable[[_Magic], _Magic]:
     def decorate(method: _Magic) -> _Magic:
         magic: Any = marker(method)
         for one in reversed(flags):

@@ -104,9 +104,7 @@ class LeaseTable:
     def note_duration(self, definition_id: bytes, duration_s: float) -> None:
         """Learn how long a function takes."""
         mean_s = self.mean_s.get(definition_id)
-        self.mean_s[definition_id] = (
-            duration_s if mean_s is None else mean_s + _NEWEST_WEIGHT * (duration_s - mean_s)
-        )
+        self.mean_s[definition_id] = duration_s if mean_s is None else mean_s + _NEWEST_WEIGHT * (duration_s - mean_s)
 
     def check_invariants(self) -> None:
         """Raise AssertionError if the tables contradict each other."""

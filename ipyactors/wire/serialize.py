@@ -98,11 +98,7 @@ def _is_plain(value: Any) -> bool:
     kind = type(value)
     if kind in _SCALARS:
         return True
-    return (
-        kind in _FLAT_CONTAINERS
-        and len(value) <= _FLAT_AT_MOST
-        and all(type(item) in _SCALARS for item in value)
-    )
+    return kind in _FLAT_CONTAINERS and len(value) <= _FLAT_AT_MOST and all(type(item) in _SCALARS for item in value)
 
 
 def dumps(value: Any, *, what: str = "value", in_band: bool = False) -> Payload:

@@ -26,9 +26,7 @@ from ipyactors.worker.out import WorkerSession
 class WorkerHost:
     """Handed to :meth:`Session.serve`; also the out of the mailbox's reactor. All under the session's lock."""
 
-    def __init__(
-        self, session: WorkerSession, box: Mailbox, executor: Executor, answers: Answers, loop: Loop
-    ) -> None:
+    def __init__(self, session: WorkerSession, box: Mailbox, executor: Executor, answers: Answers, loop: Loop) -> None:
         self._session = session
         self._box = box
         self._executor = executor

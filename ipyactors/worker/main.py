@@ -51,9 +51,7 @@ def run(config: WorkerConfig, worker_id: bytes, actor: ActorSpec | None, incarna
     session = None
     try:
         set_up_process(config)
-        session = Session(
-            config.paths, worker_id, is_driver=False, namespace=config.namespace, node_id=config.node_id
-        )
+        session = Session(config.paths, worker_id, is_driver=False, namespace=config.namespace, node_id=config.node_id)
         process.set_session(session)
         if actor is not None:
             current.set_actor(actor, incarnation)

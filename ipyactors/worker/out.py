@@ -36,9 +36,7 @@ class WorkerSession(Protocol):
         """Whether the code that runs here waits for other calls."""
         ...
 
-    def serve(
-        self, on_message: Callable[[bytes, Any], None], on_turn: Callable[[float], float | None]
-    ) -> None:
+    def serve(self, on_message: Callable[[bytes, Any], None], on_turn: Callable[[float], float | None]) -> None:
         """Call these under the lock: for each message of a caller, and at the end of each turn of the leader."""
         ...
 

@@ -310,10 +310,16 @@ def test_a_zygote_that_keeps_dying_ends_the_session(runtime: Any) -> None:
     waiting = ia.remote(max_retries=-1)(signal.pause).remote()
     agent = anatomy.agent()
     dead: set[int] = set()
+    forked: set[int] = set()
 
     def kill_another() -> bool:
         for child in agent.children() if agent.is_running() else []:
-            if child.pid not in dead and anatomy.writes_to(child.pid, "zygote.log"):
+            if child.pid not in dead | forked and anatomy.writes_to(child.pid, "zygote.log"):
+                # What it has just forked still writes to its log, and is the agent's child once it is dead.
+                # Only a stopped parent forks no more.
+                child.suspend()
+                until(lambda c=child: c.status() == psutil.STATUS_STOPPED, "the zygote stands still")
+                forked.update(worker.pid for worker in child.children())
                 dead.add(child.pid)
                 child.kill()
         return not _is_running(agent)

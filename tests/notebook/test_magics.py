@@ -203,9 +203,7 @@ def test_a_definition_with_its_own_decorator_keeps_its_options(shell: Any) -> No
 
 
 @pytest.mark.parametrize("wrong", ["def f(:", "await f()"])
-def test_a_syntax_error_shows_the_user_s_line_alone(
-    shell: Any, capsys: pytest.CaptureFixture[str], wrong: str
-) -> None:
+def test_a_syntax_error_shows_the_user_s_line_alone(shell: Any, capsys: pytest.CaptureFixture[str], wrong: str) -> None:
     assert isinstance(error_of(shell, f"%%remote\ndef g(): pass\n{wrong}"), SyntaxError)
     shown = capsys.readouterr()
     assert wrong in shown.out + shown.err

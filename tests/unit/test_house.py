@@ -66,7 +66,7 @@ def test_there_is_no_import_circle_even_for_typing() -> None:
     done: set[str] = set()
 
     def visit(module: str, trail: tuple[str, ...]) -> None:
-        assert module not in trail, f"a circle: {' -> '.join((*trail[trail.index(module):], module))}"
+        assert module not in trail, f"a circle: {' -> '.join((*trail[trail.index(module) :], module))}"
         if module not in done:
             for other in arrows.get(module, ()):
                 visit(other, (*trail, module))

@@ -179,9 +179,7 @@ def test_the_word_to_finish_waits_in_line(actor: World) -> None:
         (0.0, True, 0.0),
     ],
 )
-def test_when_tasks_are_given_back(
-    tasks: World, busy_for_s: float | None, is_blocked: bool, expected: float
-) -> None:
+def test_when_tasks_are_given_back(tasks: World, busy_for_s: float | None, is_blocked: bool, expected: float) -> None:
     assert mailbox.plan_give_back(tasks.box, busy_for_s, is_blocked) is None  # nothing waits
     tasks.call(A, 1)
     assert mailbox.plan_give_back(tasks.box, busy_for_s, is_blocked) == pytest.approx(expected)
