@@ -20,11 +20,11 @@ class AllDoneOrFailed:
 
     def __call__(self) -> bool:
         """Return whether the wait is over."""
-        entries, index = self._entries, self._next
-        while index < len(entries) and entries[index].done:
+        entries, index, count = self._entries, self._next, len(self._entries)
+        while index < count and entries[index].done:
             index += 1
         self._next = index
-        if index == len(entries) or self._has_failed:
+        if index == count or self._has_failed:
             return True
         failures = self._objects.failures
         if failures != self._failures_seen:

@@ -32,14 +32,9 @@ class Announcer:
         """Whether this thread is telling: the code that asks is a listener."""
         return self._teller == threading.get_ident()
 
-    @property
-    def has_news(self) -> bool:
-        """Whether there is anything to tell."""
-        return bool(self._mail.outputs) or self._events.has_unheard
-
     def tell_news(self) -> None:
         """Tell what there is to tell; not to be called under the lock, or in a turn."""
-        if self.has_news:
+        if self._mail.outputs or self._events.has_unheard:
             self.tell()
 
     def catch_up(self) -> None:

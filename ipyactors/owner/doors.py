@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import zmq
 
 from ipyactors.ground.ids import HEAD_ID
-from ipyactors.wire.channel import RECEIVE_AT_MOST, Channel
+from ipyactors.wire.channel import RECEIVE_AT_MOST, Batch, Channel
 from ipyactors.wire.head_messages import HeadToOwner
 from ipyactors.wire.node_messages import NodeToProcess
 from ipyactors.wire.worker_messages import BorrowerToOwner, CallerToWorker, OwnerToBorrower, WorkerToCaller
@@ -38,9 +38,9 @@ class Doors:
         """What to sleep on; edge-triggered, see :class:`ipyactors.wire.channel.Channel`."""
         return self.inbound.fileno(), self.outbound.fileno()
 
-    def receive(self) -> Iterator[tuple[bytes, Any]]:
+    def receive(self) -> Iterable[tuple[bytes, Any]]:
         """Yield each message that has arrived, with its sender, until nothing is left; the head's come last."""
-        return messages_of((self.outbound, self.inbound))
+        return messages_of(self.outbound, self.inbound)
 
     def has_arrived(self) -> bool:
         """Return whether :meth:`receive` would yield something."""
@@ -53,20 +53,21 @@ class Doors:
         self._context.term()
 
 
-def messages_of(channels: Sequence[Channel]) -> Iterator[tuple[bytes, Any]]:
-    """Yield what has arrived on all channels, the head's messages after those of all others.
+def messages_of(*channels: Channel) -> Iterable[tuple[bytes, Any]]:
+    """Return what has arrived on all channels, one by one, the head's messages after those of all others.
 
     What the head says may be that a worker died. Answers that the worker gave before have arrived by then, on a
     connection of their own, and must be heard first: else an answered call would pass for an interrupted one.
     """
+    arrived = [(channel, batches) for channel in channels if (batches := channel.receive())]
+    return _head_last(arrived) if arrived else ()
+
+
+def _head_last(arrived: list[tuple[Channel, list[Batch]]]) -> Iterator[tuple[bytes, Any]]:
     from_head: deque[Any] = deque()
-    for channel in channels:
+    for channel, batches in arrived:
         rounds = 0
-        is_full = True
-        while is_full:
-            batches = channel.receive()
-            # A receive that is not full has emptied the channel; asking again would cost as much as a message.
-            is_full = len(batches) == RECEIVE_AT_MOST
+        while batches:
             rounds += 1
             for peer, messages in batches:
                 if peer == HEAD_ID:
@@ -76,5 +77,7 @@ def messages_of(channels: Sequence[Channel]) -> Iterator[tuple[bytes, Any]]:
                     yield peer, message
             while from_head and rounds % _ROUNDS_AT_MOST == 0:
                 yield HEAD_ID, from_head.popleft()
+            # A receive that is not full has emptied the channel; asking again would cost as much as a message.
+            batches = channel.receive() if len(batches) == RECEIVE_AT_MOST else []
     while from_head:
         yield HEAD_ID, from_head.popleft()

@@ -251,5 +251,7 @@ def give_back(table: LeaseTable, lease: Lease, out: Out) -> None:
 
 def next_expiry_s(table: LeaseTable) -> float | None:
     """Return when the first idle lease expires, on the monotonic clock."""
+    if not table.leases:
+        return None
     times = [lease.idle_since_s for lease in table.leases.values() if not lease.in_flight and not lease.shape.queue]
     return min(times) + IDLE_LEASE_S if times else None

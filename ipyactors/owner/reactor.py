@@ -90,6 +90,8 @@ def settle(state: OwnerState, out: Out, now_s: float) -> None:
         leases.dispatch(state.leases, state.leases.touched.pop(), out, now_s)
     while state.ready_actors:
         outbox.pump(state, out, state.ready_actors.pop())
+    if not state.leases.leases:
+        return
     for lease in leases.expired(state.leases, now_s):
         state.holders.pop(lease.worker_id, None)
         leases.give_back(state.leases, lease, out)

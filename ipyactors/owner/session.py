@@ -65,10 +65,10 @@ class Session(Traffic):
                 "Nothing is lost; collect what is to be done, and do it elsewhere."
             )
         if self.is_driver or _is_idle():
-            done = self.leader.wait(lambda: is_done() or self.is_over, timeout_s)
+            done = self.leader.wait(is_done, timeout_s)
         else:
             done = self._wait_in_worker(is_done, timeout_s)
-        if self.is_over and not is_done():
+        if not done:
             self.check_open()
         return done
 
@@ -81,7 +81,7 @@ class Session(Traffic):
             if timeout_s <= 0:
                 return False
         with self.lending.meanwhile():
-            return self.leader.wait(lambda: is_done() or self.is_over, timeout_s)
+            return self.leader.wait(is_done, timeout_s)
 
     @property
     def is_blocked(self) -> bool:

@@ -98,6 +98,7 @@ class Traffic:
         def on_gone() -> None:
             with deferred(), self.lock:
                 self.stopping_detail = self.stopping_detail or what_to_say
+                self.leader.end_waits()
 
         self.leader.watch_reader(alive_fd, on_gone)
 
@@ -266,6 +267,7 @@ class Traffic:
                     self.mail.to_head(WorkerBlocked())
             case SessionStopping():
                 self.stopping_detail = message.detail or "its agent stopped"
+                self.leader.end_waits()
             case _ if self._serve is not None:
                 self._serve(peer, message)
 

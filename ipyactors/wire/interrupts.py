@@ -10,12 +10,15 @@ pay nothing.
 from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found]  # the C functions: signal.signal() converts to enums and costs five times as much
+import os
 import signal
 import threading
 from collections.abc import Callable
 from typing import Any, Self
 
 _SIGINT = int(signal.SIGINT)
+
+_get_ident = threading.get_ident
 
 
 class deferred:  # noqa: N801 - a context manager, used like a function
@@ -34,17 +37,20 @@ class deferred:  # noqa: N801 - a context manager, used like a function
         self.came = False
 
     def __enter__(self) -> Self:
-        if threading.current_thread() is threading.main_thread():
+        # Sections are entered several times in every call: what is no outermost one of the main thread costs little.
+        if not _sections.is_held and _get_ident() == _sections.main_thread:
             before = _signal.getsignal(_SIGINT)
-            if before is not None and type(getattr(before, "__self__", None)) is not deferred:
-                self._before = before
+            if before is not None:
                 _signal.signal(_SIGINT, self._take_note)
+                self._before = before
+                _sections.is_held = True
         return self
 
     def __exit__(self, *_: object) -> None:
         before = self._before
         if before is not None:
             self._before = None
+            _sections.is_held = False
             _signal.signal(_SIGINT, before)
             if self.came and callable(before):
                 before(_SIGINT, None)
@@ -55,3 +61,19 @@ class deferred:  # noqa: N801 - a context manager, used like a function
         self.came = True
         if self._wake is not None:
             self._wake()
+
+
+class _Sections:
+    """Which thread gets signals, and whether a section of it holds them back now."""
+
+    def __init__(self) -> None:
+        self.begin()
+
+    def begin(self) -> None:
+        """Start anew; in the child of a fork, the thread that forked is the main one."""
+        self.is_held = False
+        self.main_thread = threading.main_thread().ident
+
+
+_sections = _Sections()
+os.register_at_fork(after_in_child=_sections.begin)

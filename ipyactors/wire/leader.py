@@ -59,6 +59,28 @@ class _Follower:
             self._latch.release()
 
 
+class _Followers(list[_Follower]):
+    """The threads that wait while another leads. They come and go at any moment, so each walk is over a copy."""
+
+    def serve_all(self) -> None:
+        """Wake every one."""
+        for follower in tuple(self):
+            follower.serve()
+
+    def serve_done(self) -> None:
+        """Wake those whose wait is over."""
+        for follower in tuple(self):
+            if follower.is_done():
+                follower.serve()
+
+    def serve_one(self) -> None:
+        """Wake one that has not been woken, to take the lead."""
+        for follower in tuple(self):
+            if not follower.is_served:
+                follower.serve()
+                return
+
+
 class LeaderFollowers:
     """Shares the work of reading between threads.
 
@@ -81,8 +103,9 @@ class LeaderFollowers:
         self._sleeping = False
         self._poked = False  # since the leader last drained the pipe: one byte is enough
         self._closed = False
+        self._is_over = False
         self._wanted = 0  # how many threads want the standby to step aside
-        self._followers: list[_Follower] = []
+        self._followers = _Followers()
         self._left_s = time.monotonic()  # when a leader last left
         self._calm = threading.Event()
         self._standby_is_calm = False
@@ -113,57 +136,67 @@ class LeaderFollowers:
     def wait(self, is_done: Callable[[], bool], timeout_s: float | None = None) -> bool:
         """Block the calling thread until ``is_done()``; return False when ``timeout_s`` passes first.
 
-        A keyboard interrupt ends the wait of the main thread within microseconds and is raised by its own handler.
+        Returns False too once the waits are ended (:meth:`end_waits`). A keyboard interrupt ends the wait of the main
+        thread within microseconds and is raised by its own handler.
         ``is_done`` is called from whichever thread leads; it must be quick and must not block.
         """
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
-        while not is_done() and not self._closed:
+        while not (is_done() or self._is_over):
             with deferred(self._on_interrupt) as interrupt:
-                if not self._wait_once(lambda: interrupt.came or is_done(), deadline):
+                if self._wait_once(is_done, interrupt, deadline):
+                    return True
+                if not interrupt.came:
                     break
             # The handler of an interrupt has been called by now. One that raised is out of here; one that did not
             # (it logs, say, or cancels an asyncio task) leaves this thread waiting as before.
         return is_done()
 
-    def _wait_once(self, is_over: Callable[[], bool], deadline: float | None) -> bool:
-        """Lead or follow until ``is_over()``; return False at the deadline."""
+    def _wait_once(self, is_done: Callable[[], bool], interrupt: deferred, deadline: float | None) -> bool:
+        """Lead or follow until ``is_done()``; return False at an interrupt, at the deadline, at the end."""
         self._wanted += 1
         try:
-            while not (is_over() or self._closed):
+            while not (interrupt.came or self._is_over):
                 left_s = None if deadline is None else deadline - time.monotonic()
                 if left_s is not None and left_s <= 0:
-                    return False
+                    break
                 if self._leader == threading.get_ident():
                     # A signal handler or finalizer that waits, on the thread that was asleep in the poll: it leads on,
                     # and has the wait below it look up, for what that waits for may have come meanwhile.
-                    self._lead_until(is_over, deadline, self._new_poll())
+                    has_come = self._lead_until(is_done, interrupt, deadline, self._new_poll())
                     self._poke()
                 elif self._lead.acquire(blocking=False):
                     try:
                         self._leader = threading.get_ident()
-                        self._lead_until(is_over, deadline, self._poll)
+                        has_come = self._lead_until(is_done, interrupt, deadline, self._poll)
                     finally:
                         self._leave()
                 else:
-                    self._follow(_Follower(is_over), left_s)
-            return True
+                    self._follow(_Follower(lambda: interrupt.came or is_done()), left_s)
+                    has_come = is_done()
+                if has_come:
+                    return True
+            return False
         finally:
             self._wanted -= 1
             self._hand_over()
 
     def _on_interrupt(self) -> None:
         """Wake everyone: the main thread is one of them, and the others go back to sleep."""
-        for follower in tuple(self._followers):
-            follower.serve()
+        self._followers.serve_all()
+        self._poke()
+
+    def end_waits(self) -> None:
+        """Have every wait return, now and from now on: what they wait for will never come. Reading goes on."""
+        self._is_over = True
+        self._followers.serve_all()
         self._poke()
 
     def close(self, timeout_s: float = 2.0) -> None:
         """Stop the standby thread and free the pipe; waiting threads return."""
         self._closed = True
         self._calm.set()
+        self.end_waits()
         self._write()
-        for follower in tuple(self._followers):
-            follower.serve()
         if self._standby.is_alive() and self._standby is not threading.current_thread():
             self._standby.join(timeout_s)
         # Whoever leads is out of the poll before the pipe goes: its number may soon be another file's.
@@ -179,31 +212,41 @@ class LeaderFollowers:
             poll.register(descriptor, select.POLLIN)
         return poll
 
-    def _lead_until(self, is_over: Callable[[], bool], deadline: float | None, poll: select.poll) -> None:
+    def _lead_until(
+        self, is_done: Callable[[], bool], interrupt: deferred | None, deadline: float | None, poll: select.poll
+    ) -> bool:
+        """Take turns and sleep in between until ``is_done()``; return False when :meth:`wait` is to look again.
+
+        ``interrupt`` is None for the standby thread, which has nothing to wait for.
+        """
         was_sleeping = self._sleeping  # only below a handler that waits
         while not self._closed:
             self._sleeping = True
             try:
                 pause_s = self._turn()
-                self._serve_followers()
-                if is_over():
-                    return
+                if self._followers:
+                    self._followers.serve_done()
+                if is_done():
+                    return True
+                if interrupt is not None and (interrupt.came or self._is_over):
+                    return False
                 if deadline is not None:
                     left_s = deadline - time.monotonic()
                     if left_s <= 0:
-                        return
+                        return False
                     pause_s = left_s if pause_s is None else min(pause_s, left_s)
                 ready = poll.poll(None if pause_s is None else max(0, int(pause_s * 1000) + 1))
             finally:
                 self._sleeping = was_sleeping
             if self._closed:
-                return
+                return False
             if any(descriptor == self._wake_r for descriptor, _ in ready):
                 with contextlib.suppress(BlockingIOError):
                     os.read(self._wake_r, 4096)
                 self._poked = False  # before the next turn, which sees all that was done until now
             if self._alarm is not None and any(descriptor == self._alarm[0] for descriptor, _ in ready):
                 self._raise_alarm(*self._alarm)
+        return False
 
     def _raise_alarm(self, descriptor: int, on_gone: Callable[[], None]) -> None:
         self._alarm = None
@@ -216,7 +259,7 @@ class LeaderFollowers:
         self._leader = None
         self._lead.release()
         if self._followers:
-            self._serve_followers()
+            self._followers.serve_done()
             self._hand_over()
         if self._standby_is_calm:
             self._calm.set()
@@ -227,17 +270,8 @@ class LeaderFollowers:
         Called by whoever stops leading, and by whoever stops waiting: a thread that was woken to lead may find its
         own wait over, and must pass the lead on, or the others would sleep for ever.
         """
-        if self._lead.locked():
-            return
-        for follower in tuple(self._followers):
-            if not follower.is_served:
-                follower.serve()
-                return
-
-    def _serve_followers(self) -> None:
-        for follower in tuple(self._followers):
-            if follower.is_done():
-                follower.serve()
+        if self._followers and not self._lead.locked():
+            self._followers.serve_one()
 
     def _follow(self, follower: _Follower, left_s: float | None) -> None:
         self._followers.append(follower)
@@ -272,7 +306,7 @@ class LeaderFollowers:
             elif self._lead.acquire(blocking=False):
                 try:
                     self._leader = threading.get_ident()
-                    self._lead_until(lambda: self._wanted > 0, None, self._poll)
+                    self._lead_until(lambda: self._wanted > 0, None, None, self._poll)
                 finally:
                     self._leave()
 

@@ -26,7 +26,7 @@ def test_a_death_is_heard_after_the_answers_that_came_before_it() -> None:
     worker.send(OWNER, [CallSucceeded(1), CallSucceeded(2)])
     worker.send(OWNER, [CallSucceeded(3)])
     board.deliver()
-    assert list(messages_of((outbound, inbound))) == [
+    assert list(messages_of(outbound, inbound)) == [
         (WORKER, CallSucceeded(1)),
         (WORKER, CallSucceeded(2)),
         (WORKER, CallSucceeded(3)),
@@ -47,5 +47,5 @@ def test_the_head_is_heard_however_fast_the_others_talk() -> None:
                 others[0] = (HEAD_ID, [LOST])
             return others
 
-    heard = messages_of([Chatter()])  # type: ignore[list-item]
+    heard = iter(messages_of(Chatter()))  # type: ignore[arg-type]
     assert any(peer == HEAD_ID for peer, _ in (next(heard) for _ in range(100_000)))

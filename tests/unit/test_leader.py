@@ -12,6 +12,7 @@ import pytest
 
 from ipyactors.wire.interrupts import deferred
 from ipyactors.wire.leader import LeaderFollowers
+from tests.support.gates import until
 
 GENEROUS_S = 30.0
 
@@ -110,6 +111,25 @@ def test_the_lead_changes_hands_many_times_and_nothing_is_missed(box: Mailbox) -
     for thread in threads:
         thread.join(GENEROUS_S)
     assert answered == [rounds] * threads_at_once
+
+
+def test_when_waits_are_ended_all_return_and_reading_goes_on(box: Mailbox) -> None:
+    results: list[bool] = []
+
+    def wait() -> None:
+        results.append(box.leader.wait(lambda: False, GENEROUS_S))
+
+    threads = [threading.Thread(target=wait) for _ in range(5)]
+    for thread in threads:
+        thread.start()
+    until(lambda: len(box.leader._followers) == len(threads) - 1, "one leads and the others follow")
+    box.leader.end_waits()
+    for thread in threads:
+        thread.join(GENEROUS_S)
+    assert results == [False] * len(threads)
+    assert not box.leader.wait(lambda: False)
+    box.post()
+    until(lambda: box.seen == 1, "the standby thread reads")
 
 
 def test_wake_makes_a_sleeping_leader_look_again(box: Mailbox) -> None:
