@@ -119,9 +119,85 @@ class GetTimeoutError(IpyactorsError, TimeoutError):
     """Raised when values are not there in time. Nothing is lost: the reference is still good."""
 
 
+class ObjectStoreFullError(IpyactorsError):
+    """Raised when a value has no room in shared memory nor on disk. Nothing that was stored before is lost."""
+
+
 class ObjectLostError(IpyactorsError):
-    """Raised when an object's data is gone and cannot be made again."""
+    """Raised when an object's data is gone and cannot be made again. ``object_id`` is its id in hexadecimal."""
+
+    object_id: str = ""
 
 
 class OwnerDiedError(ObjectLostError):
     """Raised when the process that made the reference is gone, and the object with it."""
+
+
+class ObjectFetchTimedOutError(ObjectLostError):
+    """Raised when an object's data is said to be on a machine, and could not be had from there again and again."""
+
+
+class ObjectReconstructionFailedError(ObjectLostError):
+    """Base of the errors that say why an object whose data is gone is not made again. ``reason`` is one word for it."""
+
+    reason: str = ""
+
+
+class ObjectReconstructionFailedPutError(ObjectReconstructionFailedError):
+    """Raised when what is gone was put, or passed as an argument: no call has made it."""
+
+    reason = "put"
+
+
+class ObjectReconstructionFailedActorResultError(ObjectReconstructionFailedError):
+    """Raised when an actor's method has made it that is not declared ``readonly``, or the actor cannot be asked."""
+
+    reason = "actor_result"
+
+
+class ObjectReconstructionFailedMaxAttemptsExceededError(ObjectReconstructionFailedError):
+    """Raised when the task that has made it has used up its ``max_retries``."""
+
+    reason = "max_attempts_exceeded"
+
+
+class ObjectReconstructionFailedRetriesDisabledError(ObjectReconstructionFailedError):
+    """Raised when the task that has made it has ``max_retries=0``."""
+
+    reason = "retries_disabled"
+
+
+class ObjectReconstructionFailedLineageEvictedError(ObjectReconstructionFailedError):
+    """Raised when the record of the task that has made it was dropped, because there were too many of later ones."""
+
+    reason = "lineage_evicted"
+
+
+class ObjectReconstructionFailedLineageDisabledError(ObjectReconstructionFailedError):
+    """Raised when no record was kept of the task that has made it: ``lineage=False`` or ``max_lineage_bytes=0``."""
+
+    reason = "lineage_disabled"
+
+
+class ObjectReconstructionFailedBorrowedError(ObjectReconstructionFailedError):
+    """Raised when it belonged to another process, where it was freed when nobody referred to it any more."""
+
+    reason = "borrowed"
+
+
+class ObjectReconstructionFailedTaskCancelledError(ObjectReconstructionFailedError):
+    """Raised when the task that has made it was cancelled while it ran again."""
+
+    reason = "task_cancelled"
+
+
+class ObjectReconstructionFailedRefNotFoundError(ObjectReconstructionFailedError):
+    """Raised when the process that should own it does not know it."""
+
+    reason = "ref_not_found"
+
+
+class StreamingGeneratorReplayInconsistentError(ObjectReconstructionFailedError):
+    """Raised when a generator that ran again ended before the item that was lost."""
+
+    reason = "replay_inconsistent"

@@ -35,6 +35,21 @@ def new_node_id() -> bytes:
     return b"n" + os.urandom(PROCESS_ID_BYTES - 1)
 
 
+def transfer_id_of(node_id: bytes) -> bytes:
+    """Return the id of the socket over which that node's store reads from others."""
+    return b"t" + node_id[1:]
+
+
+def link_id_of(node_id: bytes) -> bytes:
+    """Return the id of the socket over which that node's agent hears from the first machine's."""
+    return b"j" + node_id[1:]
+
+
+def new_visitor_id() -> bytes:
+    """Return a fresh id for a process that looks at a session and has no part in it (8 bytes)."""
+    return b"v" + os.urandom(PROCESS_ID_BYTES - 1)
+
+
 def new_actor_id() -> bytes:
     """Return a fresh id for an actor (16 bytes); it stays the same through every restart."""
     return b"a" + os.urandom(ACTOR_ID_BYTES - 1)
@@ -53,6 +68,11 @@ def owner_of(an_object_id: bytes) -> bytes:
 def counter_of(an_object_id: bytes) -> int:
     """Return the submission counter in an object's id."""
     return int.from_bytes(an_object_id[PROCESS_ID_BYTES : PROCESS_ID_BYTES + _COUNTER_BYTES], "big")
+
+
+def index_of(an_object_id: bytes) -> int:
+    """Return which of the results of what was submitted an object is, as its id says."""
+    return int.from_bytes(an_object_id[PROCESS_ID_BYTES + _COUNTER_BYTES :], "big")
 
 
 def short(an_id: bytes) -> str:

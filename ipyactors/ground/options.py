@@ -160,6 +160,12 @@ def _exceptions(value: Any) -> bool | tuple[type[BaseException], ...]:
     return tuple(value)
 
 
+def _effect(value: Any) -> str:
+    if _text(value) not in {"replay", "readonly", "persist"}:
+        raise _OutOfRangeError
+    return str(value)
+
+
 def _durable(value: Any) -> bool:
     if value is False:
         return False
@@ -215,10 +221,12 @@ _ROWS: tuple[tuple[Any, ...], ...] = (
     ("name", _BOTH, Kind.TEXT, _text, "a non-empty str", "",
      "what messages call the task; the name by which get_actor() finds the actor"),
     ("max_retries", frozenset({Place.TASK}), Kind.COUNT, _from_minus_one, "an int >= -1 (-1: no limit)", 3,
-     "how often the task runs again after the death of its worker"),
+     "how often the task runs again after the death of its worker, or when the data of its result is lost"),
     ("retry_exceptions", frozenset({Place.TASK}) | _CALLS, Kind.EXCEPTIONS, _exceptions,
      "True, False, or a list or tuple of exception classes", False,
      "which exceptions of its own code make it run again, within the same count"),
+    ("lineage", frozenset({Place.TASK}), Kind.FLAG, _flag, "True or False", True,
+     "keep what is needed to run the task again when the data of its result is lost"),
     ("num_returns", frozenset({Place.TASK}) | _CALLS, Kind.RETURNS, _returns,
      f"an int from 0 to {RETURNS_AT_MOST:,} or 'streaming'", None,
      "how many references one call returns (1; 'streaming' for generators)"),
@@ -226,6 +234,8 @@ _ROWS: tuple[tuple[Any, ...], ...] = (
      "how often the actor's constructor runs again after the death of its process"),
     ("max_task_retries", _ACTOR | _CALLS, Kind.COUNT, _from_minus_one, "an int >= -1 (-1: no limit)", 0,
      "how often a call is sent again after the death of the actor's process"),
+    ("effect", frozenset({Place.METHOD}), Kind.CHOICE, _effect, "'replay', 'readonly' or 'persist'", "replay",
+     "what the method does to the actor; a 'readonly' one is called again when the data of its result is lost"),
     ("max_concurrency", _ACTOR, Kind.COUNT, _from_one, "an int >= 1", None,
      f"how many calls run at once (1; {ASYNC_CONCURRENCY} with async methods)"),
     ("max_pending_calls", _ACTOR, Kind.COUNT, _limit, "an int >= 1, or -1 for no limit", -1,
@@ -325,6 +335,7 @@ class TaskOptions(_Options):
     name: str = ""
     max_retries: int = 3
     retry_exceptions: bool | tuple[type[BaseException], ...] = False
+    lineage: bool = True
     num_returns: int | Literal["streaming"] | None = None
 
     def demand(self) -> Units:
@@ -371,3 +382,4 @@ class MethodOptions(_Options):
     num_returns: int | Literal["streaming"] | None = None
     max_task_retries: int | None = None
     retry_exceptions: bool | tuple[type[BaseException], ...] | None = None
+    effect: str | None = None

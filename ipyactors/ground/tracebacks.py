@@ -11,6 +11,7 @@ import ast
 import functools
 import linecache
 import os
+import sys
 import traceback
 import types
 from collections.abc import Iterable, Iterator
@@ -48,8 +49,16 @@ def source_of(filename: str) -> tuple[str, str] | None:
 
 
 def label_of(filename: str) -> str:
-    """Return what people call this source, or an empty string."""
-    return _labels.get(filename, "")
+    """Return what people call this source, or an empty string: ``Cell In[5]``, here or where it came from."""
+    return _labels.get(filename) or _label_of_cell(filename)
+
+
+def _label_of_cell(filename: str) -> str:
+    """Return ``Cell In[5]`` for a name that IPython has given to a cell of this process, or an empty string."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython is not None else None
+    found = shell.compile.format_code_name(filename) if shell is not None else None
+    return " ".join(found) if found else ""
 
 
 def clean(text: str) -> str:

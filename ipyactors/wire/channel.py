@@ -30,8 +30,8 @@ class Channel(Protocol):
         """Forget ``peer``; what was queued for it is dropped."""
         ...
 
-    def receive(self) -> list[Batch]:
-        """Return what has arrived, oldest first, without waiting; less than ``RECEIVE_AT_MOST`` batches is all."""
+    def receive(self, at_most: int = RECEIVE_AT_MOST) -> list[Batch]:
+        """Return what has arrived, oldest first, without waiting; less than ``at_most`` batches is all."""
         ...
 
     def fileno(self) -> int:

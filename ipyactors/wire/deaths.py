@@ -1,4 +1,4 @@
-"""How a process ended, in words: one place, because errors, events and tables all say it."""
+"""How a process ended, in words, and what it had begun: one place, because errors, events and tables all say it."""
 
 from __future__ import annotations
 
@@ -13,6 +13,11 @@ def signal_name(number: int) -> str:
         return signal.Signals(number).name
     except ValueError:
         return f"signal {number}"
+
+
+def last_started(death: Death, caller_id: bytes) -> int | None:
+    """Return the highest number among a caller's calls that had begun (0: none had); None where nobody can know."""
+    return None if death.reason is LossReason.NODE_LOST else death.started.get(caller_id, 0)
 
 
 def describe_death(death: Death | None) -> str:

@@ -39,6 +39,16 @@ class EventKind(enum.StrEnum):
     HEAD_RESTARTED = "head_restarted"
     """A head that was started again knows everything again; ``detail`` says whom it waited for in vain."""
     NODE_ADDED = "node_added"
+    NODE_LOST = "node_lost"
+    """A machine is gone, with its workers and what its store held; ``detail`` says how it was noticed."""
+    OBJECT_SPILLED = "object_spilled"
+    """A value was moved from shared memory to disk; ``task_id`` is its object id, ``detail`` its size and why."""
+    OBJECT_RESTORED = "object_restored"
+    """A spilled value was brought back to shared memory."""
+    OBJECT_LOST = "object_lost"
+    """A value's data is gone from every machine; ``detail`` says what follows: a copy, a rebuild, or an error."""
+    OBJECT_REBUILT = "object_rebuilt"
+    """The task that had made a lost value has made it again."""
 
 
 class Event(msgspec.Struct, array_like=True, frozen=True):

@@ -24,7 +24,7 @@ class RegisterOwner(_Word):
     """I am here, and I listen at ``address``. A worker's session registers too, with its worker id.
 
     ``held`` maps the actors that I hold handles of to my count, ``leased`` are the workers that I have; both matter
-    after the head restarted.
+    after the head restarted. ``node_id`` is the machine that I am on.
     """
 
     address: str
@@ -32,6 +32,7 @@ class RegisterOwner(_Word):
     pid: int
     held: dict[bytes, int] = {}
     leased: tuple[bytes, ...] = ()
+    node_id: bytes = b""
 
 
 class OwnerLeaving(_Word):
@@ -41,13 +42,15 @@ class OwnerLeaving(_Word):
 class WantLeases(_Word):
     """I have work for ``count`` more workers of this shape (0 takes the wish back). Replaces the earlier wish.
 
-    A shape is one demand on resources; ``shape_id`` is chosen by the owner.
+    A shape is one demand on resources; ``shape_id`` is chosen by the owner. ``prefer`` is the machine that has most of
+    what the work needs, if any: it is chosen where it has room.
     """
 
     shape_id: int
     demand: Units
     count: int
     name: str = ""
+    prefer: bytes = b""
 
 
 class ReturnLease(_Word):
@@ -156,7 +159,20 @@ class WatchOwner(_Word):
 
 
 class OwnsObjects(_Word):
-    """Sent by a worker's session: others hold references to objects of mine, so do not end me for being idle."""
+    """Sent by a worker's session: whether others hold references to objects of mine (a level, not a change).
+
+    While they do, the worker is not ended for being idle.
+    """
+
+    owns: bool = True
+
+
+class AskBorrower(_Word):
+    """Have ``borrower_id`` tell me, at ``address``, what came to it of what the lender, now gone, lent it of mine."""
+
+    borrower_id: bytes
+    lender_id: bytes
+    address: str
 
 
 class DescribeCluster(_Word):
@@ -197,6 +213,7 @@ OwnerToHead = (
     | ActorExited
     | WatchOwner
     | OwnsObjects
+    | AskBorrower
     | DescribeCluster
     | WatchEvents
     | DropWorker
@@ -249,6 +266,14 @@ class OwnerLost(_Word):
 
     owner_id: bytes
     detail: str = ""
+
+
+class SettleLends(_Word):
+    """Once you know that the lender is gone, tell the owner, at ``address``, with :class:`LendsSettled`."""
+
+    lender_id: bytes
+    owner_id: bytes
+    address: str
 
 
 class CreateActorReply(_Word):
@@ -314,6 +339,7 @@ HeadToOwner = (
     | ReclaimLease
     | ShapeUnplaceable
     | OwnerLost
+    | SettleLends
     | CreateActorReply
     | GetActorReply
     | ActorChanged

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ipyactors.wire.channel import Batch
+from ipyactors.wire.channel import RECEIVE_AT_MOST, Batch
 from ipyactors.wire.codec import Codec, Message, encode
 
 
@@ -85,11 +85,10 @@ class MemoryChannel:
         """Forget ``peer``."""
         self._peers.pop(peer, None)
 
-    def receive(self) -> list[Batch]:
+    def receive(self, at_most: int = RECEIVE_AT_MOST) -> list[Batch]:
         """Return what has been delivered."""
-        batches = [(sender, self._codec.decode(frame)) for sender, frame in self._inbox]
-        self._inbox.clear()
-        return batches
+        frames = [self._inbox.popleft() for _ in range(min(at_most, len(self._inbox)))]
+        return [(sender, self._codec.decode(frame)) for sender, frame in frames]
 
     def fileno(self) -> int:
         """Return -1: there is nothing to wait on."""

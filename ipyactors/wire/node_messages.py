@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from ipyactors.ground.quantities import Units
+from ipyactors.wire.events import Event
 from ipyactors.wire.specs import ActorSpec, Death
 
 
@@ -33,10 +34,20 @@ class DeadWorker(msgspec.Struct, array_like=True, frozen=True):
     actor: ActorSpec | None = None
 
 
+class NodeRecord(msgspec.Struct, array_like=True, frozen=True):
+    """The agent of a further machine, as the first machine's agent tells a new head about it. ``pid`` 0: it is gone."""
+
+    node_id: bytes
+    pid: int
+
+
 class RegisterNode(_Word):
     """A machine joins, or an agent greets a restarted head with the processes that live, and the latest deaths.
 
-    Each of ``workers`` and of ``drivers`` is about to register with that head too, or is reported dead.
+    Each of ``workers`` and of ``drivers`` is about to register with that head too, or is reported dead. ``address`` is
+    where the agent listens; ``pid`` is given where the head runs on the same machine, so that it can watch the agent.
+    ``joins`` is set by all but the first machine, whose agent started the head; that one names in ``nodes`` all that
+    have joined. Who joins is answered with :class:`NodeRegistered`.
     """
 
     hostname: str
@@ -44,6 +55,11 @@ class RegisterNode(_Word):
     workers: tuple[WorkerRecord, ...] = ()
     dead: tuple[DeadWorker, ...] = ()
     drivers: tuple[bytes, ...] = ()
+    address: str = ""
+    pid: int = 0
+    joins: bool = False
+    nodes: tuple[NodeRecord, ...] = ()
+    store_limit_bytes: int = 0
 
 
 class WorkerStarted(_Word):
@@ -66,7 +82,17 @@ class ProcessGone(_Word):
     process_id: bytes
 
 
-NodeToHead = RegisterNode | WorkerStarted | WorkerDied | ProcessGone
+class NodeLeaving(_Word):
+    """This machine is to leave: start nothing here any more. Answered by :class:`LeaveSession` when it may go."""
+
+
+class ObjectEvents(_Word):
+    """What happened to values in this machine's store, for those who watch events."""
+
+    events: tuple[Event, ...]
+
+
+NodeToHead = RegisterNode | WorkerStarted | WorkerDied | ProcessGone | NodeLeaving | ObjectEvents
 
 
 # -- head to agent ---------------------------------------------------------------------------------------------
@@ -101,7 +127,17 @@ class KillWorkerAt(_Word):
     detail: str
 
 
-HeadToNode = StartWorker | KillWorker | KillWorkerAt
+class NodeRegistered(_Word):
+    """Welcome, further machine: the head may start workers on you from now on."""
+
+    head_epoch: int
+
+
+class LeaveSession(_Word):
+    """No task runs on you any more, as you wished: go. What else is on you ends with you."""
+
+
+HeadToNode = StartWorker | KillWorker | KillWorkerAt | NodeRegistered | LeaveSession
 
 
 # -- zygote (over a socketpair, length-prefixed frames) ----------------------------------------------------------
@@ -156,7 +192,21 @@ class StopSession(_Word):
     """End everything on this machine and go (``shutdown()``)."""
 
 
-ProcessToNode = AttachProcess | StopSession
+class DetachProcess(_Word):
+    """I leave the session, which goes on without me (a driver that had come to a running session)."""
+
+
+class JoinSession(_Word):
+    """I am the agent of a further machine: tell me when the head restarts, and when the session ends.
+
+    Said to the agent of the first machine, under a name of its own; answered by :class:`SessionJoined`.
+    """
+
+    node_id: bytes
+    pid: int
+
+
+ProcessToNode = AttachProcess | StopSession | DetachProcess | JoinSession
 
 
 class HeadRestarted(_Word):
@@ -171,4 +221,10 @@ class SessionStopping(_Word):
     detail: str = ""
 
 
-NodeToProcess = HeadRestarted | SessionStopping
+class SessionJoined(_Word):
+    """Any head that comes will hear of you from me: register with the one that there is."""
+
+    head_epoch: int
+
+
+NodeToProcess = HeadRestarted | SessionStopping | SessionJoined

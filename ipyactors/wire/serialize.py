@@ -2,7 +2,8 @@
 
 Three ways, the fastest that is right: plain scalars and flat containers of them are pickled by the C pickler; all
 else goes through cloudpickle, which sends functions and classes of ``__main__`` by value. Buffers over 64 KiB stay
-out of band: they are copied once, when the value is pickled, and not at all when it is unpickled, so a large array
+out of band. A fresh payload has them as views of the user's memory, which may change at any time: whoever made it
+copies them at once, into the store or (:func:`owned`) into the payload. Unpickling copies nothing, so a large array
 arrives as a read-only view.
 
 References and handles announce themselves while they are being pickled (:func:`note_ref`, :func:`note_handle`), so
@@ -60,17 +61,19 @@ class ArgSlot:
 class _Found(threading.local):
     """What the pickling under way on this thread has come across; None while nothing is being collected."""
 
-    refs: list[RefSpec] | None = None
+    refs: dict[RefSpec, None] | None = None
     actor_ids: list[bytes] | None = None
+    keepers: list[object] | None = None
 
 
 _found = _Found()
 
 
-def note_ref(spec: RefSpec) -> None:
-    """Take note of a reference that is being pickled."""
-    if _found.refs is not None:
-        _found.refs.append(spec)
+def note_ref(spec: RefSpec, keeper: object) -> None:
+    """Take note of a reference that is being pickled; ``keeper`` keeps its object, and the payload keeps ``keeper``."""
+    if _found.refs is not None and _found.keepers is not None:
+        _found.refs[spec] = None
+        _found.keepers.append(keeper)
 
 
 def note_handle(actor_id: bytes) -> None:
@@ -86,12 +89,12 @@ def is_collecting() -> bool:
 
 @contextlib.contextmanager
 def _collecting() -> Iterator[_Found]:
-    outer = _found.refs, _found.actor_ids
-    _found.refs, _found.actor_ids = [], []
+    outer = _found.refs, _found.actor_ids, _found.keepers
+    _found.refs, _found.actor_ids, _found.keepers = {}, [], []
     try:
         yield _found
     finally:
-        _found.refs, _found.actor_ids = outer
+        _found.refs, _found.actor_ids, _found.keepers = outer
 
 
 def _is_plain(value: Any) -> bool:
@@ -129,7 +132,29 @@ def dumps_result(value: Any, name: str, part: str = "the result") -> Payload:
 
 def dumps_error(error: Any) -> Payload:
     """Return an exception that the user's code raised, or what stands for one, as a payload."""
-    return _dumps_any(error, "the exception", fate=_FATE_OF_AN_ERROR)
+    return owned(_dumps_any(error, "the exception", fate=_FATE_OF_AN_ERROR))
+
+
+class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle is not typed
+    """Cloudpickle, but a tensor of torch goes as the array that it is: its own way copies it into the pickle."""
+
+    def reducer_override(self, value: Any) -> Any:
+        if type(value).__name__ == "Tensor" and type(value).__module__ == "torch":
+            try:
+                return _tensor, (value.detach().numpy(), value.requires_grad)
+            except (TypeError, RuntimeError):  # on a GPU, sparse, or of a type that numpy has not
+                pass
+        return super().reducer_override(value)
+
+
+def _tensor(array: Any, requires_grad: bool) -> Any:
+    import warnings
+
+    import torch  # type: ignore[import-not-found]
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it cannot be written to, as every large value that arrives
+        return torch.from_numpy(array).requires_grad_(requires_grad)
 
 
 def _dumps_any(
@@ -144,18 +169,30 @@ def _dumps_any(
             return True
         if view.nbytes <= OUT_OF_BAND_BYTES:
             return True
-        # Copied now: the sender may change its array before the frame is made, or before a retry sends it again.
-        buffers.append(memoryview(view.tobytes()))
+        buffers.append(view)
         return False
 
     file = io.BytesIO()
     with _collecting() as found:
         try:
-            cloudpickle.Pickler(file, protocol=_PROTOCOL, buffer_callback=None if in_band else keep_inside).dump(value)
+            _Pickler(file, protocol=_PROTOCOL, buffer_callback=None if in_band else keep_inside).dump(value)
         except (Exception, SystemExit, GeneratorExit) as error:  # what pickling runs is the user's code
             raise explain_failure(value, what, error, parts or _parts, fate) from _users_part(error)
-        refs, actor_ids = tuple(found.refs or ()), tuple(found.actor_ids or ())
-    return Payload(file.getvalue(), tuple(buffers), refs, actor_ids)
+        refs, actor_ids, keepers = tuple(found.refs or ()), tuple(found.actor_ids or ()), found.keepers or ()
+    return Payload(file.getvalue(), tuple(buffers), refs, actor_ids).holding(*keepers)
+
+
+def is_large(payload: Payload) -> bool:
+    """Return whether a fresh payload is to be kept in a store and not in messages: more than 64 KiB."""
+    return bool(payload.buffers) or len(payload.data) > OUT_OF_BAND_BYTES
+
+
+def owned(payload: Payload) -> Payload:
+    """Return a payload with copies of its buffers: the sender may change its array before a retry sends it again."""
+    if not payload.buffers:
+        return payload
+    buffers = tuple(memoryview(view.tobytes()) for view in payload.buffers)
+    return payload.with_bytes(payload.data, buffers)
 
 
 def loads(payload: Payload) -> Any:

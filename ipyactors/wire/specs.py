@@ -41,18 +41,66 @@ class RefSpec(msgspec.Struct, array_like=True, frozen=True):
     owner_address: str
 
 
-class Payload(msgspec.Struct, array_like=True, frozen=True):
+class Location(msgspec.Struct, array_like=True, frozen=True):
+    """A machine that has a segment, and where its agent listens."""
+
+    node_id: bytes
+    address: str
+
+
+class Stored(msgspec.Struct, array_like=True, frozen=True):
+    """A value that is in a store and not in the message: a segment of ``size`` bytes, at these machines.
+
+    ``segment_id`` is an object id (20 bytes): that of the object, or one made for a call's arguments.
+    """
+
+    segment_id: bytes
+    size: int
+    locations: tuple[Location, ...]
+
+
+class Payload(msgspec.Struct, array_like=True, frozen=True, dict=True):
     """A pickled value as it travels. Only owners and workers ever unpickle one; agent and head pass it on.
 
     ``data`` is a pickle, protocol 5; ``buffers`` are its out-of-band buffers (each over 64 KiB). ``refs`` and
     ``actor_ids`` name the references and handles inside, so that whoever passes the payload on can keep them alive
-    without unpickling it.
+    without unpickling it. Where ``stored`` is set, ``data`` and ``buffers`` are empty and in that segment.
+
+    An object is named once in ``refs``, however many references to it are inside. As long as a payload is in memory, so
+    is what it names: ``held`` keeps it alive, in the process that made the payload and in every one that it came to.
     """
 
     data: bytes
     buffers: tuple[memoryview, ...] = ()
     refs: tuple[RefSpec, ...] = ()
     actor_ids: tuple[bytes, ...] = ()
+    stored: Stored | None = None
+
+    @property
+    def names_any(self) -> bool:
+        """Whether there are references or handles inside."""
+        return bool(self.refs or self.actor_ids)
+
+    @property
+    def brings_any(self) -> bool:
+        """Whether its receiver has to take anything over: references, handles, a segment."""
+        return bool(self.refs or self.actor_ids or self.stored)
+
+    @property
+    def held(self) -> tuple[object, ...]:
+        """What lives as long as this payload does. It stays behind when the payload travels."""
+        held: tuple[object, ...] = self.__dict__.get("_held", ())
+        return held
+
+    def holding(self, *things: object) -> Payload:
+        """Keep these alive for as long as this payload is; return it."""
+        if things:
+            self.__dict__["_held"] = self.held + things
+        return self
+
+    def with_bytes(self, data: bytes, buffers: tuple[memoryview, ...] = (), stored: Stored | None = None) -> Payload:
+        """Return a payload of the same value whose bytes are elsewhere; it names and holds the same."""
+        return Payload(data, buffers, self.refs, self.actor_ids, stored).holding(*self.held)
 
 
 class SourceText(msgspec.Struct, array_like=True, frozen=True):
@@ -193,13 +241,22 @@ class ActorStatus(msgspec.Struct, array_like=True, frozen=True):
 
 
 class NodeStatus(msgspec.Struct, array_like=True, frozen=True):
-    """A machine as the head sees it. Resources are in units of 1/10,000."""
+    """A machine as the head sees it. Resources are in units of 1/10,000.
+
+    One that was lost (not ``is_alive``) offers nothing. ``address`` and ``pid`` are its agent's; ``pid`` is 0 where it
+    is not known. ``is_leaving``: it was announced that it goes, and nothing is started on it any more.
+    """
 
     node_id: bytes
     hostname: str
     total: Units
     available: Units
     workers: int = 0
+    is_alive: bool = True
+    address: str = ""
+    pid: int = 0
+    is_leaving: bool = False
+    store_limit_bytes: int = 0
 
 
 class WaitingDemand(msgspec.Struct, array_like=True, frozen=True):

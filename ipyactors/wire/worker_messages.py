@@ -32,7 +32,8 @@ class RunTask(_Word):
     the values for the slots. ``num_returns`` is -1 for a streaming generator. ``retry_on`` is a pickled tuple of
     exception types, or ``b"*"`` for all, ``b""`` for none: the worker says in its answer whether the exception is
     one of them. ``task_id`` is the object id of the first result. ``skip_items`` is how many items of a generator
-    the caller already has from an earlier attempt.
+    the caller already has from an earlier attempt; with ``until_item`` the generator is closed when it has yielded so
+    many in all.
     """
 
     seq: int
@@ -45,6 +46,7 @@ class RunTask(_Word):
     retry_on: bytes = b""
     attempt: int = 0
     skip_items: int = 0
+    until_item: int = 0
 
 
 class CallMethod(_Word):
@@ -64,6 +66,7 @@ class CallMethod(_Word):
     attempt: int = 0
     incarnation: int = 0
     skip_items: int = 0
+    until_item: int = 0
 
 
 class CancelCall(_Word):
@@ -150,7 +153,23 @@ class ActorExiting(_Word):
     detail: str
 
 
-WorkerToCaller = CallSucceeded | CallRaised | CallCancelled | CallsReturned | ItemYielded | OutputWritten | ActorExiting
+class ArgumentsMissing(_Word):
+    """The call was not run: these segments among its arguments could not be had. It may be sent again."""
+
+    seq: int
+    segment_ids: tuple[bytes, ...]
+
+
+WorkerToCaller = (
+    CallSucceeded
+    | CallRaised
+    | CallCancelled
+    | CallsReturned
+    | ItemYielded
+    | OutputWritten
+    | ActorExiting
+    | ArgumentsMissing
+)
 
 
 # -- borrower and owner ----------------------------------------------------------------------------------------
@@ -170,7 +189,41 @@ class CancelObject(_Word):
     recursive: bool = True
 
 
-BorrowerToOwner = FetchObject | CancelObject
+class LendObject(_Word):
+    """I am sending a reference to ``borrower_id``: count one more for it, before it even knows.
+
+    Said by whoever ships the reference, before it could let go of its own; the borrower may be the owner itself, or
+    the sender, for a reference that came to it by another way. It is empty for a reference that was pickled for whoever
+    may read it: the object is kept to the end.
+    """
+
+    object_id: bytes
+    borrower_id: bytes
+
+
+class ReleaseObject(_Word):
+    """My last reference went: take ``count`` off (every time that ``lender_id`` has lent it to me so far)."""
+
+    object_id: bytes
+    count: int
+    lender_id: bytes
+
+
+class LendsSettled(_Word):
+    """``lender_id`` is gone. Of what it lent me of yours I have this, by object id; the rest will never come."""
+
+    lender_id: bytes
+    counts: dict[bytes, int]
+
+
+class ReportMissing(_Word):
+    """The data of this object could not be had at any of ``node_ids``: find or make it again, then send it to me."""
+
+    object_id: bytes
+    node_ids: tuple[bytes, ...]
+
+
+BorrowerToOwner = FetchObject | CancelObject | LendObject | ReleaseObject | LendsSettled | ReportMissing
 
 
 class ObjectReady(_Word):

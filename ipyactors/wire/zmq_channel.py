@@ -23,6 +23,7 @@ import zmq
 
 from ipyactors.wire.channel import RECEIVE_AT_MOST, Batch
 from ipyactors.wire.codec import Codec, Message, ProtocolError, encode
+from ipyactors.wire.links import Links
 
 _log = logging.getLogger(__name__)
 
@@ -37,7 +38,10 @@ _SNDMORE_NOBLOCK = int(zmq.SNDMORE | zmq.NOBLOCK)
 
 
 class ZmqChannel:
-    """See :class:`ipyactors.wire.channel.Channel`. ``words`` is the union of the messages that may arrive."""
+    """See :class:`ipyactors.wire.channel.Channel`. ``words`` is the union of the messages that may arrive.
+
+    A peer that cannot be reached is tried every 20 ms; with ``retry_at_most_ms``, less and less often, down to that.
+    """
 
     def __init__(
         self,
@@ -47,6 +51,7 @@ class ZmqChannel:
         *,
         bind: str | None = None,
         linger_ms: int = 0,
+        retry_at_most_ms: int = 0,
     ) -> None:
         socket = context.socket(zmq.ROUTER)
         socket.setsockopt(zmq.ROUTING_ID, process_id)
@@ -55,6 +60,7 @@ class ZmqChannel:
         socket.setsockopt(zmq.RCVHWM, 0)
         socket.setsockopt(zmq.LINGER, linger_ms)
         socket.setsockopt(zmq.RECONNECT_IVL, 20)
+        socket.setsockopt(zmq.RECONNECT_IVL_MAX, retry_at_most_ms)
         if bind is not None:
             socket.bind(bind)
         self._socket = socket
@@ -99,11 +105,11 @@ class ZmqChannel:
             self._gone.add(peer)
             self._socket.disconnect(address)
 
-    def receive(self) -> list[Batch]:
-        """Return what has arrived; at most 64 batches, so call again while it returns something."""
+    def receive(self, at_most: int = RECEIVE_AT_MOST) -> list[Batch]:
+        """Return what has arrived; so many batches at most, so call again while it returns something."""
         batches: list[Batch] = []
         socket = self._socket
-        while len(batches) < RECEIVE_AT_MOST and socket.get(_EVENTS) & _POLLIN:  # type: ignore[operator]
+        while len(batches) < at_most and socket.get(_EVENTS) & _POLLIN:  # type: ignore[operator]
             peer = socket.recv(_NOBLOCK)
             frame = more = socket.recv(_NOBLOCK, copy=False)
             while more.more:  # a stray part must not be taken for the next sender's name
@@ -115,6 +121,10 @@ class ZmqChannel:
                 # or a stray, and must not stop the process that got it.
                 _log.warning("a frame of %r was dropped: it holds no batch of messages that this door admits", peer)
         return batches
+
+    def watch_links(self) -> Links:
+        """Return news of this channel's connections from now on; to be closed before the channel."""
+        return Links(self._socket)
 
     def fileno(self) -> int:
         """Return the edge-triggered descriptor."""
