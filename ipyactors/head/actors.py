@@ -26,14 +26,15 @@ import msgspec
 from ipyactors.ground import ids
 from ipyactors.ground.quantities import describe
 from ipyactors.head import leases, placement
+from ipyactors.head.machine import Node
 from ipyactors.head.out import Out
 from ipyactors.head.restarts import decide
-from ipyactors.head.tables import Actor, Ending, Node, Owner, Tables, Worker, WorkerUse
+from ipyactors.head.tables import Actor, Ending, Owner, Tables, Worker, WorkerUse
 from ipyactors.wire.deaths import describe_death
 from ipyactors.wire.events import Event, EventKind
 from ipyactors.wire.head_messages import ActorChanged, ActorExited, ActorInitFailed, ActorReady, KillActor
 from ipyactors.wire.node_messages import StartWorker
-from ipyactors.wire.specs import ActorSpec, ActorState, ActorStatus, Death, LossReason
+from ipyactors.wire.specs import ActorSpec, ActorState, ActorStatus, Death, LossReason, Payload
 
 
 class Step(enum.Enum):
@@ -149,7 +150,7 @@ def start_process(tables: Tables, out: Out, actor: Actor, node: Node) -> None:
 
 def refuse(tables: Tables, out: Out, actor: Actor, wall_s: float) -> None:
     """No node could ever hold it: dead, with what exists."""
-    actor.unplaceable = placement.largest_totals(tables.nodes.values())
+    actor.unplaceable = placement.largest_totals(tables.open_nodes())
     demand, existing = describe(actor.spec.demand), describe(actor.unplaceable)
     detail = f"it needs {demand} on one machine, and no machine has more than {existing}"
     conclude(tables, out, actor, Death(LossReason.START_FAILED, detail=detail, wall_s=wall_s), wall_s)
@@ -215,8 +216,11 @@ def conclude(tables: Tables, out: Out, actor: Actor, death: Death, wall_s: float
 
 def carried(spec: ActorSpec) -> set[bytes]:
     """Return the ids of the actors whose handles are among the constructor's arguments, or in the class itself."""
-    payloads = (spec.definition.payload, spec.args, *spec.arg_values)
-    return {actor_id for payload in payloads for actor_id in payload.actor_ids}
+    return {actor_id for payload in _payloads(spec) for actor_id in payload.actor_ids}
+
+
+def _payloads(spec: ActorSpec) -> tuple[Payload, ...]:
+    return (spec.definition.payload, spec.args, *spec.arg_values)
 
 
 def _end_if_no_longer_carried(tables: Tables, out: Out, carried_id: bytes, carrier_id: bytes, wall_s: float) -> None:
@@ -250,11 +254,18 @@ def changed(tables: Tables, actor: Actor) -> ActorChanged:
 
 
 def tell(tables: Tables, out: Out, actor: Actor) -> None:
-    """Tell every holder how the actor is."""
+    """Tell every holder how the actor is, and its creator if that keeps references for its constructor."""
     actor.is_told = True
     message = changed(tables, actor)
     for holder_id in actor.holders:
         out.to_owner(holder_id, message)
+    spec = actor.spec
+    if (
+        spec.owner_id not in actor.holders
+        and spec.owner_id in tables.owners
+        and any(payload.refs for payload in _payloads(spec))
+    ):
+        out.to_owner(spec.owner_id, message)
 
 
 def status_of(tables: Tables, actor: Actor) -> ActorStatus:
@@ -272,7 +283,7 @@ def status_of(tables: Tables, actor: Actor) -> ActorStatus:
         address=worker.address if worker else "",
         pid=worker.pid if worker else 0,
         death=actor.death,
-        waiting_for=placement.explain_waiting(tables.nodes.values(), spec.demand) if is_waiting else "",
+        waiting_for=placement.explain_waiting(tables.open_nodes(), spec.demand) if is_waiting else "",
         class_name=spec.class_name,
         name=spec.name,
         namespace=spec.namespace,

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from ipyactors.head import actors, placement
 from ipyactors.head.leases import is_wanting
+from ipyactors.head.machine import Node
 from ipyactors.head.out import Out
-from ipyactors.head.tables import Node, Owner, Tables
+from ipyactors.head.tables import Owner, Tables
 from ipyactors.wire.head_messages import ClusterReply, DescribeCluster
 from ipyactors.wire.specs import NodeStatus, WaitingDemand
 
 
 def on_describe_cluster(tables: Tables, out: Out, owner: Owner, message: DescribeCluster) -> None:
-    """Answer with the cluster at this moment; actors that died lately are in it."""
+    """Answer with the cluster at this moment; machines and actors that were lost lately are in it."""
     reply = ClusterReply(
         message.request_id,
-        tuple(node_status(node) for node in tables.nodes.values()),
+        (*map(node_status, tables.nodes.values()), *(lost.status for lost in tables.lost_nodes.values())),
         tuple(actors.status_of(tables, actor) for actor in tables.actors.values()),
         tuple(waiting(tables)),
     )
@@ -24,12 +25,22 @@ def on_describe_cluster(tables: Tables, out: Out, owner: Owner, message: Describ
 def node_status(node: Node) -> NodeStatus:
     """Return a machine as it is now. What is available shows as 0 while blocked workers resume and overdraw it."""
     available = {name: max(0, amount) for name, amount in node.available.items()}
-    return NodeStatus(node.node_id, node.hostname, dict(node.total), available, workers=len(node.workers))
+    return NodeStatus(
+        node.node_id,
+        node.hostname,
+        dict(node.total),
+        available,
+        workers=len(node.workers),
+        address=node.address,
+        pid=node.pid,
+        is_leaving=node.is_leaving,
+        store_limit_bytes=node.store_limit_bytes,
+    )
 
 
 def waiting(tables: Tables) -> list[WaitingDemand]:
     """Return all that waits for resources or for a worker to start, with the reason in words."""
-    nodes = list(tables.nodes.values())
+    nodes = tables.open_nodes()
     found = []
     for wish in tables.wishes.values():
         if is_wanting(wish):

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from ipyactors.ground.quantities import Units, add
 from ipyactors.head.actors import is_held
-from ipyactors.head.tables import Actor, Node, Tables, WorkerUse
+from ipyactors.head.machine import Node
+from ipyactors.head.tables import Actor, Tables, WorkerUse
 from ipyactors.wire.specs import ActorState
 
 
 def check_invariants(tables: Tables) -> None:
     """Raise AssertionError, naming the thing, if the tables contradict themselves."""
     for node in tables.nodes.values():
+        assert node.node_id not in tables.gone, f"{node.hostname} is lost and still there"
+        assert not (node.is_leaving and node.unbound), f"leases wait for a worker on {node.hostname}, which is to leave"
         _check_resources(tables, node)
         _check_workers(tables, node)
     _check_leases(tables)
@@ -23,6 +26,11 @@ def check_invariants(tables: Tables) -> None:
         assert worker.worker_id in tables.nodes[worker.node_id].workers, f"{worker} is unknown to its node"
     if tables.is_settled:
         assert not tables.early_holds, "counts still wait for actors, although the head has settled"
+        assert not tables.awaited_nodes, "machines are awaited, although the head has settled"
+    for search in tables.searches.values():
+        assert search.waiting, f"{search} is complete and not answered"
+        expected = tables.nodes.keys() | tables.awaited_nodes
+        assert search.waiting <= expected, f"{search} waits for a machine that is not there"
 
 
 def _check_resources(tables: Tables, node: Node) -> None:

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 from ipyactors.ground.quantities import Units
 from ipyactors.head import placement
+from ipyactors.head.machine import Node
 from ipyactors.head.out import Out
-from ipyactors.head.tables import Lease, Node, Owner, Tables, Wish, Worker, WorkerUse
+from ipyactors.head.tables import Lease, Owner, Tables, Wish, Worker, WorkerUse
 from ipyactors.wire.head_messages import (
     DropWorker,
     KillLeasedWorker,
     LeaseGranted,
     LeaseLost,
+    OwnsObjects,
     ReturnLease,
     ShapeUnplaceable,
     WantLeases,
@@ -48,7 +50,7 @@ def on_want_leases(tables: Tables, owner: Owner, message: WantLeases) -> None:
         wish = Wish(owner.owner_id, message.shape_id, message.demand, 0, message.name, tables.next_ticket())
         tables.wishes[key] = wish
         owner.shapes.add(message.shape_id)
-    wish.count = message.count
+    wish.count, wish.prefer = message.count, message.prefer
     _undo_unbound(tables, wish, wish.count)
     tables.needs_placing = True
 
@@ -94,11 +96,11 @@ def on_drop_worker(tables: Tables, out: Out, message: DropWorker) -> None:
         kill_worker(tables, out, worker, "no longer needed")
 
 
-def on_owns_objects(tables: Tables, owner: Owner) -> None:
-    """Spare the worker when it is idle: values that others may ask for would be lost with it."""
+def on_owns_objects(tables: Tables, owner: Owner, message: OwnsObjects) -> None:
+    """Spare the worker when it is idle, while values that others may ask for would be lost with it."""
     worker = tables.workers.get(owner.owner_id)
     if worker is not None:
-        worker.owns_objects = True
+        worker.owns_objects = message.owns
 
 
 def on_worker_blocked(tables: Tables, owner: Owner) -> None:
@@ -125,7 +127,7 @@ def is_wanting(wish: Wish) -> bool:
 
 def refuse_wish(tables: Tables, out: Out, wish: Wish) -> None:
     """Tell the owner that no node could ever hold this, and drop the wish."""
-    existing = placement.largest_totals(tables.nodes.values())
+    existing = placement.largest_totals(tables.open_nodes())
     out.to_owner(wish.owner_id, ShapeUnplaceable(wish.shape_id, wish.demand, existing))
     withdraw_wish(tables, (wish.owner_id, wish.shape_id))
 
@@ -178,13 +180,14 @@ def trim_idle(tables: Tables, out: Out, now_s: float) -> None:
     """End the workers that have been idle for too long, and of too many idle ones those that were so longest.
 
     Its own leases, wishes and actors end with a worker, so one that has any (a task on it started others and
-    returned) is kept until they are done.
+    returned) is kept until they are done. On a machine that is to leave, all the others are ended.
     """
     for node in tables.nodes.values():
         too_many = len(node.idle) - node.idle_limit
         for worker_id, since_s in list(node.idle.items()):
-            is_surplus = too_many > 0 or now_s - since_s >= IDLE_S
-            if is_surplus and not tables.workers[worker_id].owns_objects and not _has_own_work(tables, worker_id):
+            is_surplus = node.is_leaving or too_many > 0 or now_s - since_s >= IDLE_S
+            is_spared = tables.workers[worker_id].owns_objects and not node.is_leaving
+            if is_surplus and not is_spared and not _has_own_work(tables, worker_id):
                 too_many -= 1
                 kill_worker(tables, out, tables.workers[worker_id], "idle, and not needed")
 
@@ -275,6 +278,15 @@ def withdraw_wish(tables: Tables, key: tuple[bytes, int]) -> None:
     if wish is not None:
         _undo_unbound(tables, wish, 0)
         tables.owners[wish.owner_id].shapes.discard(wish.shape_id)
+
+
+def undo_unbound_on(tables: Tables, node: Node) -> None:
+    """Undo the leases that were decided for ``node`` and wait for a worker there; they are decided anew."""
+    for lease_id in list(node.unbound):
+        lease = tables.leases[lease_id]
+        drop_lease(tables, lease)
+        tables.wishes[lease.owner_id, lease.shape_id].unbound -= 1
+    tables.needs_placing = True
 
 
 def look_again_at(tables: Tables, at_s: float | None) -> None:

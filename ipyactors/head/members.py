@@ -1,36 +1,34 @@
-"""Who is there: machines, drivers and workers, how they come and how they go.
+"""Who is there: drivers and workers, how they come and how they go.
 
 A process that is gone takes with it all that depended on it: its leases, its wishes, its counts on actors, and the
 actors it owned that were not detached. Whoever tells the head that a process is gone is its machine's agent (or the
 process itself, leaving in good order); the head never guesses.
 
-After a head was started again, agents register with the workers that live and owners with the counts they hold.
-Until the first agent has registered, owners' messages wait (see ``reactor.py``). The agent says which processes live;
-when all of them have registered too, or have died, or at the latest after ``SETTLE_S``, the head has *settled*: whoever
-has not come back is taken for gone. (A session has one machine; with more, the head must learn which to wait for.)
+After a head was started again, owners register with the counts they hold; what they say may precede what a machine
+says (see ``settling.py``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import msgspec
 
-from ipyactors.head import actors, handles, leases
+from ipyactors.head import actors, copies, handles, leases
 from ipyactors.head.out import Out
-from ipyactors.head.tables import Actor, Ending, Node, Owner, Tables, Worker, WorkerUse
+from ipyactors.head.tables import Actor, Ending, Owner, Tables, Worker, WorkerUse
 from ipyactors.wire.deaths import describe_death
 from ipyactors.wire.events import Event, EventKind
-from ipyactors.wire.head_messages import OwnerLost, OwnerRegistered, RegisterOwner, WatchOwner, WorkerLost
-from ipyactors.wire.node_messages import DeadWorker, RegisterNode, WorkerDied, WorkerRecord, WorkerStarted
-from ipyactors.wire.specs import ActorState, Death, LossReason
-
-#: Above every number that a call can have.
-_ANY_SEQ = (1 << 63) - 1
-
-#: How long a head that was started again waits, at most, for processes that live and do not register.
-SETTLE_S = 10.0
-
+from ipyactors.wire.head_messages import (
+    AskBorrower,
+    OwnerLost,
+    OwnerRegistered,
+    RegisterOwner,
+    SettleLends,
+    WatchOwner,
+    WorkerLost,
+)
+from ipyactors.wire.node_messages import WorkerDied, WorkerStarted
+from ipyactors.wire.specs import Death, LossReason
+from ipyactors.wire.store_messages import NodeLost
 
 # -- coming ------------------------------------------------------------------------------------------------------------
 
@@ -42,7 +40,8 @@ def on_register_owner(tables: Tables, out: Out, owner_id: bytes, message: Regist
     tables.awaited.discard(owner_id)
     owner = tables.owner_named(owner_id)
     is_new = not owner.is_registered
-    owner.address, owner.is_driver = message.address, message.is_driver
+    owner.address, owner.is_driver, owner.node_id = message.address, message.is_driver, message.node_id
+    owner.pid = message.pid
     out.to_owner(owner_id, OwnerRegistered(tables.head_epoch))
     for actor_id, count in message.held.items() if is_new else ():
         if count <= 0:
@@ -53,6 +52,9 @@ def on_register_owner(tables: Tables, out: Out, owner_id: bytes, message: Regist
         handles.add_count(tables, owner, actor_id, count)
         if actor_id in tables.actors:
             out.to_owner(owner_id, actors.changed(tables, tables.actors[actor_id]))
+    for node_id, lost in tables.lost_nodes.items() if is_new and tables.head_epoch else ():
+        # It may have been lost when there was no head, or when this process could not be told.
+        out.to_owner(owner_id, NodeLost(node_id, lost.detail))
     for worker_id in message.leased if is_new else ():
         if worker_id in tables.unheard:
             out.to_owner(owner_id, WorkerLost(worker_id, tables.unheard[worker_id]))
@@ -62,28 +64,8 @@ def on_register_owner(tables: Tables, out: Out, owner_id: bytes, message: Regist
     worker = tables.workers.get(owner_id)
     if worker is not None:
         worker.address, worker.pid = message.address, message.pid
-        if worker.use is WorkerUse.STARTING:
+        if worker.use is WorkerUse.STARTING and not worker.is_ending:
             leases.on_worker_up(tables, out, worker, now_s)
-
-
-def on_register_node(
-    tables: Tables, out: Out, node_id: bytes, message: RegisterNode, now_s: float, wall_s: float
-) -> None:
-    """Welcome a machine, perhaps with workers from the time of an earlier head. Repeating it is harmless."""
-    node = tables.nodes.get(node_id)
-    if node is None:
-        node = Node(node_id, message.hostname, dict(message.total), dict(message.total))
-        tables.nodes[node_id] = node
-        tables.events.add(Event(EventKind.NODE_ADDED, wall_s, name=message.hostname, node_id=node_id))
-    if not tables.is_settled:
-        _await(tables, (*message.drivers, *(record.worker_id for record in message.workers)))
-    for record in message.workers:
-        if record.worker_id not in tables.workers:
-            _adopt(tables, out, node, record, wall_s)
-    for dead in message.dead:
-        if dead.worker_id not in tables.gone and dead.worker_id not in tables.workers:
-            _bury_unheard(tables, out, dead, now_s, wall_s)
-    tables.needs_placing = True
 
 
 def on_worker_started(tables: Tables, node_id: bytes, message: WorkerStarted, wall_s: float) -> None:
@@ -95,52 +77,6 @@ def on_worker_started(tables: Tables, node_id: bytes, message: WorkerStarted, wa
     tables.events.add(_worker_event(tables, EventKind.WORKER_STARTED, worker, wall_s))
 
 
-def _await(tables: Tables, process_ids: Iterable[bytes]) -> None:
-    for process_id in process_ids:
-        owner = tables.owners.get(process_id)
-        if process_id not in tables.gone and (owner is None or not owner.is_registered):
-            tables.awaited.add(process_id)
-
-
-def _adopt(tables: Tables, out: Out, node: Node, record: WorkerRecord, wall_s: float) -> None:
-    """Enter a worker that lived before this head did.
-
-    What a task worker's lease demands is not known here, so nothing is held for it: until its holder drops it, the
-    machine may be somewhat overcommitted.
-    """
-    worker = Worker(record.worker_id, node.node_id, WorkerUse.ADOPTED, pid=record.pid, address=record.address)
-    leases.add_worker(tables, node, worker)
-    spec = record.actor
-    if spec is None:
-        return
-    known = tables.actors.get(spec.actor_id)
-    if known is not None and (known.is_ended or known.worker_id):
-        leases.kill_worker(tables, out, worker, "another process hosts this actor, or the actor is dead")
-        return
-    actor = known or handles.enter(tables, spec, tables.owners.get(spec.owner_id))
-    tables.pending.pop(actor.actor_id, None)
-    actor.incarnation, actor.worker_id = record.incarnation, record.worker_id
-    actor.state = ActorState.ALIVE if record.address else ActorState.STARTING
-    worker.use, worker.actor_id = WorkerUse.ACTOR, actor.actor_id
-    worker.claim = tables.claim(node, spec.demand)
-    handles.adopt_early_holds(tables, actor)
-    actors.tell(tables, out, actor)
-    if tables.is_settled:
-        _end_if_unwanted(tables, out, actor, wall_s)
-
-
-def _bury_unheard(tables: Tables, out: Out, dead: DeadWorker, now_s: float, wall_s: float) -> None:
-    """Act on a death that the head before this one heard of, if it did, without having told everybody."""
-    _tell_all(tables, out, dead.worker_id, dead.death)
-    spec = dead.actor
-    if spec is not None and spec.actor_id not in tables.actors:
-        actor = handles.enter(tables, spec, tables.owners.get(spec.owner_id))
-        actor.incarnation, actor.state = dead.death.incarnation, ActorState.ALIVE
-        handles.adopt_early_holds(tables, actor)
-        actors.on_process_died(tables, out, actor, dead.death, now_s, wall_s)
-    on_process_gone(tables, out, dead.worker_id, wall_s)
-
-
 # -- going -------------------------------------------------------------------------------------------------------------
 
 
@@ -150,10 +86,10 @@ def on_worker_died(tables: Tables, out: Out, node_id: bytes, message: WorkerDied
     if worker is None:
         # It lived and died while no head looked: only its holder can know that it ever was.
         if tables.head_epoch > 0 and message.worker_id not in tables.gone:
-            _tell_all(tables, out, message.worker_id, message.death)
+            tell_all(tables, out, message.worker_id, message.death)
         on_process_gone(tables, out, message.worker_id, wall_s)
     elif worker.node_id == node_id:
-        _bury_worker(tables, out, worker, message.death, now_s, wall_s)
+        bury_worker(tables, out, worker, message.death, now_s, wall_s)
 
 
 def on_process_gone(tables: Tables, out: Out, process_id: bytes, wall_s: float) -> None:
@@ -165,6 +101,7 @@ def on_process_gone(tables: Tables, out: Out, process_id: bytes, wall_s: float) 
     tables.events.unwatch(process_id)
     for watcher_id in tables.watchers.pop(process_id, ()):
         out.to_owner(watcher_id, OwnerLost(process_id))
+    copies.forget_owner(tables, out, process_id)
     for actor_id in list(tables.early_holds):
         handles.drop_early_hold(tables, actor_id, process_id)
     owner = tables.owners.get(process_id)
@@ -180,6 +117,13 @@ def on_process_gone(tables: Tables, out: Out, process_id: bytes, wall_s: float) 
     del tables.owners[process_id]
 
 
+def on_ask_borrower(tables: Tables, out: Out, asker: Owner, message: AskBorrower) -> None:
+    """Pass an owner's question on; of a borrower that is gone it hears otherwise."""
+    borrower = tables.owners.get(message.borrower_id)
+    if borrower is not None and borrower.is_registered:
+        out.to_owner(borrower.owner_id, SettleLends(message.lender_id, asker.owner_id, message.address))
+
+
 def on_watch_owner(tables: Tables, out: Out, watcher: Owner, message: WatchOwner) -> None:
     """Tell the watcher when that process is gone: at once, if it is."""
     if tables.may_come(message.owner_id):
@@ -188,41 +132,8 @@ def on_watch_owner(tables: Tables, out: Out, watcher: Owner, message: WatchOwner
         out.to_owner(watcher.owner_id, OwnerLost(message.owner_id))
 
 
-def is_to_settle(tables: Tables, now_s: float) -> bool:
-    """Return whether a restarted head has waited for long enough: for everybody, or until its limit."""
-    has_all = bool(tables.nodes) and not tables.awaited
-    return not tables.is_settled and (has_all or now_s >= tables.settle_at_s)
-
-
-def settle(tables: Tables, out: Out, wall_s: float) -> None:
-    """Stop waiting, as a restarted head: whoever has not come back is gone, and what hung on it ends."""
-    tables.is_settled = True
-    missing = f"{len(tables.awaited)} processes did not come back within {SETTLE_S:g} s" if tables.awaited else ""
-    tables.events.add(Event(EventKind.HEAD_RESTARTED, wall_s, incarnation=tables.head_epoch, detail=missing))
-    tables.awaited.clear()
-    absent = [owner_id for owner_id, owner in tables.owners.items() if not owner.is_registered]
-    for owner_id in absent:
-        if owner_id not in tables.workers:
-            on_process_gone(tables, out, owner_id, wall_s)
-    for actor in tables.live_actors():
-        _end_if_unwanted(tables, out, actor, wall_s)
-    for actor_id, early in tables.early_holds.items():
-        for owner_id in early:
-            out.to_owner(owner_id, handles.no_such_actor(actor_id))
-    tables.early_holds.clear()
-    leased = {worker_id for owner in tables.owners.values() for worker_id in owner.leased_before}
-    for worker in list(tables.workers.values()):
-        if worker.use is WorkerUse.ADOPTED and worker.worker_id not in leased:
-            leases.kill_unused(tables, out, worker, "it had been leased to nobody when the control plane ended")
-    for owner in tables.owners.values():
-        for worker_id in owner.leased_before:
-            if worker_id not in tables.workers and worker_id not in tables.gone:
-                out.to_owner(owner.owner_id, WorkerLost(worker_id, _unseen(worker_id, owner)))
-        owner.leased_before = ()
-    tables.unheard.clear()
-
-
-def _bury_worker(tables: Tables, out: Out, worker: Worker, death: Death, now_s: float, wall_s: float) -> None:
+def bury_worker(tables: Tables, out: Out, worker: Worker, death: Death, now_s: float, wall_s: float) -> None:
+    """Act on the death of a worker that is in the tables."""
     death = msgspec.structs.replace(
         death, worker_id=worker.worker_id, node_id=worker.node_id, wall_s=death.wall_s or wall_s
     )
@@ -239,7 +150,7 @@ def _bury_worker(tables: Tables, out: Out, worker: Worker, death: Death, now_s: 
         tables.release(worker.claim)
     del tables.workers[worker.worker_id]
     if worker.use is WorkerUse.ADOPTED:
-        _tell_all(tables, out, worker.worker_id, death)
+        tell_all(tables, out, worker.worker_id, death)
     else:
         for owner_id in worker.leased_before:
             out.to_owner(owner_id, WorkerLost(worker.worker_id, death))
@@ -249,13 +160,7 @@ def _bury_worker(tables: Tables, out: Out, worker: Worker, death: Death, now_s: 
     on_process_gone(tables, out, worker.worker_id, wall_s)
 
 
-def _unseen(worker_id: bytes, owner: Owner) -> Death:
-    """Return the report on a worker of which no agent knows: whatever the owner had given it may have begun."""
-    detail = "no machine knows of it since the control plane was started again"
-    return Death(LossReason.EXITED, detail=detail, worker_id=worker_id, started={owner.owner_id: _ANY_SEQ})
-
-
-def _end_if_unwanted(tables: Tables, out: Out, actor: Actor, wall_s: float) -> None:
+def end_if_unwanted(tables: Tables, out: Out, actor: Actor, wall_s: float) -> None:
     """End an adopted actor that no process of this session owns or holds."""
     if actor.owner_id not in tables.owners:
         _end_orphan(tables, out, actor.actor_id, "the process that created it", wall_s)
@@ -270,7 +175,7 @@ def _end_orphan(tables: Tables, out: Out, actor_id: bytes, who: str, wall_s: flo
         actors.end(tables, out, actor, ending, wall_s)
 
 
-def _tell_all(tables: Tables, out: Out, worker_id: bytes, death: Death) -> None:
+def tell_all(tables: Tables, out: Out, worker_id: bytes, death: Death) -> None:
     """Tell every owner of a death that concerns one of them, nobody knows which: now, or when it registers."""
     if not tables.is_settled:
         tables.unheard[worker_id] = death

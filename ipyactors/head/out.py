@@ -1,4 +1,4 @@
-"""All that the head's decisions may cause: words to owners, words to agents. Nothing else leaves the reactor."""
+"""All that the head's decisions may cause: words to owners, words to agents, a look at an agent. Nothing else."""
 
 from __future__ import annotations
 
@@ -16,4 +16,8 @@ class Out(Protocol):
 
     def to_node(self, node_id: bytes, message: Message) -> None:
         """Queue ``message`` (one of ``HeadToNode``) for a machine's agent; dropped if it is gone."""
+        ...
+
+    def watch_agent(self, node_id: bytes, pid: int) -> None:
+        """Watch the agent of a further machine; ``on_agent_gone`` follows when it and its workers have ended."""
         ...

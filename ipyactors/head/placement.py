@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from ipyactors.ground.quantities import Units, describe, fits, subtract
-from ipyactors.head.tables import Node
+from ipyactors.ground.quantities import UNITS_PER_ONE, Units, describe, fits, subtract
+from ipyactors.head.machine import Node
+
+#: A machine is filled up to this share before the next one is used; beyond it, work is spread.
+FILL_FIRST = 0.5
 
 #: More nodes than this are not listed in a reason; people stop reading.
 _NODES_IN_REASON = 3
@@ -18,21 +21,44 @@ def spare(node: Node, reserved: Mapping[bytes, Units]) -> Units:
     return left
 
 
-def choose_node(nodes: Iterable[Node], demand: Units, reserved: Mapping[bytes, Units] = {}) -> Node | None:
+def choose_node(
+    nodes: Iterable[Node], demand: Units, reserved: Mapping[bytes, Units] = {}, prefer: bytes = b""
+) -> Node | None:
     """Return the node for ``demand``, or None if it fits nowhere now.
 
-    Of the nodes with room, the one with most CPUs to spare: that spreads work, and gives those who ask for nothing
-    (actors, by default; they fit even where CPUs are overdrawn) the quietest machine. Between equals, the one that
-    joined first.
+    The node named ``prefer`` is taken if there is room on it. Else machines are filled up to half, one after the other
+    in the order in which they joined, and from then on evenly: what belongs together stays together while there is
+    little, and no machine is crowded while another is quiet. Those who ask for nothing (actors, by default; they fit
+    even where CPUs are overdrawn) go where least is going on for each CPU.
     """
     best: Node | None = None
-    best_cpus = 0
+    best_pressure = 0.0
     for node in nodes:
         left = spare(node, reserved)
-        cpus = left.get("CPU", 0)
-        if fits(demand, left) and (best is None or cpus > best_cpus):
-            best, best_cpus = node, cpus
+        if not fits(demand, left):
+            continue
+        if node.node_id == prefer:
+            return node
+        pressure = _pressure(node, left, demand) if demand else _bustle(node)
+        if best is None or pressure < best_pressure:
+            best, best_pressure = node, pressure
     return best
+
+
+def _pressure(node: Node, left: Units, demand: Units) -> float:
+    """Return how full the node would be with ``demand``, by its scarcest resource; 0 as long as it is half empty."""
+    shares = [
+        1.0 - (left.get(name, 0) - demand.get(name, 0)) / node.total[name]
+        for name in ("CPU", *demand)
+        if node.total.get(name)
+    ]
+    fullest = max(shares, default=0.0)
+    return fullest if fullest > FILL_FIRST else 0.0
+
+
+def _bustle(node: Node) -> float:
+    """Return how many leases and actors the node has for each CPU."""
+    return len(node.claims) / max(1.0, node.total.get("CPU", 0) / UNITS_PER_ONE)
 
 
 def can_ever_fit(nodes: Iterable[Node], demand: Units) -> bool:

@@ -10,19 +10,24 @@ with how things are, or ignored.
 
 from __future__ import annotations
 
-from ipyactors.head import actors, describe, handles, leases, members, waiting
+from ipyactors.head import actors, census, copies, describe, handles, leases, members, nodes, settling, waiting
 from ipyactors.head.out import Out
 from ipyactors.head.tables import Owner, Tables
+from ipyactors.wire import census_messages as counted
 from ipyactors.wire import head_messages as said
 from ipyactors.wire import node_messages as reported
+from ipyactors.wire import store_messages as stored
 from ipyactors.wire.codec import Message
+
+#: What agents say; all else is said by owners.
+FromNode = reported.NodeToHead | stored.StoreToHead | counted.NodeToCensus
 
 #: How often the shell takes a turn when nothing happens (for what only time brings about).
 IDLE_TURN_S = 1.0
 
 
 class Reactor:
-    """Holds the messages that must wait until a machine has joined; everything else is in ``tables``."""
+    """Holds the messages that must wait until the first machine has joined; everything else is in ``tables``."""
 
     def __init__(self, tables: Tables, out: Out) -> None:
         self.tables = tables
@@ -31,13 +36,13 @@ class Reactor:
 
     def on_message(self, peer: bytes, message: Message, now_s: float, wall_s: float) -> None:
         """Act on one message. ``now_s`` is monotonic and for intervals, ``wall_s`` is for people."""
-        if isinstance(message, reported.NodeToHead):
+        if isinstance(message, FromNode):
             on_node_message(self.tables, self.out, peer, message, now_s, wall_s)
-            if self.tables.nodes and self._early:
+            if self.tables.has_first_node and self._early:
                 early, self._early = self._early, []
                 for early_peer, early_message in early:
                     on_owner_message(self.tables, self.out, early_peer, early_message, now_s, wall_s)
-        elif not self.tables.nodes:
+        elif not self.tables.has_first_node:
             # Without a machine, every demand would look as if it could never be met, and a head that was started
             # again would deny actors that live.
             self._early.append((peer, message))
@@ -47,26 +52,41 @@ class Reactor:
     def on_turn(self, now_s: float, wall_s: float) -> float:
         """Serve who waits, do what is due, report events; return the seconds to the next turn at the latest."""
         tables, out = self.tables, self.out
-        if members.is_to_settle(tables, now_s):
-            members.settle(tables, out, wall_s)
+        if settling.is_to_settle(tables, now_s):
+            settling.settle(tables, out, now_s, wall_s)
         leases.trim_idle(tables, out, now_s)
         if tables.needs_placing or (tables.look_again_s is not None and now_s >= tables.look_again_s):
             waiting.place_waiting(tables, out, now_s, wall_s)
+        nodes.dismiss_leaving(tables, out)
         for watcher_id, events in tables.events.take_unreported():
             out.to_owner(watcher_id, said.EventsReported(events))
-        if tables.look_again_s is None:
-            return IDLE_TURN_S
-        return min(IDLE_TURN_S, max(0.0, tables.look_again_s - now_s))
+        waits_s = [IDLE_TURN_S]
+        census_s = census.answer_complete(tables, out, now_s)
+        if census_s is not None:
+            waits_s.append(census_s)
+        if tables.look_again_s is not None:
+            waits_s.append(max(0.0, tables.look_again_s - now_s))
+        return min(waits_s)
+
+    def on_agent_gone(self, node_id: bytes, now_s: float, wall_s: float) -> None:
+        """Act on the end of a further machine's agent and of its workers."""
+        nodes.on_agent_gone(self.tables, self.out, node_id, now_s, wall_s)
 
 
 def on_node_message(
-    tables: Tables, out: Out, node_id: bytes, message: reported.NodeToHead, now_s: float, wall_s: float
+    tables: Tables,
+    out: Out,
+    node_id: bytes,
+    message: FromNode,
+    now_s: float,
+    wall_s: float,
 ) -> None:
     """Act on what an agent says. Only a registration is heard from an agent that has not registered."""
     if isinstance(message, reported.RegisterNode):
-        members.on_register_node(tables, out, node_id, message, now_s, wall_s)
+        nodes.on_register_node(tables, out, node_id, message, now_s, wall_s)
         return
-    if node_id not in tables.nodes:
+    node = tables.nodes.get(node_id)
+    if node is None:
         return
     match message:
         case reported.WorkerStarted():
@@ -75,16 +95,28 @@ def on_node_message(
             members.on_worker_died(tables, out, node_id, message, now_s, wall_s)
         case reported.ProcessGone():
             members.on_process_gone(tables, out, message.process_id, wall_s)
+        case reported.NodeLeaving():
+            nodes.on_node_leaving(tables, out, node)
+        case reported.ObjectEvents():
+            for event in message.events:
+                tables.events.add(event)
+        case stored.SegmentsFound():
+            copies.on_segments_found(tables, out, node, message)
+        case counted.StoreReported():
+            census.on_store_reported(tables, node_id, message)
 
 
 def on_owner_message(tables: Tables, out: Out, peer: bytes, message: Message, now_s: float, wall_s: float) -> None:
     """Act on what a driver or a worker's session says.
 
-    Only two things are heard from a process that has not registered: its registration, and that it lends a handle
-    (said to a head that died meanwhile, perhaps, and the borrower's count must not be lost).
+    Only three things are heard from a process that has not registered: its registration, the wish for a census, and
+    that it lends a handle (said to a head that died meanwhile, perhaps, and the borrower's count must not be lost).
     """
     if isinstance(message, said.RegisterOwner):
         members.on_register_owner(tables, out, peer, message, now_s)
+        return
+    if isinstance(message, counted.TakeCensus):
+        census.on_take_census(tables, out, peer, message, now_s)
         return
     owner = tables.owners.get(peer)
     if owner is not None and owner.is_registered:
@@ -108,15 +140,23 @@ def _on_registered(tables: Tables, out: Out, owner: Owner, message: Message, now
         case said.DropWorker():
             leases.on_drop_worker(tables, out, message)
         case said.OwnsObjects():
-            leases.on_owns_objects(tables, owner)
+            leases.on_owns_objects(tables, owner, message)
         case said.WatchOwner():
             members.on_watch_owner(tables, out, owner, message)
+        case said.AskBorrower():
+            members.on_ask_borrower(tables, out, owner, message)
         case said.OwnerLeaving():
             members.on_process_gone(tables, out, owner.owner_id, wall_s)
         case said.DescribeCluster():
             describe.on_describe_cluster(tables, out, owner, message)
         case said.WatchEvents():
             tables.events.watch(owner.owner_id)
+        case stored.FindCopies():
+            copies.on_find_copies(tables, out, owner, message)
+        case stored.ForgetSegments():
+            copies.on_forget_segments(tables, out, owner, message)
+        case counted.ObjectsReported():
+            census.on_objects_reported(tables, owner, message)
         case _:
             _on_actor_word(tables, out, owner, message, wall_s)
 

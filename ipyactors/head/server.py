@@ -1,4 +1,4 @@
-"""The head's process: one socket, two clocks, and the pipe that tells when the agent is gone.
+"""The head's process: one socket, two clocks, the pipe that tells when its agent is gone, and a look at other agents.
 
 Single-threaded. A turn takes what has arrived, lets the reactor decide, and sends to each peer one batch of all that
 was decided for it; then the process sleeps until something arrives or the reactor's next look is due.
@@ -10,6 +10,7 @@ becomes readable exactly when the agent is gone, however it went. A head without
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import select
 import signal
@@ -22,21 +23,29 @@ import zmq
 from ipyactors.ground import ids
 from ipyactors.ground.clock import Clock, SystemClock
 from ipyactors.ground.config import SessionPaths
-from ipyactors.head.members import SETTLE_S
+from ipyactors.head.nodes import workers_of
 from ipyactors.head.reactor import Reactor
+from ipyactors.head.settling import SETTLE_S
 from ipyactors.head.tables import Tables
+from ipyactors.head.watching import AgentWatch
+from ipyactors.wire.census_messages import NodeToCensus, OwnerToCensus
 from ipyactors.wire.channel import Channel
 from ipyactors.wire.codec import Message
 from ipyactors.wire.head_messages import OwnerToHead
 from ipyactors.wire.node_messages import NodeToHead
+from ipyactors.wire.store_messages import OwnerToStores, StoreToHead
 from ipyactors.wire.zmq_channel import ZmqChannel
+
+#: What may be said to the head.
+WORDS = OwnerToHead | OwnerToStores | OwnerToCensus | NodeToHead | StoreToHead | NodeToCensus
 
 
 class Outbox:
     """Collects what the reactor wants said, one batch for each peer. See :class:`ipyactors.head.out.Out`."""
 
-    def __init__(self, channel: Channel) -> None:
+    def __init__(self, channel: Channel, agents: AgentWatch) -> None:
         self._channel = channel
+        self.watch_agent = agents.add
         self._queued: dict[bytes, list[Message]] = {}
 
     def to_owner(self, owner_id: bytes, message: Message) -> None:
@@ -60,7 +69,8 @@ class Server:
     def __init__(self, channel: Channel, tables: Tables, clock: Clock) -> None:
         self._channel = channel
         self._clock = clock
-        self._outbox = Outbox(channel)
+        self._agents = AgentWatch(functools.partial(workers_of, tables))
+        self._outbox = Outbox(channel, self._agents)
         self._reactor = Reactor(tables, self._outbox)
 
     def take_turn(self) -> float:
@@ -71,17 +81,20 @@ class Server:
             for peer, messages in batches:
                 for message in messages:
                     self._reactor.on_message(peer, message, now_s, wall_s)
+            for node_id in self._agents.take_lost(now_s):
+                self._reactor.on_agent_gone(node_id, now_s, wall_s)
             next_turn_s = self._reactor.on_turn(now_s, wall_s)
             self._outbox.flush()
             # The descriptor is edge-triggered, and sending may have used the edge up.
             if not self._channel.has_arrived():
-                return next_turn_s
+                pause_s = self._agents.pause_s(now_s)
+                return next_turn_s if pause_s is None else min(next_turn_s, pause_s)
 
     def serve_until_eof(self, alive_fd: int) -> None:
         """Take turns until the agent's end of the pipe is closed."""
         poll = select.poll()
-        poll.register(alive_fd, select.POLLIN)
-        poll.register(self._channel.fileno(), select.POLLIN)
+        for descriptor in (alive_fd, self._channel.fileno(), *self._agents.descriptors):
+            poll.register(descriptor, select.POLLIN)
         while True:
             sleep_s = self.take_turn()
             ready = poll.poll(sleep_s * 1000.0)
@@ -94,7 +107,7 @@ def serve(paths: SessionPaths, head_epoch: int, alive_fd: int) -> None:
     clock = SystemClock()
     tables = Tables(head_epoch, settle_at_s=clock.monotonic() + SETTLE_S)
     with zmq.Context() as context:
-        channel = ZmqChannel(context, ids.HEAD_ID, OwnerToHead | NodeToHead, bind=paths.head_address)
+        channel = ZmqChannel(context, ids.HEAD_ID, WORDS, bind=paths.head_address)
         with contextlib.closing(channel):
             Server(channel, tables, clock).serve_until_eof(alive_fd)
     # ZeroMQ removes the file of an earlier socket when it binds, but not its own when it closes.

@@ -1,6 +1,6 @@
 """The head's state: nodes, workers, leases, wishes, actors, owners and names. In memory only.
 
-A head that is started again builds these tables anew from what agents and owners tell it (see ``members.py``).
+A head that is started again builds these tables anew from what agents and owners tell it (see ``settling.py``).
 Agents repeat the latest deaths; owners repeat their wishes, the actors that have not been alive yet, and their kills.
 Lost are the order of those who waited, the demands of leases granted by the earlier head, and the event log.
 
@@ -18,10 +18,12 @@ from collections.abc import Callable, Iterator
 import msgspec
 
 from ipyactors.ground import ids
-from ipyactors.ground.quantities import UNITS_PER_ONE, Units, add, subtract
+from ipyactors.ground.quantities import Units, add, subtract
 from ipyactors.head.event_log import EventLog
+from ipyactors.head.machine import Claim, LostNode, Node
 from ipyactors.head.restarts import RestartPolicy
-from ipyactors.wire.specs import ActorSpec, ActorState, Death, LossReason, Payload
+from ipyactors.wire.census_messages import ObjectsReported, StoreReported
+from ipyactors.wire.specs import ActorSpec, ActorState, Death, Location, LossReason, Payload
 
 #: Lease ids of one head start here; the next head's start higher, so that an old id never names a new lease.
 _LEASE_IDS_PER_EPOCH = 1 << 40
@@ -32,54 +34,8 @@ KEPT_DEAD_ACTORS = 1_000
 #: How many ended processes are remembered, so that their last words, arriving late, do not bring them back.
 KEPT_GONE_PROCESSES = 10_000
 
-
-@dataclasses.dataclass(slots=True, eq=False)
-class Claim:
-    """Resources of one node that are spoken for. While ``is_lent``, its CPUs are free for others."""
-
-    claim_id: int
-    node_id: bytes
-    demand: Units
-    is_lent: bool = False
-
-    @property
-    def held(self) -> Units:
-        """What is kept from the node at this moment."""
-        if not self.is_lent:
-            return self.demand
-        return {name: amount for name, amount in self.demand.items() if name != "CPU"}
-
-    @property
-    def lendable(self) -> Units:
-        """What a blocked worker lends: its CPUs, nothing else (memory and GPUs stay in use while it waits)."""
-        return {"CPU": self.demand["CPU"]} if "CPU" in self.demand else {}
-
-
-@dataclasses.dataclass(slots=True)
-class Node:
-    """A machine. ``idle`` maps idle task workers to when they became so (s, monotonic), longest idle first.
-
-    ``unbound`` are leases decided for this node that wait for a worker; any worker that becomes free serves the
-    first of them. After workers failed to start, none is started before ``no_start_before_s``.
-    """
-
-    node_id: bytes
-    hostname: str
-    total: Units
-    available: Units
-    workers: set[bytes] = dataclasses.field(default_factory=set)
-    starting: set[bytes] = dataclasses.field(default_factory=set)
-    idle: dict[bytes, float] = dataclasses.field(default_factory=dict)
-    unbound: dict[int, None] = dataclasses.field(default_factory=dict)
-    claims: dict[int, Claim] = dataclasses.field(default_factory=dict)
-    start_failures: int = 0
-    no_start_before_s: float = 0.0
-    start_problem: str = ""
-
-    @property
-    def idle_limit(self) -> int:
-        """How many idle workers are kept: one for each CPU, at least two."""
-        return max(2, self.total.get("CPU", 0) // UNITS_PER_ONE)
+#: How many lost machines are remembered for tables that people read.
+KEPT_LOST_NODES = 100
 
 
 class WorkerUse(enum.Enum):
@@ -145,13 +101,15 @@ class Wish:
     name: str
     ticket: int
     unbound: int = 0
+    prefer: bytes = b""
 
 
 @dataclasses.dataclass(slots=True)
 class Owner:
     """A driver or a worker's session. It may be lent handles before it has registered; ``address`` is empty then.
 
-    ``leased_before`` are the workers that an earlier head had leased to it, until this one has settled.
+    ``node_id`` is its machine, empty where it did not say. ``leased_before`` are the workers that an earlier head had
+    leased to it, until this one has settled.
     """
 
     owner_id: bytes
@@ -162,11 +120,36 @@ class Owner:
     holding: set[bytes] = dataclasses.field(default_factory=set)
     owned: set[bytes] = dataclasses.field(default_factory=set)
     leased_before: tuple[bytes, ...] = ()
+    node_id: bytes = b""
+    pid: int = 0
 
     @property
     def is_registered(self) -> bool:
         """Whether it has said that it is there."""
         return bool(self.address)
+
+
+@dataclasses.dataclass(slots=True)
+class Search:
+    """A question where segments are: who asked as what, which machines have yet to answer, what is found so far."""
+
+    owner_id: bytes
+    request_id: int
+    segment_ids: tuple[bytes, ...]
+    waiting: set[bytes]
+    found: dict[bytes, list[Location]] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(slots=True)
+class Census:
+    """A census under way: who asked as what, until when (monotonic), who has yet to answer, and what came so far."""
+
+    asker_id: bytes
+    request_id: int
+    until_s: float
+    waiting: set[bytes]
+    objects: dict[bytes, ObjectsReported] = dataclasses.field(default_factory=dict)
+    stores: dict[bytes, StoreReported] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -231,8 +214,14 @@ class Tables:
         self.is_settled = head_epoch == 0
         self.awaited: set[bytes] = set()
         """Before the head has settled: the processes that live, as their agents say, and have not registered yet."""
+        self.awaited_nodes: set[bytes] = set()
+        """Before the head has settled: the machines that have joined, as the first one says, and are not back yet."""
         self.new_worker_id = new_worker_id
+        self.has_first_node = False
+        """Whether the agent that started this head has registered; before that, nothing can be known to be gone."""
         self.nodes: dict[bytes, Node] = {}
+        self.lost_nodes: dict[bytes, LostNode] = {}
+        """The machines that were lost lately, for people to read and for who comes back later."""
         self.workers: dict[bytes, Worker] = {}
         self.leases: dict[int, Lease] = {}
         self.wishes: dict[tuple[bytes, int], Wish] = {}
@@ -248,10 +237,13 @@ class Tables:
         """By actor id: the live actors whose constructor arguments hold a handle of it; a restart needs it again."""
         self.watchers: dict[bytes, set[bytes]] = {}
         """By owner id: who wants to be told when that owner is gone."""
+        self.searches: dict[int, Search] = {}
+        self.censuses: dict[int, Census] = {}
         self.events = EventLog()
         self.needs_placing = False
         self.look_again_s: float | None = None
         self._lease_ids = head_epoch * _LEASE_IDS_PER_EPOCH
+        self._search_ids = head_epoch * _LEASE_IDS_PER_EPOCH
         self._tickets = 0
         self._claim_ids = 0
 
@@ -261,6 +253,11 @@ class Tables:
         """Return a lease id that no head of this session has used (above 0)."""
         self._lease_ids += 1
         return self._lease_ids
+
+    def next_search_id(self) -> int:
+        """Return a number for a search or a census that no head of this session has used (above 0)."""
+        self._search_ids += 1
+        return self._search_ids
 
     def next_ticket(self) -> int:
         """Return the last place in the line (above 0; 0 is the very front)."""
@@ -314,6 +311,10 @@ class Tables:
         if process_id in self.owners or process_id in self.workers:
             return True
         return not self.is_settled and process_id not in self.gone
+
+    def open_nodes(self) -> list[Node]:
+        """Return the machines on which something may be started."""
+        return [node for node in self.nodes.values() if not node.is_leaving]
 
     def live_actors(self) -> Iterator[Actor]:
         """Return the actors that are not dead; a list of its own, so they may change meanwhile."""

@@ -17,8 +17,9 @@ import heapq
 
 from ipyactors.ground.quantities import Units, add, fits
 from ipyactors.head import actors, leases, placement
+from ipyactors.head.machine import Node
 from ipyactors.head.out import Out
-from ipyactors.head.tables import Actor, Lease, Node, Tables, Wish
+from ipyactors.head.tables import Actor, Lease, Tables, Wish
 from ipyactors.wire.head_messages import ReclaimLease
 
 #: A lease is not asked back before it is this old.
@@ -53,18 +54,20 @@ def place_waiting(tables: Tables, out: Out, now_s: float, wall_s: float) -> None
 
 def _serve_wish(tables: Tables, out: Out, wish: Wish, reserved: dict[bytes, Units], now_s: float) -> bool:
     """Decide one lease; return whether it was possible."""
-    if not placement.can_ever_fit(tables.nodes.values(), wish.demand):
-        leases.refuse_wish(tables, out, wish)
+    nodes = tables.open_nodes()
+    if not placement.can_ever_fit(nodes, wish.demand):
+        if not tables.awaited_nodes:
+            leases.refuse_wish(tables, out, wish)
         return False
-    serving = [node for node in tables.nodes.values() if leases.can_serve(node, now_s)]
-    node = placement.choose_node(serving, wish.demand, reserved)
+    serving = [node for node in nodes if leases.can_serve(node, now_s)]
+    node = placement.choose_node(serving, wish.demand, reserved, wish.prefer)
     if node is not None:
         leases.grant_or_start(tables, out, wish, node, now_s)
         return True
-    for paused in tables.nodes.values():
+    for paused in nodes:
         if paused.no_start_before_s > now_s:
             leases.look_again_at(tables, paused.no_start_before_s)
-    if placement.choose_node(tables.nodes.values(), wish.demand, reserved) is None:
+    if placement.choose_node(nodes, wish.demand, reserved) is None:
         _make_room(tables, out, wish.demand, (wish.owner_id, wish.shape_id), reserved, now_s)
     return False
 
@@ -74,14 +77,17 @@ def _serve_actor(
 ) -> None:
     """Give the actor a process, or tell its holders once that it waits."""
     demand = actor.spec.demand
-    if not placement.can_ever_fit(tables.nodes.values(), demand):
+    nodes = tables.open_nodes()
+    can_ever_fit = placement.can_ever_fit(nodes, demand)
+    if not can_ever_fit and not tables.awaited_nodes:
         actors.refuse(tables, out, actor, wall_s)
         return
-    node = placement.choose_node(tables.nodes.values(), demand, reserved)
+    node = placement.choose_node(nodes, demand, reserved)
     if node is not None:
         actors.start_process(tables, out, actor, node)
         return
-    _make_room(tables, out, demand, None, reserved, now_s)
+    if can_ever_fit:
+        _make_room(tables, out, demand, None, reserved, now_s)
     if not actor.is_told:
         actors.tell(tables, out, actor)
 
@@ -90,7 +96,7 @@ def _make_room(
     tables: Tables, out: Out, demand: Units, asker: _Group, reserved: dict[bytes, Units], now_s: float
 ) -> None:
     """Reserve room on the first node where returned leases would make enough, and ask those leases back."""
-    for node in tables.nodes.values():
+    for node in tables.open_nodes():
         if not fits(demand, node.total):
             continue
         promised = placement.spare(node, reserved)

@@ -19,7 +19,7 @@ _END_WITHIN_S = 2.0
 
 
 def _file_of(state_dir: str | pathlib.Path) -> pathlib.Path:
-    """Return where the list of a session is."""
+    """Return where the list is of a session's first machine, or of another one, given its folder."""
     return pathlib.Path(state_dir) / "processes"
 
 
@@ -28,7 +28,7 @@ class ProcessList:
 
     def __init__(self, paths: SessionPaths) -> None:
         self._descriptor = os.open(
-            _file_of(paths.state_dir), os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600
+            _file_of(paths.node_dir), os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600
         )
         self._boot_id = liveness.boot_id()
 
@@ -44,7 +44,7 @@ class ProcessList:
 
 
 def read_processes(state_dir: str | pathlib.Path) -> list[Identity]:
-    """Return every process that the session noted during this boot of the machine."""
+    """Return every process that an agent noted there during this boot of the machine."""
     try:
         lines = _file_of(state_dir).read_text(encoding="ascii", errors="replace").splitlines()
     except OSError:

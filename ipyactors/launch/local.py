@@ -24,9 +24,10 @@ import msgspec
 
 from ipyactors.ground.config import AgentConfig
 from ipyactors.ground.exceptions import StartError
+from ipyactors.launch.address import SessionNote, publish, unpublish
 from ipyactors.launch.argv import role_argv, role_input
-from ipyactors.launch.leftovers import end_leftovers
-from ipyactors.launch.sessions import PreparedSession, remove_run_dir
+from ipyactors.launch.folders import PreparedSession, end_machine, remove_folders
+from ipyactors.launch.machines import folder_of, sweep_machine, sweep_machines
 from ipyactors.wire import liveness
 
 AGENT_ROLE = "ipyactors.node.agent:main"
@@ -84,19 +85,19 @@ def last_words(log: str) -> str:
 def start_agent(session: PreparedSession, config: AgentConfig, *, role: str = AGENT_ROLE) -> AgentProcess:
     """Start the agent of a prepared session; the session's lock passes to it. Does not wait until it is ready.
 
-    Raises StartError; the session's runtime folder is gone then.
+    The same for a further machine of a session, which has no lock. Raises StartError; the folders are gone then.
     """
     alive_r, alive_w = os.pipe()
     ready_r, ready_w = os.pipe()
-    log = agent_log(session)
+    descriptors = [alive_r, ready_w, *([session.lock_fd] if session.lock_fd >= 0 else [])]
     try:
         process = spawn(
             role,
-            [str(alive_r), str(ready_w), str(session.lock_fd)],
+            [str(descriptor) for descriptor in descriptors],
             msgspec.msgpack.encode(config),
             sys_path=config.sys_path,
-            pass_fds=(alive_r, ready_w, session.lock_fd),
-            log=log,
+            pass_fds=descriptors,
+            log=agent_log(session),
         )
     except BaseException:
         os.close(alive_w)
@@ -107,12 +108,16 @@ def start_agent(session: PreparedSession, config: AgentConfig, *, role: str = AG
         os.close(alive_r)
         os.close(ready_w)
     session.release()
-    return AgentProcess(process, session, alive_w, ready_r)
+    agent = AgentProcess(process, session, alive_w, ready_r)
+    identity = liveness.identify(agent.pid)
+    if identity is not None and not config.joins:
+        publish(SessionNote(session.paths, config.node_id, identity, config.namespace, config.max_lineage_bytes))
+    return agent
 
 
 def agent_log(session: PreparedSession) -> str:
     """Return where the agent of a session writes."""
-    return os.path.join(session.paths.state_dir, "logs", "agent.log")
+    return session.paths.role_log_path("agent")
 
 
 class AgentProcess:
@@ -195,6 +200,7 @@ class AgentProcess:
         """End the session: the agent ends all its processes and removes its sockets. Return its exit status.
 
         An agent that does not manage in ``timeout_s`` is killed, and what it left is ended here. Harmless if repeated.
+        The agent of a further machine ends the machine's part only.
         """
         for descriptor in (self._alive_w, self._ready_r):
             if descriptor >= 0:
@@ -203,9 +209,28 @@ class AgentProcess:
         if self.wait(timeout_s) is None:
             self._process.kill()
             self._process.wait()
-        if os.path.exists(self._session.paths.run_dir):
-            end_leftovers(self._session.paths.state_dir)
-            remove_run_dir(self._session.paths.run_dir)
-        with contextlib.suppress(OSError):
-            os.unlink(os.path.join(self._session.paths.state_dir, "processes"))
+        self._clear_up()
         return self._process.returncode
+
+    def kill(self) -> None:
+        """End the agent with SIGKILL, and clear up what it has left. Harmless if it has ended."""
+        self._process.kill()
+        self.stop()
+
+    def terminate(self) -> None:
+        """Ask the agent of a further machine to leave the session when its tasks are done; that of the first to end."""
+        self._process.terminate()
+
+    def _clear_up(self) -> None:
+        """Remove the machine's folders; what an agent left running that could not end it is ended first."""
+        paths = self._session.paths
+        if paths.label:
+            sweep_machine(folder_of(paths.state_dir, paths.label))
+            return
+        if os.path.exists(paths.run_dir):
+            end_machine(paths.node_dir)
+            sweep_machines(paths.state_dir)
+        remove_folders(paths.node_dir)
+        unpublish(paths.state_dir)
+        with contextlib.suppress(OSError):
+            os.unlink(os.path.join(paths.state_dir, "processes"))

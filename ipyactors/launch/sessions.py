@@ -9,45 +9,22 @@ all sessions.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import fcntl
 import os
 import pathlib
 import secrets
 import shutil
-import stat
-import tempfile
 import time
 from collections.abc import Iterator
 
-from ipyactors.ground import ids
-from ipyactors.ground.config import SOCKET_PATH_BYTES, SessionPaths, home
+from ipyactors.ground.config import home
 from ipyactors.ground.exceptions import StartError
-from ipyactors.launch.leftovers import end_leftovers
+from ipyactors.launch.address import unpublish
+from ipyactors.launch.folders import PreparedSession, end_machine, is_private, make_folders
+from ipyactors.launch.machines import sweep_machines
 
 #: The logs of this many ended sessions are kept.
 KEEP_SESSIONS = 5
-
-_RUN_DIR_PREFIX = "ipyactors-"
-
-
-@dataclasses.dataclass(slots=True)
-class PreparedSession:
-    """A session whose folders exist and whose lock this process holds, until :meth:`release`."""
-
-    paths: SessionPaths
-    lock_fd: int
-
-    def release(self) -> None:
-        """Close this process's copy of the lock; the agent's copy keeps it."""
-        if self.lock_fd >= 0:
-            os.close(self.lock_fd)
-            self.lock_fd = -1
-
-    def discard(self) -> None:
-        """Take the folders away again, because nothing was started; the logs stay."""
-        self.release()
-        remove_run_dir(self.paths.run_dir)
 
 
 def prepare_session(name: str | None = None) -> PreparedSession:
@@ -79,13 +56,6 @@ def sweep_sessions() -> None:
             _sweep(sessions)
 
 
-def remove_run_dir(run_dir: str | pathlib.Path) -> None:
-    """Remove a runtime folder with its sockets, if it is one of ours and belongs to this user."""
-    folder = pathlib.Path(run_dir)
-    if folder.name.startswith(_RUN_DIR_PREFIX) and _is_private(folder):
-        shutil.rmtree(folder, ignore_errors=True)
-
-
 @contextlib.contextmanager
 def _locked(sessions: pathlib.Path) -> Iterator[None]:
     """Keep other drivers from making or sweeping sessions meanwhile."""
@@ -98,10 +68,10 @@ def _locked(sessions: pathlib.Path) -> Iterator[None]:
 
 
 def _make(state_dir: pathlib.Path, name: str) -> PreparedSession:
-    """Make both folders and take the lock."""
+    """Take the lock and make the folders."""
     for folder in (state_dir, state_dir / "logs"):
         folder.mkdir(mode=0o700, exist_ok=True)
-        if not _is_private(folder):
+        if not is_private(folder):
             raise StartError(
                 f"session {name!r} was not started: {folder} must be a folder that belongs to you, with mode 0700"
             )
@@ -111,42 +81,11 @@ def _make(state_dir: pathlib.Path, name: str) -> PreparedSession:
     try:
         # A session of this name that ended may have left something; with its lock in hand it is ours to sweep.
         _end_session(state_dir)
-        paths = SessionPaths(name, str(state_dir), _make_run_dir())
-        (state_dir / "run_dir").write_text(paths.run_dir, encoding="utf-8")
+        paths = make_folders(name, state_dir)
     except BaseException:
         os.close(lock_fd)
         raise
     return PreparedSession(paths, lock_fd)
-
-
-def _make_run_dir() -> str:
-    """Make the folder for sockets, mode 0700, in the first place whose path is short enough."""
-    tried = []
-    for parent in (os.environ.get("XDG_RUNTIME_DIR"), tempfile.gettempdir(), "/tmp"):
-        if not parent or not os.path.isabs(parent) or parent in tried:
-            continue
-        tried.append(parent)
-        # mkdtemp adds eight characters; a process's socket has the longest name of all.
-        sample = SessionPaths("", "", os.path.join(parent, _RUN_DIR_PREFIX + "x" * 8))
-        address = sample.process_address(b"w" + bytes(ids.PROCESS_ID_BYTES - 1))
-        if len(os.fsencode(address.removeprefix("ipc://"))) > SOCKET_PATH_BYTES:
-            continue
-        with contextlib.suppress(OSError):
-            return tempfile.mkdtemp(prefix=_RUN_DIR_PREFIX, dir=parent)
-    raise StartError(
-        f"the session was not started: no folder for its sockets. Tried {', '.join(tried)}: each is either not "
-        f"writable, or so long that a socket's path would exceed {SOCKET_PATH_BYTES} bytes. "
-        "Set XDG_RUNTIME_DIR or TMPDIR to a short path that you can write to."
-    )
-
-
-def _is_private(folder: pathlib.Path) -> bool:
-    """Return whether it is a real folder (no symbolic link) of this user's that nobody else can enter."""
-    try:
-        found = folder.lstat()
-    except OSError:
-        return False
-    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o077
 
 
 def _try_lock(state_dir: pathlib.Path) -> int | None:
@@ -161,21 +100,17 @@ def _try_lock(state_dir: pathlib.Path) -> int | None:
 
 
 def _end_session(state_dir: pathlib.Path) -> None:
-    """End the processes of a session that nobody holds, and remove its sockets."""
-    end_leftovers(state_dir)
-    note = state_dir / "run_dir"
-    with contextlib.suppress(OSError, UnicodeDecodeError):
-        remove_run_dir(note.read_text(encoding="utf-8"))
-        note.unlink()
-    with contextlib.suppress(OSError):
-        (state_dir / "processes").unlink()
+    """End the processes of a session that nobody holds, and remove its folders; the logs stay."""
+    end_machine(state_dir)
+    sweep_machines(state_dir)
+    unpublish(state_dir)
 
 
 def _sweep(sessions: pathlib.Path, spare: str = "") -> None:
     """Sweep every session whose lock is free; ``spare`` is about to be made again. Trouble with one stops nothing."""
     ended: list[tuple[float, pathlib.Path]] = []
     for state_dir in sessions.iterdir():
-        if state_dir.name == spare or not _is_private(state_dir):
+        if state_dir.name == spare or not is_private(state_dir):
             continue
         with contextlib.suppress(OSError):
             lock_fd = _try_lock(state_dir)

@@ -1,13 +1,13 @@
 """The agent's shell: reads facts off sockets, pipes and signals, hands them to the reactor, does what it says.
 
-One thread, one poll, a handful of descriptors: the driver's alive pipe and pidfd, the zygote's socketpair, two
-ZeroMQ channels, and the pipe that signals write to. The order at the start matters: zygote and head are forked
-before the first ZeroMQ context exists.
+One thread, one poll, a handful of descriptors: the driver's alive pipe and other lifelines, the zygote's socketpair,
+two or three ZeroMQ channels, and the pipe that signals write to. The order at the start matters: zygote and head are
+forked before the first ZeroMQ context exists.
 """
 
 from __future__ import annotations
 
-import contextlib
+import functools
 import logging
 import os
 import select
@@ -20,75 +20,76 @@ import traceback
 from typing import NoReturn
 
 import msgspec
-import zmq
 
-from ipyactors.ground import ids
 from ipyactors.ground.clock import Clock, SystemClock
 from ipyactors.ground.config import AgentConfig, SessionPaths
 from ipyactors.launch.local import READY
-from ipyactors.node import reactor, resources
+from ipyactors.node import membership, reactor, resources
 from ipyactors.node.children import Child
 from ipyactors.node.entry import Roles, drain, preload, wakeup_descriptor
 from ipyactors.node.evidence import Coroner, OomCounter
+from ipyactors.node.joining import FirstMachine
+from ipyactors.node.lifelines import Lifelines, ReadyPipe
+from ipyactors.node.mail import Mail
 from ipyactors.node.processes import Ending, Processes
+from ipyactors.node.store_keeper import StoreKeeper
+from ipyactors.node.sweeping import Sweeper
 from ipyactors.wire import liveness
+from ipyactors.wire.codec import Message
 from ipyactors.wire.marks import read_marks
 from ipyactors.wire.node_messages import (
-    AttachProcess,
+    DetachProcess,
     ForkFailed,
     ForkWorker,
-    HeadToNode,
     KillWorker,
     KillWorkerAt,
+    LeaveSession,
+    NodeRegistered,
     NodeToHead,
     NodeToProcess,
-    ProcessToNode,
     StartWorker,
-    StopSession,
     WorkerExited,
     WorkerForked,
 )
-from ipyactors.wire.zmq_channel import ZmqChannel
+from ipyactors.wire.store_messages import ProcessToStore, StoreToStore
 
 _log = logging.getLogger(__name__)
 
 #: How long the end may take before the rest is left to the next session's sweep.
 _END_WITHIN_S = 3.0
 
-#: What is queued when the session ends has this long to leave.
-_LINGER_MS = 50
+#: How often an agent reads its doors at most before it looks at everything else.
+_ROUNDS_PER_TURN = 8
 
 _HEAD_BINDS_WITHIN_S = 1.0
 _ORPHAN_ENDS_WITHIN_S = 5.0
 
 
 def main() -> None:
-    """Be the agent. Arguments: alive descriptor, ready descriptor, lock descriptor. Ends the process."""
+    """Be the agent. Arguments: alive descriptor, ready descriptor, the lock's if there is one. Ends the process."""
     run_agent(Roles())
 
 
 def run_agent(roles: Roles) -> NoReturn:
     """Be an agent whose head and workers are ``roles``."""
-    alive_fd, ready_fd, lock_fd = (int(word) for word in sys.argv[2:5])
+    alive_fd, ready_fd, *lock_fds = (int(word) for word in sys.argv[2:])
     # For the head that is exec'd later: these are the agent's own. The lock's descriptor stays open until the end.
-    for descriptor in (alive_fd, ready_fd, lock_fd):
+    for descriptor in (alive_fd, ready_fd, *lock_fds):
         os.set_inheritable(descriptor, False)
+    ready = ReadyPipe(ready_fd)
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s agent %(levelname)s: %(message)s")
     code = 1
     agent = None
     try:
         config = msgspec.msgpack.decode(sys.stdin.buffer.read(), type=AgentConfig)
         sys.argv[1:] = []
-        agent = Agent(config, roles, alive_fd)
+        agent = Agent(config, roles, alive_fd, ready)
         agent.start()
-        os.write(ready_fd, READY)
-        os.close(ready_fd)
         agent.serve()
         code = agent.exit_code
     except BaseException:
         _log.exception("the agent ends because of an error of its own; everything on this machine ends with it")
-        with contextlib.suppress(OSError):
-            os.write(ready_fd, traceback.format_exc().encode())
+        ready.say(traceback.format_exc().encode())
     finally:
         if agent is not None:
             agent.end()
@@ -99,68 +100,92 @@ def run_agent(roles: Roles) -> NoReturn:
 class Agent:
     """See the head of this file. The reactor's ``Out`` is this object."""
 
-    def __init__(self, config: AgentConfig, roles: Roles, alive_fd: int, clock: Clock | None = None) -> None:
+    def __init__(
+        self, config: AgentConfig, roles: Roles, alive_fd: int, ready: ReadyPipe, clock: Clock | None = None
+    ) -> None:
         self._clock = clock or SystemClock()
         self._config = config
         self._roles = roles
-        self._alive_fd = alive_fd
-        self._driver_fd = liveness.open_pidfd(config.driver_pid) if config.driver_pid else None
+        self._lifelines = Lifelines(config, alive_fd)
+        self._first_machine: FirstMachine | None = None
+        self._sweeper = Sweeper(config.paths)
+        self.watch, self.unwatch = self._lifelines.watch, self._lifelines.unwatch
+        self.say_ready = functools.partial(ready.say, READY)
+        self.clear_up = self._sweeper.clear_up
         self._wakeup = wakeup_descriptor(signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
         self._processes = Processes(config, roles, self._wakeup)
         total = resources.detect_total(config.total)
-        self._state = reactor.NodeState(config.paths, config.node_id, socket.gethostname(), total, config.worker_limit)
+        self._state = reactor.NodeState(
+            config.paths, config.node_id, socket.gethostname(), total, config.worker_limit,
+            pid=os.getpid(), joins=config.joins, store_limit_bytes=config.store_limit_bytes,
+        )  # fmt: skip
         self._coroner = Coroner(config.paths, resources.memory_bytes(), OomCounter())
-        self._to_head: list[NodeToHead] = []
-        self._to_processes: dict[bytes, list[NodeToProcess]] = {}
-        self._context: zmq.Context[zmq.Socket[bytes]] | None = None
+        self._mail: Mail | None = None
+        self._store: StoreKeeper | None = None
         self._is_ending = False
         self.exit_code = 0
 
     # -- life --------------------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Start zygote and head, open the doors, greet the head."""
+        """Start the zygote, and the head if this is the first machine; open the doors, and make this machine known."""
         liveness.adopt_orphans()
-        preload(self._roles.worker, self._roles.head)
+        preload(self._roles.worker, *(() if self._config.joins else (self._roles.head,)))
         self._processes.fork_zygote()
-        self._processes.fork_head()
-        self._context = zmq.Context()
-        self._bound = ZmqChannel(
-            self._context, ids.AGENT_ID, ProcessToNode, bind=self._config.paths.agent_address, linger_ms=_LINGER_MS
-        )
+        if not self._config.joins:
+            self._processes.fork_head()
+            self._lifelines.open_for_visitors(self._config.paths.alive_path)
+        self._mail = mail = Mail(self._config)
+        self._store = StoreKeeper(self._config, mail, self._clock)
+        self._state.store_limit_bytes = self._store.table.limit_bytes
         _await_head(self._config.paths)
-        self._connect_head()
-        reactor.on_started(self._state, self, self._clock.monotonic())
-        self._flush()
+        mail.connect_head()
+        if self._config.joins:
+            self._first_machine = FirstMachine(mail.context, self._config)
+        membership.on_started(self._state, self, self._clock.monotonic())
+        mail.flush()
         if self._config.driver_pid and os.getppid() != self._config.driver_pid:
             reactor.on_driver_gone(self._state, self, self._clock.monotonic())
 
     def serve(self) -> None:
         """Turn until the session ends."""
+        assert self._mail is not None
+        assert self._store is not None
         while True:
-            self._turn()
+            is_more_left = self._turn(self._mail, self._store)
             if self._is_ending:
                 return
             # The zygote's and the head's descriptors change when they are started again, so the set is made anew.
             poll = select.poll()
-            for descriptor in (self._alive_fd, self._wakeup, self._bound.fileno(), self._outbound.fileno()):
+            for descriptor in (self._wakeup, *self._lifelines.descriptors):
                 poll.register(descriptor, select.POLLIN)
-            if self._driver_fd is not None:
-                poll.register(self._driver_fd, select.POLLIN)
+            for descriptor in (*self._mail.descriptors, *self._store.descriptors):
+                poll.register(descriptor, select.POLLIN)
+            if self._first_machine is not None:
+                poll.register(self._first_machine, select.POLLIN)
             zygote = self._processes.zygote
             if zygote is not None and zygote.at_end:
                 self._processes.kill_zygote()
             elif zygote is not None:
                 poll.register(zygote, select.POLLIN | (select.POLLOUT if zygote.has_unsent() else 0))
-            self._act_on(dict(poll.poll()))
+            pauses = [self._lifelines.look_again_s, self._store.pause_s(self._clock.monotonic())]
+            if is_more_left:
+                pauses.append(0.0)
+            pause_s = min((pause_s for pause_s in pauses if pause_s is not None), default=None)
+            self._act_on(dict(poll.poll(None if pause_s is None else pause_s * 1000)))
 
     def end(self) -> None:
-        """End every process, then remove the sockets and everything else in the runtime folder."""
+        """End every process, then remove the sockets and the store, with everything else in their folders."""
         if not self._processes.end_all(_END_WITHIN_S):
             _log.warning("some processes did not end within %g s; the next session will sweep them", _END_WITHIN_S)
-        if self._context is not None:
-            self._context.destroy(linger=_LINGER_MS)
-        shutil.rmtree(self._config.paths.run_dir, ignore_errors=True)
+        if self._store is not None:
+            self._store.close()
+        if self._mail is not None:
+            self._mail.close()
+        paths = self._config.paths
+        for folder in (paths.run_dir, paths.store_dir, paths.spill_dir):
+            shutil.rmtree(folder, ignore_errors=True)
+        self._sweeper.close()
         self._processes.close()
 
     # -- facts -------------------------------------------------------------------------------------------------
@@ -168,39 +193,53 @@ class Agent:
     def _act_on(self, events: dict[int, int]) -> None:
         """Tell the reactor what the poll found; messages are read by the turn that follows."""
         now = self._clock.monotonic()
-        if self._alive_fd in events or (self._driver_fd is not None and self._driver_fd in events):
-            reactor.on_driver_gone(self._state, self, now)
+        if not events or any(descriptor in events for descriptor in self._lifelines.descriptors):
+            ends = self._lifelines.look()
+            for process_id in ends.others:
+                membership.on_watched_gone(self._state, self, process_id)
+                if self._store is not None:
+                    self._store.on_process_gone(process_id, now)
+            if ends.is_driver_gone:
+                reactor.on_driver_gone(self._state, self, now)
+            if ends.is_session_over:
+                membership.on_session_over(self._state, self)
         if self._wakeup in events:
             if signal.SIGTERM in drain(self._wakeup):
                 reactor.on_terminated(self._state, self, now)
             self._act_on_endings(self._processes.reap(), now)
 
-    def _turn(self) -> None:
-        """Read and act until nothing is left; ZeroMQ's descriptors only tell of what comes after that."""
-        while not self._is_ending:
+    def _turn(self, mail: Mail, store: StoreKeeper) -> bool:
+        """Read and act until nothing is left; ZeroMQ's descriptors only tell of what comes after that.
+
+        Return whether something is: a stream of messages must not keep the agent from noticing a death.
+        """
+        for _ in range(_ROUNDS_PER_TURN):
+            if self._is_ending:
+                return False
             now = self._clock.monotonic()
             self._read_zygote(now)
-            batches = self._bound.receive()
+            batches, orders = mail.receive()
             for peer, messages in batches:
                 for message in messages:
-                    self._on_process_message(peer, message, now)
-            orders = self._outbound.receive()
+                    if isinstance(message, ProcessToStore | StoreToStore):
+                        store.on_message(peer, message, now)
+                        continue
+                    membership.on_process_message(self._state, self, peer, message, now)
+                    if isinstance(message, DetachProcess):
+                        store.on_process_gone(peer, now)
+            news = self._first_machine.receive() if self._first_machine is not None else []
+            for word in news:
+                membership.on_first_machine_message(self._state, self, word, now)
             for _, messages in orders:
                 for message in messages:
-                    self._on_head_message(message, now)
-            self._flush()
-            if not (batches or orders or self._bound.has_arrived() or self._outbound.has_arrived()):
-                return
+                    self._on_head_message(message, store, now)
+            is_store_busy = store.take_turn(now)
+            mail.flush()
+            if not (batches or news or orders or is_store_busy or mail.has_arrived()):
+                return False
+        return True
 
-    def _on_process_message(self, peer: bytes, message: ProcessToNode, now: float) -> None:
-        """Act on the word of a driver or worker."""
-        match message:
-            case AttachProcess():
-                reactor.on_attach(self._state, self, peer, message, now)
-            case StopSession():
-                reactor.on_stop_session(self._state, self, peer, message, now)
-
-    def _on_head_message(self, message: HeadToNode, now: float) -> None:
+    def _on_head_message(self, message: Message, store: StoreKeeper, now: float) -> None:
         """Act on the word of the head."""
         match message:
             case StartWorker():
@@ -210,6 +249,12 @@ class Agent:
             case KillWorkerAt():
                 started = read_marks(self._config.paths.marks_path(message.worker_id))
                 reactor.on_kill_worker_at(self._state, self, message, started, now)
+            case NodeRegistered():
+                membership.on_registered(self._state, self)
+            case LeaveSession():
+                membership.on_leave(self._state, self, [one.segment_id for one in store.table.segments()])
+            case _:
+                store.on_head_message(message, now)
 
     def _read_zygote(self, now: float) -> None:
         """Act on what the zygote reports."""
@@ -246,16 +291,20 @@ class Agent:
         evidence = self._coroner.examine(child, ending.status, ending.max_rss_bytes, self._clock.wall())
         self._processes.forget_worker(child.pid)
         reactor.on_worker_exited(self._state, self, child.worker_id, evidence, now)
+        if self._store is not None:
+            self._store.on_process_gone(child.worker_id, now)
 
     # -- deeds: the reactor's Out --------------------------------------------------------------------------------
 
     def tell_head(self, message: NodeToHead) -> None:
         """Queue for the head."""
-        self._to_head.append(message)
+        if self._mail is not None:
+            self._mail.tell_head(message)
 
     def tell_process(self, process_id: bytes, message: NodeToProcess) -> None:
         """Queue for a driver or worker."""
-        self._to_processes.setdefault(process_id, []).append(message)
+        if self._mail is not None:
+            self._mail.tell_process(process_id, message)
 
     def fork(self, order: ForkWorker) -> None:
         """Pass an order to the zygote."""
@@ -273,39 +322,22 @@ class Agent:
 
     def start_head(self, head_epoch: int) -> None:
         """Start another head; what was queued for the old one is dropped with the socket."""
-        self._to_head.clear()
         self._processes.exec_head(head_epoch)
-        self._outbound.close()
-        self._connect_head()
+        if self._mail is not None:
+            self._mail.connect_head()
+
+    def move_away(self, segment_ids: tuple[bytes, ...]) -> None:
+        """Have the first machine fetch what is here."""
+        if self._first_machine is not None:
+            self._first_machine.move_away(segment_ids)
 
     def stop(self, detail: str, *, failed: bool) -> None:
         """Leave the loop after this turn."""
         _log.log(logging.ERROR if failed else logging.INFO, "the session ends: %s", detail)
         self._is_ending = True
         self.exit_code = int(failed)
-        self._flush()
-
-    # -- details -----------------------------------------------------------------------------------------------
-
-    def _flush(self) -> None:
-        """Send what is queued."""
-        if self._to_head:
-            messages, self._to_head = self._to_head, []
-            if not self._outbound.send(ids.HEAD_ID, messages):
-                _log.warning("%d messages to the head were lost", len(messages))
-        waiting, self._to_processes = self._to_processes, {}
-        for process_id, words in waiting.items():
-            self._bound.send(process_id, words)
-
-    def _connect_head(self) -> None:
-        """Open a fresh socket to the head.
-
-        A ROUTER that reconnects by itself drops, at some moment of its I/O thread's, what was queued meanwhile; a
-        greeting could be lost that way.
-        """
-        assert self._context is not None
-        self._outbound = ZmqChannel(self._context, self._config.node_id, HeadToNode)
-        self._outbound.connect(ids.HEAD_ID, self._config.paths.head_address)
+        if self._mail is not None:
+            self._mail.flush()
 
 
 def _await_head(paths: SessionPaths) -> None:

@@ -38,3 +38,23 @@ class Out(Protocol):
     def stop(self, detail: str, *, failed: bool) -> None:
         """End everything on this machine, and this process with it, after this turn; ``failed`` if nobody wanted it."""
         ...
+
+    def watch(self, process_id: bytes, pid: int) -> None:
+        """Watch a process that is no child; ``on_watched_gone`` follows."""
+        ...
+
+    def unwatch(self, process_id: bytes) -> None:
+        """Watch it no longer."""
+        ...
+
+    def say_ready(self) -> None:
+        """Tell whoever started this agent that the session can use this machine."""
+        ...
+
+    def move_away(self, segment_ids: tuple[bytes, ...]) -> None:
+        """Have the first machine fetch these from this one; ``on_moved`` follows for each."""
+        ...
+
+    def clear_up(self, node_id: bytes) -> None:
+        """End and remove what a further machine has left, whose agent is gone."""
+        ...

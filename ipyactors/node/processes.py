@@ -213,8 +213,10 @@ class Processes:
     def _worker_config(self) -> WorkerConfig:
         """Return what workers are told."""
         config = self._config
-        return WorkerConfig(config.paths, config.node_id, config.sys_path, config.cwd, config.namespace)
+        return WorkerConfig(
+            config.paths, config.node_id, config.sys_path, config.cwd, config.namespace, config.max_lineage_bytes
+        )
 
     def _log(self, name: str) -> str:
         """Return where a process of ours writes."""
-        return f"{self._config.paths.state_dir}/logs/{name}.log"
+        return self._config.paths.role_log_path(name)

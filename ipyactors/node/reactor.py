@@ -21,6 +21,9 @@ from ipyactors.wire.node_messages import (
     HeadRestarted,
     KillWorker,
     KillWorkerAt,
+    NodeLeaving,
+    NodeRecord,
+    ProcessGone,
     RegisterNode,
     SessionStopping,
     StartWorker,
@@ -38,7 +41,7 @@ MAX_RESTARTS = 5
 RESTART_WINDOW_S = 60.0
 
 
-#: How many deaths are repeated to a head that was started again.
+#: How many deaths are repeated to a head that was started again: of workers, and of drivers.
 KEPT_DEATHS = 256
 
 
@@ -59,11 +62,25 @@ class RestartWindow:
 
 
 @dataclasses.dataclass(slots=True)
+class Further:
+    """A machine that has joined, as the first one's agent knows it: its agent's ``link`` here, and pid (0: gone).
+
+    ``gone_epoch`` is the number of the head that there was when it went.
+    """
+
+    link: bytes
+    pid: int
+    gone_epoch: int = 0
+
+
+@dataclasses.dataclass(slots=True)
 class NodeState:
     """Everything that the agent knows.
 
-    ``processes`` are those that want to hear of a new head, by process id; ``dead`` are the latest deaths, oldest
-    first, for that head.
+    ``processes`` are those that want to hear of a new head, by process id; ``dead`` are the latest deaths of workers,
+    ``gone`` those of drivers, oldest first, for that head. The first machine's agent knows of the ``further`` ones, by
+    node id; theirs ``joins``. ``is_leaving``: this machine was asked to leave the session; ``moving`` are the segments
+    that another one fetches before it goes.
     """
 
     paths: SessionPaths
@@ -78,6 +95,13 @@ class NodeState:
     head_restarts: RestartWindow = dataclasses.field(default_factory=RestartWindow)
     zygote_restarts: RestartWindow = dataclasses.field(default_factory=RestartWindow)
     stopping: str = ""
+    pid: int = 0
+    joins: bool = False
+    store_limit_bytes: int = 0
+    gone: dict[bytes, None] = dataclasses.field(default_factory=dict)
+    further: dict[bytes, Further] = dataclasses.field(default_factory=dict)
+    is_leaving: bool = False
+    moving: set[bytes] = dataclasses.field(default_factory=set)
 
     def check_invariants(self) -> None:
         """Raise AssertionError if the tables contradict each other."""
@@ -89,8 +113,8 @@ class NodeState:
 # -- the machine joins -----------------------------------------------------------------------------------------
 
 
-def on_started(state: NodeState, out: Out, _now: float) -> None:
-    """Greet the head, for the first time or after it was started again."""
+def greet_head(state: NodeState, out: Out, _now: float) -> None:
+    """Make this machine known to the head, for the first time or after it was started again."""
     workers = tuple(
         WorkerRecord(
             child.worker_id,
@@ -101,8 +125,27 @@ def on_started(state: NodeState, out: Out, _now: float) -> None:
         )
         for child in state.children.values()
     )
+    for node_id in [node_id for node_id, further in state.further.items() if _is_old_news(state, further)]:
+        del state.further[node_id]
     drivers = tuple(process_id for process_id, attached in state.processes.items() if attached.is_driver)
-    out.tell_head(RegisterNode(state.hostname, state.total, workers, tuple(state.dead.values()), drivers))
+    out.tell_head(
+        RegisterNode(
+            state.hostname,
+            state.total,
+            workers,
+            tuple(state.dead.values()),
+            drivers,
+            address=state.paths.agent_address,
+            pid=state.pid,
+            joins=state.joins,
+            nodes=tuple(NodeRecord(node_id, further.pid) for node_id, further in state.further.items()),
+            store_limit_bytes=state.store_limit_bytes,
+        )
+    )
+    for process_id in state.gone:
+        out.tell_head(ProcessGone(process_id))
+    if state.is_leaving:
+        out.tell_head(NodeLeaving())
 
 
 # -- what the head wants ---------------------------------------------------------------------------------------
@@ -182,7 +225,7 @@ def on_zygote_lost(state: NodeState, out: Out, now: float) -> None:
     if state.stopping:
         return
     if not state.zygote_restarts.admits(now):
-        _stop(state, out, f"the zygote died more than {MAX_RESTARTS} times in {RESTART_WINDOW_S:g} s", failed=True)
+        stop(state, out, f"the zygote died more than {MAX_RESTARTS} times in {RESTART_WINDOW_S:g} s", failed=True)
         return
     out.start_zygote()
     for child in state.children.values():
@@ -215,13 +258,31 @@ def on_head_lost(state: NodeState, out: Out, now: float) -> None:
     if state.stopping:
         return
     if not state.head_restarts.admits(now):
-        _stop(state, out, f"the head died more than {MAX_RESTARTS} times in {RESTART_WINDOW_S:g} s", failed=True)
+        stop(state, out, f"the head died more than {MAX_RESTARTS} times in {RESTART_WINDOW_S:g} s", failed=True)
         return
     state.head_epoch += 1
     out.start_head(state.head_epoch)
-    on_started(state, out, now)
-    for process_id in state.processes:
+    pass_on_new_head(state, out, now)
+
+
+def pass_on_new_head(state: NodeState, out: Out, now: float) -> None:
+    """Greet a head that was started again, and have everyone do the same who hears of it from here."""
+    greet_head(state, out, now)
+    for process_id in _listeners(state):
         out.tell_process(process_id, HeadRestarted(state.head_epoch))
+
+
+def _is_old_news(state: NodeState, further: Further) -> bool:
+    """Return whether a head before the present one has told of a machine's end: as it was greeted, if not before.
+
+    The head that there was when the machine went may have died before it noticed.
+    """
+    return not further.pid and further.gone_epoch < state.head_epoch - 1
+
+
+def _listeners(state: NodeState) -> list[bytes]:
+    """Return who hears of the head and of the session's end from this agent."""
+    return [*state.processes, *(further.link for further in state.further.values() if further.pid)]
 
 
 # -- drivers and workers ---------------------------------------------------------------------------------------
@@ -230,6 +291,8 @@ def on_head_lost(state: NodeState, out: Out, now: float) -> None:
 def on_attach(state: NodeState, out: Out, process_id: bytes, message: AttachProcess, _now: float) -> None:
     """Remember who wants to hear of a new head; tell at once if one has come that it may have missed."""
     state.processes[process_id] = message
+    if message.is_driver:
+        out.watch(process_id, message.pid)
     if state.stopping:
         out.tell_process(process_id, SessionStopping(state.stopping))
     elif state.head_epoch:
@@ -239,24 +302,28 @@ def on_attach(state: NodeState, out: Out, process_id: bytes, message: AttachProc
 def on_stop_session(state: NodeState, out: Out, process_id: bytes, _message: StopSession, _now: float) -> None:
     """End the session, if a driver asks; a worker's code may not end its own driver's session."""
     if process_id not in state.children:
-        _stop(state, out, "the driver called shutdown()")
+        stop(state, out, "the driver called shutdown()")
 
 
 def on_driver_gone(state: NodeState, out: Out, _now: float) -> None:
     """End the session: nobody is left who could want its results."""
-    _stop(state, out, "the driver is gone")
+    stop(state, out, "the driver is gone")
 
 
 def on_terminated(state: NodeState, out: Out, _now: float) -> None:
-    """End the session in good order after SIGTERM."""
-    _stop(state, out, "the agent was told to end by SIGTERM")
+    """End the session in good order after SIGTERM; a further machine asks to leave it first. Asked twice, it goes."""
+    if state.joins and not state.is_leaving:
+        state.is_leaving = True
+        out.tell_head(NodeLeaving())
+        return
+    stop(state, out, "the agent was told to end by SIGTERM")
 
 
-def _stop(state: NodeState, out: Out, detail: str, *, failed: bool = False) -> None:
-    """End the session once."""
+def stop(state: NodeState, out: Out, detail: str, *, failed: bool = False) -> None:
+    """End everything on this machine, once: with the first machine, the session."""
     if state.stopping:
         return
     state.stopping = detail
-    for process_id in state.processes:
+    for process_id in _listeners(state):
         out.tell_process(process_id, SessionStopping(detail))
     out.stop(detail, failed=failed)

@@ -11,11 +11,23 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from ipyactors.ground.quantities import to_units
 from ipyactors.head.invariants import check_invariants
 from ipyactors.wire import head_messages as said
-from ipyactors.wire.node_messages import KillWorker, KillWorkerAt, ProcessGone, StartWorker, WorkerDied
+from ipyactors.wire.node_messages import (
+    KillWorker,
+    KillWorkerAt,
+    LeaveSession,
+    NodeLeaving,
+    NodeRegistered,
+    ProcessGone,
+    RegisterNode,
+    StartWorker,
+    WorkerDied,
+)
 from ipyactors.wire.specs import ActorState, Death, LossReason, RemoteError
+from ipyactors.wire.store_messages import CopiesFound, FindCopies, LookForSegments, NodeLost, SegmentsFound
 from tests.support.head_scenario import HeadScenario, actor_spec
 
-NODES = [b"n1", b"n2"]
+FIRST = [b"n1", b"n0"]
+MAX_NODES = 5
 MAX_DRIVERS = 3
 AT_WORK_ON = 1  # the number of the call that every worker is at
 CPUS = st.sampled_from([0.0, 0.5, 1.0, 2.0, 9.0])
@@ -36,7 +48,11 @@ class HeadMachine(RuleBasedStateMachine):
         self.drivers: list[bytes] = []
         self.leases: list[tuple[bytes, int]] = []
         self.requests = 0
-        for node_id in NODES:
+        self.nodes = list(FIRST)
+        self.further: list[bytes] = []
+        self.questions: list[tuple[bytes, int]] = []
+        self.unanswered: set[tuple[bytes, int]] = set()
+        for node_id in FIRST:
             self.head.add_node(node_id, 2)
 
     # -- the world around the head -------------------------------------------------------------------------------
@@ -46,9 +62,15 @@ class HeadMachine(RuleBasedStateMachine):
         self._listen()
 
     def _listen(self) -> None:
-        for node_id in NODES:
+        for node_id in self.nodes:
             for word in self.head.take(node_id):
-                if isinstance(word, StartWorker):
+                if isinstance(word, LookForSegments):
+                    self.questions.append((node_id, word.request_id))
+                elif isinstance(word, NodeLost):
+                    assert word.node_id not in self.nodes
+                elif isinstance(word, (NodeRegistered, LeaveSession)):
+                    assert node_id in self.further
+                elif isinstance(word, StartWorker):
                     assert word.worker_id not in self.asked
                     self.asked[word.worker_id] = (node_id, word)
                 elif isinstance(word, KillWorkerAt):
@@ -63,6 +85,9 @@ class HeadMachine(RuleBasedStateMachine):
                 if isinstance(word, said.LeaseGranted):
                     assert word.worker_id in self.up
                     self.leases.append((owner_id, word.lease_id))
+                elif isinstance(word, CopiesFound):
+                    self.unanswered.remove((owner_id, word.request_id))
+                    assert {place.node_id for places in word.locations.values() for place in places} <= {*self.nodes}
 
     def owners(self) -> list[bytes]:
         return self.drivers + sorted(self.up)
@@ -119,13 +144,56 @@ class HeadMachine(RuleBasedStateMachine):
         self.head.pass_time(seconds)
         self._listen()
 
+    # -- machines and stores ---------------------------------------------------------------------------------------
+
+    @precondition(lambda self: len(self.nodes) < MAX_NODES)
+    @rule(cpus=st.integers(1, 4))
+    def machine_joins(self, cpus: int) -> None:
+        self.requests += 1
+        node_id = b"n%d" % (self.requests + 1)
+        self.nodes.append(node_id)
+        self.further.append(node_id)
+        self.say(node_id, RegisterNode(node_id.decode(), to_units({"CPU": cpus}), pid=100, joins=True))
+
+    @precondition(lambda self: self.further)
+    @rule(at=pick)
+    def machine_is_lost(self, at: int) -> None:
+        node_id = self.further.pop(at % len(self.further))
+        self._listen()
+        self.nodes.remove(node_id)
+        for worker_id in [worker_id for worker_id, (where, _) in self.asked.items() if where == node_id]:
+            self.forget_worker(worker_id)
+        self.questions = [(asked, number) for asked, number in self.questions if asked != node_id]
+        self.head.lose_node(node_id)
+        self._listen()
+
+    @precondition(lambda self: self.further)
+    @rule(at=pick)
+    def machine_is_to_leave(self, at: int) -> None:
+        self.say(self.further[at % len(self.further)], NodeLeaving())
+
+    @precondition(lambda self: self.owners())
+    @rule(at=pick)
+    def owner_seeks(self, at: int) -> None:
+        self.requests += 1
+        owner_id = self.owners()[at % len(self.owners())]
+        self.unanswered.add((owner_id, self.requests))
+        self.say(owner_id, FindCopies(self.requests, (b"segment",)))
+
+    @precondition(lambda self: self.questions)
+    @rule(at=pick, has_it=st.booleans())
+    def store_answers(self, at: int, has_it: bool) -> None:
+        node_id, number = self.questions.pop(at % len(self.questions))
+        self.say(node_id, SegmentsFound(number, (b"segment",) if has_it else ()))
+
     # -- leases ----------------------------------------------------------------------------------------------------
 
     @precondition(lambda self: self.owners())
-    @rule(at=pick, shape_id=st.integers(1, 3), count=st.integers(0, 4), cpus=CPUS)
-    def owner_wants(self, at: int, shape_id: int, count: int, cpus: float) -> None:
+    @rule(at=pick, shape_id=st.integers(1, 3), count=st.integers(0, 4), cpus=CPUS, prefer=pick)
+    def owner_wants(self, at: int, shape_id: int, count: int, cpus: float, prefer: int) -> None:
         owner_id = self.owners()[at % len(self.owners())]
-        self.say(owner_id, said.WantLeases(shape_id, to_units({"CPU": cpus}), count))
+        node_id = (*self.nodes, b"")[prefer % (len(self.nodes) + 1)]
+        self.say(owner_id, said.WantLeases(shape_id, to_units({"CPU": cpus}), count, prefer=node_id))
 
     @precondition(lambda self: self.leases)
     @rule(at=pick, is_mistaken=st.booleans())
@@ -228,6 +296,10 @@ class HeadMachine(RuleBasedStateMachine):
         self.time_passes(61.0)
         if self.killed:
             self.agents_do_as_they_are_told()
+        while self.questions:
+            self.store_answers(0, has_it=True)
+        assert not self.head.tables.searches
+        assert not self.unanswered & {(owner_id, number) for owner_id in self.up for _, number in self.unanswered}
         assert not self.head.tables.workers
         assert not self.head.tables.leases
         assert not self.head.tables.names

@@ -7,8 +7,8 @@ import pytest
 from ipyactors.ground.exceptions import OptionError
 from ipyactors.ground.quantities import Units, to_units
 from ipyactors.head import placement
+from ipyactors.head.machine import Claim, Node
 from ipyactors.head.restarts import RestartPolicy, decide
-from ipyactors.head.tables import Node
 
 
 def node(name: str, total: dict[str, float], available: dict[str, float] | None = None) -> Node:
@@ -19,13 +19,47 @@ def cpus(amount: float) -> Units:
     return to_units({"CPU": amount})
 
 
-def test_the_quietest_machine_is_chosen_among_those_with_room() -> None:
-    nodes = [node("a", {"CPU": 4}, {"CPU": 1}), node("b", {"CPU": 4}, {"CPU": 3}), node("c", {"CPU": 8, "GPU": 1})]
-    chosen = placement.choose_node(nodes, cpus(1))
-    assert chosen is nodes[2]
-    assert placement.choose_node(nodes, cpus(1), {b"c": cpus(8)}) is nodes[1]
-    assert placement.choose_node(nodes, to_units({"GPU": 1})) is nodes[2]
-    assert placement.choose_node(nodes, cpus(9)) is None
+def test_machines_are_filled_to_half_one_after_the_other_and_then_evenly() -> None:
+    nodes = [node("a", {"CPU": 4}), node("b", {"CPU": 8, "GPU": 1})]
+    order = ""
+    while chosen := placement.choose_node(nodes, cpus(1)):
+        order += chosen.hostname
+        chosen.available["CPU"] -= 10_000
+    assert order == "aa" + "bbbb" + "bab" + "bab"
+    assert placement.choose_node(nodes, to_units({"GPU": 1})) is nodes[1]
+    assert placement.choose_node(nodes, to_units({"GPU": 2})) is None
+
+
+def test_what_is_set_aside_counts_as_taken() -> None:
+    nodes = [node("a", {"CPU": 4}), node("b", {"CPU": 4})]
+    assert placement.choose_node(nodes, cpus(1), {b"a": cpus(2)}) is nodes[1]
+    assert placement.choose_node(nodes, cpus(4), {b"a": cpus(1)}) is nodes[1]
+    assert placement.choose_node(nodes, cpus(4), {b"a": cpus(1), b"b": cpus(1)}) is None
+
+
+def test_the_scarcest_resource_says_how_full_a_machine_is() -> None:
+    nodes = [node("a", {"CPU": 8, "GPU": 2}, {"CPU": 8, "GPU": 1}), node("b", {"CPU": 2, "GPU": 4})]
+    assert placement.choose_node(nodes, to_units({"CPU": 1, "GPU": 1})) is nodes[1]
+    assert placement.choose_node(nodes, cpus(1)) is nodes[0]
+
+
+def test_the_machine_that_has_the_data_is_preferred_where_it_has_room() -> None:
+    nodes = [node("a", {"CPU": 4}), node("b", {"CPU": 4}, {"CPU": 1}), node("c", {"CPU": 4}, {"CPU": 0})]
+    assert placement.choose_node(nodes, cpus(1), prefer=b"b") is nodes[1]
+    assert placement.choose_node(nodes, cpus(2), prefer=b"b") is nodes[0]
+    assert placement.choose_node(nodes, cpus(1), {b"b": cpus(1)}, prefer=b"b") is nodes[0]
+    assert placement.choose_node(nodes, cpus(1), prefer=b"c") is nodes[0]
+
+
+def test_who_asks_for_nothing_goes_where_least_is_going_on() -> None:
+    nodes = [node("a", {"CPU": 1}), node("b", {"CPU": 4})]
+    order = ""
+    for number in range(5):
+        chosen = placement.choose_node(nodes, {})
+        assert chosen is not None
+        order += chosen.hostname
+        chosen.claims[number] = Claim(number, chosen.node_id, {})
+    assert order == "abbbb"
 
 
 def test_a_demand_for_nothing_fits_even_where_cpus_are_overdrawn() -> None:

@@ -38,6 +38,7 @@ class Recorder:
 
     def __init__(self) -> None:
         self.deeds: list[tuple[Any, ...]] = []
+        self.watched: dict[bytes, int] = {}
 
     def tell_head(self, message: Any) -> None:
         self.deeds.append(("head", message))
@@ -59,6 +60,21 @@ class Recorder:
 
     def stop(self, detail: str, *, failed: bool) -> None:
         self.deeds.append(("stop", failed))
+
+    def watch(self, process_id: bytes, pid: int) -> None:
+        self.watched[process_id] = pid
+
+    def unwatch(self, process_id: bytes) -> None:
+        del self.watched[process_id]
+
+    def say_ready(self) -> None:
+        self.deeds.append(("ready",))
+
+    def move_away(self, segment_ids: tuple[bytes, ...]) -> None:
+        self.deeds.append(("move_away", sorted(segment_ids)))
+
+    def clear_up(self, node_id: bytes) -> None:
+        self.deeds.append(("clear_up", node_id))
 
 
 class Node:
@@ -197,6 +213,7 @@ def test_a_lost_head_is_started_again_and_everyone_hears_of_it(node: Node) -> No
             WorkerRecord(W2, 0, PATHS.process_address(W2)),
         ),
         drivers=(DRIVER,),
+        address=PATHS.agent_address,
     )
     told = [("process", process_id, HeadRestarted(1)) for process_id in (DRIVER, W1)]
     assert node.on("head_lost") == [("start_head", 1), ("head", greeting), *told]

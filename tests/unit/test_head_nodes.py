@@ -1,0 +1,378 @@
+"""Several machines: they join, are lost, leave, and are awaited by a head that was started again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ipyactors.ground.quantities import to_units
+from ipyactors.head import nodes
+from ipyactors.wire.events import EventKind
+from ipyactors.wire.head_messages import (
+    ActorChanged,
+    ClusterReply,
+    CreateActor,
+    DescribeCluster,
+    EventsReported,
+    LeaseGranted,
+    LeaseLost,
+    OwnerLost,
+    ReclaimLease,
+    RegisterOwner,
+    ReturnLease,
+    ShapeUnplaceable,
+    WantLeases,
+    WatchEvents,
+    WatchOwner,
+    WorkerLost,
+)
+from ipyactors.wire.node_messages import (
+    KillWorker,
+    LeaveSession,
+    NodeLeaving,
+    NodeRecord,
+    NodeRegistered,
+    RegisterNode,
+    StartWorker,
+    WorkerRecord,
+)
+from ipyactors.wire.specs import ActorState, Death, LossReason
+from ipyactors.wire.store_messages import NodeLost
+from tests.support.head_scenario import SETTLE_S, HeadScenario, actor_spec
+
+
+@pytest.fixture
+def head() -> HeadScenario:
+    """A first machine with one CPU and the driver d1; a second one with two CPUs and one of ``b``."""
+    head = HeadScenario()
+    head.add_node(b"n1", 1)
+    head.join_node(b"n2", 2, b=1)
+    head.add_driver()
+    head.forget()
+    return head
+
+
+def want(head: HeadScenario, count: int = 1, prefer: bytes = b"", **demand: float) -> None:
+    head.say(b"d1", WantLeases(1, to_units(demand), count, "f", prefer))
+
+
+def lease_on_n2(head: HeadScenario, **demand: float) -> LeaseGranted:
+    want(head, **(demand or {"b": 1}))
+    started = head.take_one(b"n2", StartWorker)
+    head.worker_up(started.worker_id, b"n2")
+    return head.take_one(b"d1", LeaseGranted)
+
+
+def actor_on_n2(head: HeadScenario, actor_id: bytes = b"a1", **fields: Any) -> bytes:
+    head.say(b"d1", CreateActor(1, actor_spec(actor_id, b"d1", cpus=2, **fields)))
+    started = head.take_one(b"n2", StartWorker)
+    head.actor_up(started.worker_id, actor_id, node_id=b"n2")
+    head.forget()
+    return started.worker_id
+
+
+def lost_events(head: HeadScenario, asker: bytes = b"d-asks") -> list[str]:
+    head.add_driver(asker)
+    head.say(asker, WatchEvents())
+    events = head.take_one(asker, EventsReported).events
+    return [event.detail for event in events if event.kind is EventKind.NODE_LOST]
+
+
+# -- joining and placing -----------------------------------------------------------------------------------------------
+
+
+def test_a_machine_that_joins_is_welcomed_and_its_agent_is_watched(head: HeadScenario) -> None:
+    head.say(b"n3", RegisterNode("n3", to_units({"CPU": 1}), pid=300, joins=True))
+    head.expect(b"n3", NodeRegistered(0))
+    assert head.watched == {b"n2": 100, b"n3": 300}, "the first machine's agent is the head's own parent"
+
+
+def test_resources_pin_tasks_and_actors_to_machines(head: HeadScenario) -> None:
+    lease = lease_on_n2(head)
+    assert lease.node_id == b"n2"
+    head.say(b"d1", CreateActor(1, actor_spec(b"a1", b"d1", cpus=2)))
+    assert head.take_one(b"n2", StartWorker).actor is not None
+
+
+def test_the_machine_that_has_the_data_gets_the_work(head: HeadScenario) -> None:
+    want(head, 2, prefer=b"n2", CPU=1)
+    assert len(head.take(b"n2")) == 2
+    want(head, 3, prefer=b"n2", CPU=1)
+    assert len(head.take(b"n1")) == 1
+    head.expect_silence()
+
+
+def test_everybody_sees_all_machines(head: HeadScenario) -> None:
+    head.lose_node(b"n2")
+    head.forget()
+    head.say(b"d1", DescribeCluster(1))
+    first, second = head.take_one(b"d1", ClusterReply).nodes
+    assert (first.node_id, first.is_alive, first.total) == (b"n1", True, {"CPU": 10_000})
+    assert (second.node_id, second.is_alive, second.total) == (b"n2", False, {})
+    assert (second.address, second.pid) == ("ipc://n2", 100)
+
+
+# -- lost --------------------------------------------------------------------------------------------------------------
+
+
+def test_a_lease_is_lost_with_its_machine_and_can_be_had_elsewhere(head: HeadScenario) -> None:
+    head.join_node(b"n3", 2, b=1)
+    lease = lease_on_n2(head)
+    head.lose_node(b"n2")
+    told, lost = head.take(b"d1")
+    words = "the agent of machine 32 on host n2, process 100, ended"
+    assert told == NodeLost(b"n2", words)
+    assert isinstance(lost, LeaseLost)
+    assert (lost.lease_id, lost.death.reason, lost.death.detail) == (lease.lease_id, LossReason.NODE_LOST, words)
+    assert (lost.death.worker_id, lost.death.node_id) == (lease.worker_id, b"n2")
+    head.expect(b"n3", NodeLost(b"n2", words))
+    head.expect(b"n1", NodeLost(b"n2", words))
+    want(head, b=1)
+    assert isinstance(head.take_one(b"n3", StartWorker), StartWorker)
+    head.expect_silence()
+    assert lost_events(head) == [words]
+
+
+def test_what_no_machine_has_any_more_is_refused(head: HeadScenario) -> None:
+    lease_on_n2(head)
+    head.lose_node(b"n2")
+    head.forget()
+    want(head, b=1)
+    assert head.take_one(b"d1", ShapeUnplaceable).existing == {"CPU": 10_000}
+
+
+def test_leases_that_waited_for_a_worker_there_are_decided_anew(head: HeadScenario) -> None:
+    want(head, 3, CPU=1)
+    assert (len(head.take(b"n1")), len(head.take(b"n2"))) == (1, 2)
+    head.join_node(b"n3", 4)
+    head.lose_node(b"n2")
+    assert [type(word) for word in head.take(b"n3")] == [NodeLost, StartWorker, StartWorker]
+
+
+def test_an_actor_comes_back_elsewhere_or_is_dead_for_the_right_reason(head: HeadScenario) -> None:
+    actor_on_n2(head, max_restarts=1)
+    head.join_node(b"n3", 2)
+    head.lose_node(b"n2")
+    _, changed = head.take(b"d1")
+    assert isinstance(changed, ActorChanged)
+    assert changed.status.state is ActorState.RESTARTING
+    assert changed.status.death is not None
+    assert changed.status.death.reason is LossReason.NODE_LOST
+    _, started = head.take(b"n3")
+    assert isinstance(started, StartWorker)
+    assert (started.actor is not None, started.incarnation) == (True, 1)
+    head.actor_up(started.worker_id, node_id=b"n3", incarnation=1)
+    head.forget()
+    head.lose_node(b"n3")
+    _, changed = head.take(b"d1")
+    assert isinstance(changed, ActorChanged)
+    assert changed.status.state is ActorState.DEAD
+    assert changed.status.death is not None
+    assert changed.status.death.detail == "the agent of machine 33 on host n3, process 100, ended"
+
+
+def test_what_a_lost_worker_owned_is_ended(head: HeadScenario) -> None:
+    """Leases, actors and objects of the session of a task that ran there."""
+    lease = lease_on_n2(head)
+    head.say(lease.worker_id, CreateActor(1, actor_spec(b"a2", lease.worker_id)))
+    started = head.take_one(b"n1", StartWorker)
+    head.actor_up(started.worker_id, b"a2")
+    head.say(b"d1", WatchOwner(lease.worker_id))
+    head.forget()
+    head.lose_node(b"n2")
+    assert OwnerLost(lease.worker_id) in head.take(b"d1")
+    assert head.take(b"n1")[1:] == [
+        KillWorker(
+            started.worker_id,
+            detail=f"worker {lease.worker_id[1:].hex()}, which owned it, is gone",
+            final=True,
+        )
+    ]
+    assert (b"n1", lease.worker_id) in head.forgotten
+
+
+def test_a_driver_on_a_lost_machine_is_gone(head: HeadScenario) -> None:
+    head.say(b"d2", RegisterOwner("ipc://d2", is_driver=True, pid=5, node_id=b"n2"))
+    head.say(b"d1", WatchOwner(b"d2"))
+    head.forget()
+    head.lose_node(b"n2")
+    assert OwnerLost(b"d2") in head.take(b"d1")
+    assert b"d2" not in head.tables.owners
+
+
+def test_a_machine_is_lost_once_and_does_not_come_back(head: HeadScenario) -> None:
+    head.lose_node(b"n2")
+    head.forget()
+    head.lose_node(b"n2")
+    head.lose_node(b"n-never")
+    assert isinstance(head.take_one(b"d1", NodeLost), NodeLost)
+    head.forget()
+    head.say(b"n2", RegisterNode("n2", to_units({"CPU": 2}), joins=True))
+    head.expect(b"n2", LeaveSession())
+    head.expect_silence()
+
+
+def test_the_shell_waits_for_the_workers_whose_process_is_known(head: HeadScenario) -> None:
+    lease = lease_on_n2(head)
+    want(head, 2, CPU=1)
+    assert nodes.workers_of(head.tables, b"n2") == {lease.worker_id: 7}
+    assert nodes.workers_of(head.tables, b"n-never") == {}
+
+
+# -- leaving -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_machine_leaves_when_its_tasks_are_done(head: HeadScenario) -> None:
+    lease = lease_on_n2(head)
+    head.say(b"n2", NodeLeaving(), NodeLeaving())
+    head.expect(b"d1", ReclaimLease(lease.lease_id))
+    head.expect_silence()
+    want(head, 1, prefer=b"n2", CPU=1)
+    assert isinstance(head.take_one(b"n1", StartWorker), StartWorker)
+    head.say(b"d1", ReturnLease(lease.lease_id))
+    head.expect(b"n2", KillWorker(lease.worker_id, detail="idle, and not needed"), LeaveSession())
+    head.worker_dies(lease.worker_id, node_id=b"n2")
+    head.forget()
+    head.lose_node(b"n2")
+    assert head.take_one(b"d1", NodeLost).detail == "machine 32 left the session, as it was told to"
+
+
+def test_an_idle_machine_leaves_at_once(head: HeadScenario) -> None:
+    actor_on_n2(head)
+    head.say(b"n2", NodeLeaving())
+    head.expect(b"n2", LeaveSession())
+    head.expect_silence()
+
+
+def test_nothing_is_started_on_a_machine_that_is_to_leave(head: HeadScenario) -> None:
+    """What was about to be goes elsewhere; what fits nowhere else is refused."""
+    want(head, 3, CPU=1)
+    assert (len(head.take(b"n1")), len(head.take(b"n2"))) == (1, 2)
+    head.join_node(b"n3", 2)
+    head.say(b"n2", NodeLeaving())
+    killed = head.take(b"n2")
+    assert [type(word) for word in killed] == [KillWorker, KillWorker, LeaveSession]
+    assert len(head.take(b"n3")) == 2
+    assert isinstance(killed[0], KillWorker)
+    head.worker_up(killed[0].worker_id, b"n2")  # it was up before the order to end it arrived
+    head.say(b"d1", CreateActor(1, actor_spec(b"a1", b"d1", cpus=9)))
+    assert head.take(b"d1")[-1].unplaceable == {"CPU": 20_000}  # type: ignore[attr-defined]
+
+
+def test_a_worker_that_waits_for_what_it_has_started_keeps_its_machine(head: HeadScenario) -> None:
+    lease = lease_on_n2(head)
+    head.say(lease.worker_id, WantLeases(1, to_units({"CPU": 1}), 1, prefer=b"n1"))
+    started = head.take_one(b"n1", StartWorker)
+    head.worker_up(started.worker_id)
+    nested = head.take_one(lease.worker_id, LeaseGranted)
+    head.say(b"n2", NodeLeaving())
+    head.say(b"d1", ReturnLease(lease.lease_id))
+    assert head.take(b"n2") == []
+    head.say(lease.worker_id, ReturnLease(nested.lease_id))
+    assert [type(word) for word in head.take(b"n2")] == [KillWorker, LeaveSession]
+
+
+# -- a head that was started again -------------------------------------------------------------------------------------
+
+
+def restarted(*records: NodeRecord) -> HeadScenario:
+    """The first machine is back with the driver d1, and names those that had joined."""
+    head = HeadScenario(head_epoch=1)
+    message = RegisterNode("n1", to_units({"CPU": 1}), drivers=(b"d1",), nodes=records)
+    head.say(b"n1", message)
+    return head
+
+
+def back(head: HeadScenario, **fields: Any) -> None:
+    head.say(b"d1", RegisterOwner("ipc://d1", is_driver=True, pid=1, **fields))
+
+
+def test_the_head_waits_for_every_machine_that_had_joined() -> None:
+    head = restarted(NodeRecord(b"n2", 100))
+    assert head.watched == {b"n2": 100}
+    back(head, held={b"a1": 1})
+    want(head, b=1)
+    head.say(b"d1", CreateActor(1, actor_spec(b"a2", b"d1", cpus=2)))
+    assert not head.tables.is_settled
+    assert not [word for word in head.take(b"d1") if isinstance(word, ShapeUnplaceable)]
+    spec = actor_spec(b"a1", b"d1")
+    head.join_node(b"n2", 3, WorkerRecord(b"w9", 9, "ipc://w9", spec, 2), b=1)
+    assert not head.tables.is_settled, "its worker may come"
+    assert [type(word) for word in head.take(b"n2")] == []
+    head.worker_up(b"w9", b"n2")
+    assert head.tables.is_settled
+    assert head.tables.actors[b"a1"].state is ActorState.ALIVE
+
+
+def test_work_that_waited_for_a_machine_gets_it_when_it_is_back() -> None:
+    head = restarted(NodeRecord(b"n2", 100))
+    back(head)
+    want(head, b=1)
+    head.say(b"d1", CreateActor(1, actor_spec(b"a2", b"d1", cpus=2)))
+    head.say(b"n2", RegisterNode("n2", to_units({"CPU": 3, "b": 1}), pid=100, joins=True))
+    assert [type(word) for word in head.take(b"n2")] == [NodeRegistered, StartWorker, StartWorker]
+
+
+def test_a_machine_that_ended_meanwhile_is_lost() -> None:
+    head = restarted(NodeRecord(b"n2", 100), NodeRecord(b"n3", 0))
+    assert not head.tables.is_settled
+    back(head, leased=(b"w9",))
+    head.forget()
+    head.lose_node(b"n2")
+    words = "machine 32 was not there any more when the control plane had been started again"
+    told, lost = head.take(b"d1")
+    assert told == NodeLost(b"n2", words)
+    assert isinstance(lost, WorkerLost)
+    assert head.tables.is_settled
+    assert len(lost_events(head)) == 2
+
+
+def test_who_comes_back_later_hears_of_machines_that_are_lost() -> None:
+    """Owners and stores alike: what they believe to be there is gone."""
+    head = restarted(NodeRecord(b"n2", 100), NodeRecord(b"n3", 0))
+    words = "machine 33 was not there any more when the control plane had been started again"
+    head.expect(b"n1", NodeLost(b"n3", words))
+    back(head)
+    assert head.take(b"d1")[-1] == NodeLost(b"n3", words)
+    head.say(b"n2", RegisterNode("n2", to_units({"CPU": 3}), pid=100, joins=True))
+    assert NodeLost(b"n3", words) in head.take(b"n2")
+
+
+def test_a_machine_that_does_not_come_back_is_given_up() -> None:
+    head = restarted(NodeRecord(b"n2", 100))
+    back(head)
+    want(head, b=1)
+    head.forget()
+    head.pass_time(SETTLE_S)
+    told, refused = head.take(b"d1")
+    assert isinstance(told, NodeLost)
+    assert isinstance(refused, ShapeUnplaceable)
+    head.add_driver(b"d2")
+    head.say(b"d2", WatchEvents())
+    restarts = [
+        event.detail for event in head.take_one(b"d2", EventsReported).events if event.kind is EventKind.HEAD_RESTARTED
+    ]
+    assert restarts == ["machine 32 did not come back within 10 s"]
+
+
+def test_a_further_machine_that_is_back_first_does_not_open_the_head() -> None:
+    """Only the first machine's agent can say for whom to wait."""
+    head = HeadScenario(head_epoch=1)
+    head.say(b"n3", RegisterNode("n3", to_units({"CPU": 4}), pid=300, joins=True))
+    back(head, held={b"a1": 1})
+    head.expect(b"n3", NodeRegistered(1))
+    head.expect_silence()
+    assert not head.tables.is_settled
+    head.say(b"n1", RegisterNode("n1", to_units({"CPU": 1}), nodes=(NodeRecord(b"n2", 100), NodeRecord(b"n3", 300))))
+    assert head.tables.awaited_nodes == {b"n2"}
+    assert len(head.take(b"d1")) == 1
+
+
+def test_the_loss_of_a_machine_says_nothing_of_what_had_begun() -> None:
+    """A caller treats all that it had sent there as begun."""
+    from ipyactors.wire.deaths import last_started
+
+    assert last_started(Death(LossReason.NODE_LOST, started={b"d1": 3}), b"d1") is None
+    assert last_started(Death(LossReason.KILLED, started={b"d1": 3}), b"d1") == 3
+    assert last_started(Death(LossReason.KILLED), b"d1") == 0
