@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from ipyactors.owner.actors import ActorClient
 from ipyactors.owner.refs import ObjectRef, ObjectRefGenerator
 from ipyactors.owner.templates import ActorTemplate, MethodTemplate, TaskTemplate
+from ipyactors.wire.census_messages import CensusReply
 from ipyactors.wire.events import Event
 from ipyactors.wire.head_messages import ClusterReply
 
@@ -76,8 +77,11 @@ class Engine(Protocol):
         """Yield each reference when it is ready; end early at ``deadline_s`` on the monotonic clock."""
         ...
 
-    def put(self, value: Any) -> ObjectRef:
-        """Store a value; return a reference to it."""
+    def put(self, value: Any, copies: int = 1) -> ObjectRef:
+        """Store a value, a large one on so many machines; return a reference to it.
+
+        Raises OptionError if there are not so many, ObjectStoreFullError.
+        """
         ...
 
     def cancel(self, ref: ObjectRef | ObjectRefGenerator, *, force: bool, recursive: bool) -> None:
@@ -90,6 +94,10 @@ class Engine(Protocol):
 
     def describe_cluster(self) -> ClusterReply:
         """Return nodes, actors and waiting demands. Raises HeadUnavailableError."""
+        ...
+
+    def take_census(self) -> CensusReply:
+        """Return what every process owns and holds, and what every store has. Raises HeadUnavailableError."""
         ...
 
     def events(self) -> list[Event]:

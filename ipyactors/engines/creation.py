@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ipyactors.owner import outbox, values
+from ipyactors.owner import constructors, outbox, values
 from ipyactors.owner.actors import ActorClient
 from ipyactors.owner.objects import Entry
 from ipyactors.owner.session import Session
@@ -44,7 +44,8 @@ class Creation:
             owner_id=self._session.process_id,
             definition=template.definition,
             args=self._payload,
-            arg_values=tuple(entry.payload for entry in self._deps if entry.payload is not None),
+            # With their bytes: they are needed again at each restart, when the references may be long gone.
+            arg_values=tuple(self._session.in_message(entry.payload) for entry in self._deps if entry.payload),
             name=template.name,
             namespace=template.namespace or self._session.namespace,
             detached=template.detached,
@@ -54,6 +55,8 @@ class Creation:
             is_async=template.is_async,
             handle=template.handle,
         )
+        with deferred(), self._session.lock:
+            constructors.keep(self._session.state, self._session.mail, spec)
         self._client.creation = CreateActor(request_id, spec, template.get_if_exists)
         return self._client.creation
 
@@ -97,5 +100,6 @@ class Creation:
             self._client.weight = 0
             self._client.handles = 0
             session.state.actors.pop(self._client.actor_id, None)
+            session.state.constructors.pop(self._client.actor_id, None)
             self.finish()
         session.flush()

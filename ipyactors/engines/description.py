@@ -29,7 +29,10 @@ def _entry(state: OwnerState, cluster: ClusterReply, entry: Entry) -> str:
     if entry.owner_address:
         return "It is owned by another process, and not there yet; ask there."
     call = entry.producer
-    return _call(state, cluster, call) if isinstance(call, PendingCall) else "It is on its way."
+    lost = "" if entry.stored is None else "Its data is lost. "
+    if isinstance(call, PendingCall):
+        return lost + _call(state, cluster, call)
+    return f"{lost}Copies are looked for." if lost else "It is on its way."
 
 
 def _failed(failure: Failure) -> str:

@@ -7,50 +7,67 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from ipyactors.engines import description
+from ipyactors.engines import copying, description
 from ipyactors.engines.base import Submitted
 from ipyactors.engines.creation import Creation
 from ipyactors.engines.packing import check_pending, pack
-from ipyactors.engines.waiting import AllDoneOrFailed, Completions, Countdown
+from ipyactors.engines.submission import submit
+from ipyactors.engines.waiting import AllDoneOrFailed, Completions, Countdown, left_until, not_in_time
 from ipyactors.ground import ids
 from ipyactors.ground.exceptions import (
     ActorAlreadyExistsError,
     ActorNotFoundError,
-    GetTimeoutError,
 )
 from ipyactors.launch.local import AgentProcess
-from ipyactors.owner import current, outbox, process, reactor
+from ipyactors.launch.visiting import VisitedAgent
+from ipyactors.owner import arrivals, current, origins, outbox, process, reactor
 from ipyactors.owner.actors import ActorClient, HandleToken, MethodCall
-from ipyactors.owner.calls import CallState, PendingCall, TaskCall
+from ipyactors.owner.calls import CallState, TaskCall
 from ipyactors.owner.objects import Entry
 from ipyactors.owner.refs import ObjectRef, ObjectRefGenerator
 from ipyactors.owner.session import Session
-from ipyactors.owner.streams import Stream
-from ipyactors.owner.templates import STREAMING, ActorTemplate, MethodTemplate, TaskTemplate
+from ipyactors.owner.templates import ActorTemplate, MethodTemplate, TaskTemplate
 from ipyactors.wire import serialize
+from ipyactors.wire.census_messages import CensusReply, TakeCensus
 from ipyactors.wire.events import Event
 from ipyactors.wire.head_messages import ClusterReply, DescribeCluster, GetActor
 from ipyactors.wire.interrupts import deferred
-from ipyactors.wire.node_messages import StopSession
+from ipyactors.wire.node_messages import DetachProcess, StopSession
+
+#: What lies between a line of the user's and the note of it: the api's function, and the engine's.
+_OURS_ABOVE = 3
 
 
 class LocalEngine:
-    """See :class:`ipyactors.engines.base.Engine`. In a driver it owns the agent; in a worker it only has a session."""
+    """See :class:`ipyactors.engines.base.Engine`. In a worker it only has a session.
 
-    def __init__(self, session: Session, agent: AgentProcess | None = None) -> None:
+    In the driver that has started the session it owns the ``agent`` and those of ``further`` machines; in one that has
+    come to it, it holds on to the agent that it has ``visited``.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        agent: AgentProcess | None = None,
+        *,
+        further: Sequence[AgentProcess] = (),
+        visited: VisitedAgent | None = None,
+    ) -> None:
         self.session = session
         self.namespace = session.namespace
         self._agent = agent
+        self._further = further
+        self._visited = visited
         self._pid = os.getpid()
 
     # -- submitting -------------------------------------------------------------------------------------------
 
     def submit_task(self, template: TaskTemplate, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Submitted:
         """Submit one call of a function."""
-        payload, deps, keep = pack(args, kwargs, template.name)
+        payload, deps, keep = pack(self.session, args, kwargs, template.name)
         task_id = self.session.next_task_id()
         call = TaskCall(template, task_id, payload, deps, current.call.get())
-        return self._submit(call, template.num_returns, keep)
+        return submit(self.session, call, template.num_returns, keep, origins.note(template, _OURS_ABOVE))
 
     def call_method(
         self, client: ActorClient, template: MethodTemplate, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -58,27 +75,10 @@ class LocalEngine:
         """Submit one call of a method."""
         if template.max_pending_calls >= 0:
             check_pending(self.session, client, template.max_pending_calls)
-        payload, deps, keep = pack(args, kwargs, template.method)
+        payload, deps, keep = pack(self.session, args, kwargs, template.method)
         task_id = self.session.next_task_id()
         call = MethodCall(template, client, task_id, payload, deps, current.call.get())
-        return self._submit(call, template.num_returns, keep)
-
-    def _submit(self, call: PendingCall, returns: int, keep: object) -> Submitted:
-        """Make what the call will fill, and hand it to the session. ``keep`` is what must live until it is done."""
-        call.keep = keep
-        result: Submitted
-        if returns == 1:
-            call.entries = (Entry(call.task_id, call),)
-            result = ObjectRef(call.entries[0])
-        elif returns == STREAMING:
-            call.stream = Stream(call.task_id)
-            result = ObjectRefGenerator(self.session, call.stream, call)
-        else:
-            owner_id, counter = ids.owner_of(call.task_id), ids.counter_of(call.task_id)
-            call.entries = tuple(Entry(ids.object_id(owner_id, counter, index), call) for index in range(returns))
-            result = [ObjectRef(entry) for entry in call.entries] or None
-        self.session.submit(call)
-        return result
+        return submit(self.session, call, template.num_returns, keep, origins.note(template, _OURS_ABOVE))
 
     # -- actors -----------------------------------------------------------------------------------------------
 
@@ -88,7 +88,8 @@ class LocalEngine:
         """Create an actor; a named one only after the head has agreed to the name."""
         session = self.session
         session.check_open()
-        payload, deps, keep = pack(args, kwargs, f"{template.class_name}.__init__")
+        # In the message: the head keeps it for restarts, on whatever machine.
+        payload, deps, keep = pack(session, args, kwargs, f"{template.class_name}.__init__", in_message=True)
         actor_id = ids.new_actor_id()
         with deferred(), session.lock:
             client = outbox.client_of(session.state, actor_id)
@@ -157,20 +158,23 @@ class LocalEngine:
         """Return the values, in order."""
         __tracebackhide__ = True
         session = self.session
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
         entries = [ref._entry for ref in refs]
         if not all(entry.done for entry in entries):
             session.fetch(entries)
             progress = AllDoneOrFailed(session.state.objects, entries)
             if not session.wait(progress, timeout_s):
-                missing = sum(not entry.done for entry in entries)
-                raise GetTimeoutError(
-                    f"{missing} of {len(entries)} values were not there within {timeout_s:g} s. Nothing is lost: "
-                    "get the same references again, or ask ipyactors.explain(ref) what they wait for."
-                )
+                raise not_in_time(entries, timeout_s)
             for entry in entries:
                 if entry.failure is not None:
                     session.announcer.catch_up()
                     session.value_of(entry)
+        held = None
+        if any(entry.payload is not None and entry.payload.stored is not None for entry in entries):
+            # All at once: what is on other machines travels side by side. The mappings are held until they are used.
+            held = arrivals.bring(session, entries, left_until(deadline))
+            if held is None:
+                raise not_in_time(entries, timeout_s)
         session.announcer.catch_up()
         return [session.value_of(entry) for entry in entries]
 
@@ -209,8 +213,7 @@ class LocalEngine:
             completions.watch()
         try:
             for _ in refs:
-                left_s = None if deadline_s is None else max(0.0, deadline_s - time.monotonic())
-                if not session.wait(completions, left_s):
+                if not session.wait(completions, left_until(deadline_s)):
                     return
                 session.announcer.catch_up()
                 yield ref_of[completions.take()]
@@ -218,16 +221,21 @@ class LocalEngine:
             with deferred(), session.lock:
                 completions.unwatch()
 
-    def put(self, value: Any) -> ObjectRef:
+    def put(self, value: Any, copies: int = 1) -> ObjectRef:
         """Pickle a value now; later changes to it are not seen by those who get it."""
         session = self.session
-        entry = Entry(session.next_task_id())
-        payload = serialize.dumps(value, what="the value")
+        entry = Entry(session.next_task_id(), origin=origins.note(None, _OURS_ABOVE))
+        session.state.ages.mark(ids.counter_of(entry.object_id), time.monotonic())
+        payload = session.keep(serialize.dumps(value, what="the value"), entry.object_id, "the value")
         entry.complete(payload)
+        if payload.stored is not None:
+            session.state.lineage.entries[entry.object_id] = entry
         if payload.actor_ids:
             with deferred(), session.lock:
                 clients = [outbox.client_of(session.state, actor_id) for actor_id in payload.actor_ids]
             entry.tokens = tuple(HandleToken(session.count_handle, client) for client in clients)
+        if copies > 1 and payload.stored is not None:
+            copying.spread(session, entry, copies, self.describe_cluster().nodes)
         return ObjectRef(entry)
 
     def cancel(self, ref: ObjectRef | ObjectRefGenerator, *, force: bool, recursive: bool) -> None:
@@ -260,6 +268,11 @@ class LocalEngine:
         reply: ClusterReply = self.session.ask_head(DescribeCluster)
         return reply
 
+    def take_census(self) -> CensusReply:
+        """Have the head ask everybody."""
+        reply: CensusReply = self.session.ask_head(TakeCensus)
+        return reply
+
     def events(self) -> list[Event]:
         """Return what this process knows has happened."""
         self.session.turn()
@@ -272,12 +285,18 @@ class LocalEngine:
             return self.session.log.subscribe(on_event)
 
     def shutdown(self) -> None:
-        """End the session and everything in it; returns when nothing is left."""
+        """End the session and everything in it; returns when nothing is left. A session of others' is only left."""
         if os.getpid() != self._pid:
             return  # a child of a fork has copies of descriptors, and no part in the session
         process.set_session(None)
         if self._agent is not None:
-            self.session.tell_agent(StopSession())
+            self.session.post.tell_agent(StopSession())
+        elif self._visited is not None:
+            self.session.post.tell_agent(DetachProcess())
         self.session.close()
+        if self._visited is not None:
+            self._visited.leave()
         if self._agent is not None:
             self._agent.stop()
+        for agent in self._further:
+            agent.stop()

@@ -15,11 +15,14 @@ from ipyactors.wire.serialize import ArgSlot
 from ipyactors.wire.specs import Payload
 
 
-def pack(args: tuple[Any, ...], kwargs: dict[str, Any], name: str) -> tuple[Payload, tuple[Entry, ...], object]:
-    """Pickle arguments; top-level references become slots, their entries are what the call waits for."""
-    if not any(type(value) is ObjectRef for value in (*args, *kwargs.values())):
-        payload = serialize.dumps_call(args, kwargs, what=f"the arguments of {name}")
-        return payload, (), (args, kwargs) if payload.actor_ids or payload.refs else None
+def pack(
+    session: Session, args: tuple[Any, ...], kwargs: dict[str, Any], name: str, *, in_message: bool = False
+) -> tuple[Payload, tuple[Entry, ...], object]:
+    """Pickle arguments; top-level references become slots, their entries are what the call waits for.
+
+    What is large goes to the store, unless it is to stay ``in_message``. What is returned last must live for as long as
+    the call may have to be sent. Raises SerializationError, ObjectStoreFullError.
+    """
     deps: list[Entry] = []
 
     def slot(value: Any) -> Any:
@@ -28,9 +31,19 @@ def pack(args: tuple[Any, ...], kwargs: dict[str, Any], name: str) -> tuple[Payl
         deps.append(value._entry)
         return ArgSlot(len(deps) - 1)
 
-    packed = tuple(map(slot, args)), {key: slot(value) for key, value in kwargs.items()}
-    payload = serialize.dumps_call(*packed, what=f"the arguments of {name}")
-    return payload, tuple(deps), (args, kwargs)
+    what = f"the arguments of {name}"
+    if any(type(value) is ObjectRef for value in (*args, *kwargs.values())):
+        packed = tuple(map(slot, args)), {key: slot(value) for key, value in kwargs.items()}
+        payload = serialize.dumps_call(*packed, what=what)
+    else:
+        payload = serialize.dumps_call(args, kwargs, what=what)
+    keep: object = (args, kwargs) if deps or payload.actor_ids or payload.refs else None
+    if not serialize.is_large(payload):
+        return payload, tuple(deps), keep
+    if in_message:
+        return serialize.owned(payload), tuple(deps), keep
+    payload = session.keep(payload, session.next_task_id(), what)
+    return payload, tuple(deps), keep
 
 
 def check_pending(session: Session, client: ActorClient, limit: int) -> None:

@@ -1,4 +1,4 @@
-"""From nothing to a live session on this machine: folders, agent, this process's part in it.
+"""From nothing to a live session: folders, agents, this process's part in it; or into one that runs already.
 
 The agent is started first, and what this process itself needs (ZeroMQ above all) is imported while the agent does
 the same in its own interpreter: on two cores, that takes a third off the start. So this file imports nothing heavy.
@@ -6,66 +6,103 @@ the same in its own interpreter: on two cores, that takes a third off the start.
 
 from __future__ import annotations
 
-import os
-import sys
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from ipyactors.ground import ids
-from ipyactors.ground.config import AgentConfig
-from ipyactors.ground.quantities import to_units
-from ipyactors.launch.local import AgentProcess, start_agent
-from ipyactors.launch.sessions import prepare_session
+from ipyactors.ground.config import SessionPaths, lineage_limit_bytes
+from ipyactors.launch.address import find_session
+from ipyactors.launch.cluster import Machine, Offer, start_first, start_further
+from ipyactors.launch.local import AgentProcess
+from ipyactors.launch.visiting import VisitedAgent
 
 if TYPE_CHECKING:
     from ipyactors.engines.local import LocalEngine
+    from ipyactors.owner.session import Session
 
 
 def start_local_engine(
     *,
+    address: str | None = None,
+    nodes: Sequence[Mapping[str, Any]] | None = None,
     num_cpus: float | None = None,
     num_gpus: float | None = None,
     memory: float | None = None,
     resources: Mapping[str, float] | None = None,
+    object_store_memory: int | None = None,
     namespace: str | None = None,
     session: str | None = None,
     log_to_driver: bool = True,
+    max_lineage_bytes: int | None = None,
 ) -> LocalEngine:
-    """Start the processes, make this one the driver, and return its engine.
+    """Start the processes, make this one the driver, and return its engine; with ``address``, come to those that run.
 
-    What is not given is detected by the agent. Returns when the runtime takes work. Raises StartError; nothing is
-    left behind then.
+    ``nodes`` says what each machine offers, the first one's included; without it there is one, which offers what else
+    is given. What is not given is detected by the agent. Returns when the runtime takes work. Raises StartError;
+    nothing is left behind then. With ``address``, raises SessionError.
     """
-    offered = {"CPU": num_cpus, "GPU": num_gpus, "memory": memory, **(resources or {})}
-    prepared = prepare_session(session)
-    config = AgentConfig(
-        paths=prepared.paths,
-        node_id=ids.new_node_id(),
-        # A zero is said, and not left out: it means that there is none, and nothing is to be detected.
-        total={name: to_units({name: amount}).get(name, 0) for name, amount in offered.items() if amount is not None},
-        driver_pid=os.getpid(),
-        sys_path=tuple(sys.path),
-        cwd=os.getcwd(),
-        namespace=namespace if namespace is not None else prepared.paths.name,
-    )
-    agent = start_agent(prepared, config)
+    limit_bytes = lineage_limit_bytes(max_lineage_bytes)
+    if address is not None:
+        return _visit(address, namespace, limit_bytes, log_to_driver=log_to_driver)
+    offers = [Offer(**node) for node in nodes or ()]
+    offers = offers or [Offer(num_cpus, num_gpus, memory, resources, object_store_memory)]
+    first = start_first(offers[0], session=session, namespace=namespace, max_lineage_bytes=limit_bytes)
+    machines = [first]
     try:
-        return _join(config, agent, log_to_driver=log_to_driver)
+        for offer in offers[1:]:
+            machines.append(start_further(first, offer))  # noqa: PERF401 - one that fails must not hide the others
+        return _drive(machines, log_to_driver=log_to_driver)
     except BaseException:
-        agent.stop()
+        for machine in machines:
+            machine.agent.stop()
         raise
 
 
-def _join(config: AgentConfig, agent: AgentProcess, *, log_to_driver: bool) -> LocalEngine:
+def _drive(machines: Sequence[Machine], *, log_to_driver: bool) -> LocalEngine:
+    """Make this process the driver of the session that it has started."""
+    from ipyactors.engines.local import LocalEngine  # imports ZeroMQ, while the agents do the same
+
+    for machine in machines:
+        machine.agent.wait_ready()
+    first = machines[0]
+    driver = _make_driver(first.config.paths, first.node_id, first.config.namespace, first.config.max_lineage_bytes)
+    _start_driver(driver, first.agent, log_to_driver=log_to_driver)
+    return LocalEngine(driver, first.agent, further=[machine.agent for machine in machines[1:]])
+
+
+def _visit(address: str, namespace: str | None, max_lineage_bytes: int, *, log_to_driver: bool) -> LocalEngine:
+    """Make this process one more driver of a session that another process has started."""
     from ipyactors.engines.local import LocalEngine
-    from ipyactors.owner import process
-    from ipyactors.owner.output import show_nothing
+
+    note = find_session(address)
+    agent = VisitedAgent(note)
+    try:
+        where = note.namespace if namespace is None else namespace
+        driver = _make_driver(note.paths, note.node_id, where, max_lineage_bytes)
+        _start_driver(driver, agent, log_to_driver=log_to_driver)
+    except BaseException:
+        agent.leave()
+        raise
+    return LocalEngine(driver, visited=agent)
+
+
+def _make_driver(paths: SessionPaths, node_id: bytes, namespace: str, max_lineage_bytes: int) -> Session:
     from ipyactors.owner.session import Session
 
-    agent.wait_ready()
-    driver = Session(
-        config.paths, ids.new_driver_id(), is_driver=True, namespace=config.namespace, node_id=config.node_id
+    return Session(
+        paths,
+        ids.new_driver_id(),
+        is_driver=True,
+        namespace=namespace,
+        node_id=node_id,
+        max_lineage_bytes=max_lineage_bytes,
     )
+
+
+def _start_driver(driver: Session, agent: AgentProcess | VisitedAgent, *, log_to_driver: bool) -> None:
+    from ipyactors.owner import process
+    from ipyactors.owner.output import show_nothing
+
     if not log_to_driver:
         driver.on_output = show_nothing
     driver.watch_agent(
@@ -78,4 +115,3 @@ def _join(config: AgentConfig, agent: AgentProcess, *, log_to_driver: bool) -> L
         driver.close()
         raise
     process.set_session(driver)
-    return LocalEngine(driver, agent)

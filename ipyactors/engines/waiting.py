@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Sequence
 
+from ipyactors.ground.exceptions import GetTimeoutError
 from ipyactors.owner.objects import Entry, ObjectTable
 
 
@@ -76,3 +78,18 @@ class Completions:
     def __call__(self) -> bool:
         """Return whether the wait for the next one is over."""
         return bool(self._done)
+
+
+def left_until(deadline_s: float | None) -> float | None:
+    """Return how many seconds are left until ``deadline_s`` on the monotonic clock, not below 0; None for no limit."""
+    return None if deadline_s is None else max(0.0, deadline_s - time.monotonic())
+
+
+def not_in_time(entries: Sequence[Entry], timeout_s: float | None) -> GetTimeoutError:
+    """Return the error for a ``get`` that took too long."""
+    missing = sum(not entry.done for entry in entries)
+    what = f"{missing} of {len(entries)} values were" if missing else "the data of the values was"
+    return GetTimeoutError(
+        f"{what} not there within {timeout_s:g} s. Nothing is lost: get the same references again, or ask "
+        "ipyactors.explain(ref) what they wait for."
+    )

@@ -7,6 +7,7 @@ without a question to the head: whoever ships a handle first adds to the receive
 
 from __future__ import annotations
 
+import dataclasses
 from collections import deque
 from collections.abc import Callable
 
@@ -132,6 +133,25 @@ class MethodCall(PendingCall):
     def name(self) -> str:
         """``Class.method``."""
         return f"{self.client.class_name}.{self.template.method}"
+
+    def trace(self) -> object:
+        """See :meth:`PendingCall.trace`. What changes nothing may be called again any number of times."""
+        template = self.template
+        if not template.is_readonly:
+            return template
+        return template, self.client, self.args, -1, self.attempt, self.parent
+
+
+@dataclasses.dataclass(slots=True)
+class Constructor:
+    """What the constructor of an actor needs that this process has created; ``names`` is a payload without bytes.
+
+    ``worker_id`` is the process that was lent it last. See :mod:`ipyactors.owner.constructors`.
+    """
+
+    names: Payload
+    held: tuple[Entry, ...]
+    worker_id: bytes = b""
 
 
 class HandleToken:

@@ -5,39 +5,15 @@ from __future__ import annotations
 import pickle
 
 from ipyactors.ground import ids
-from ipyactors.ground.exceptions import ObjectLostError, OwnerDiedError
-from ipyactors.owner import failures
+from ipyactors.ground.exceptions import OwnerDiedError
+from ipyactors.owner import failures, loans, losses
 from ipyactors.owner.objects import Entry
 from ipyactors.owner.out import Out
 from ipyactors.owner.state import OwnerState
-from ipyactors.wire.head_messages import LendActor, OwnerLost, OwnsObjects, WatchOwner
-from ipyactors.wire.specs import RefSpec, RemoteError
-from ipyactors.wire.worker_messages import FetchObject, ObjectFailed, ObjectReady
-
-
-def export(state: OwnerState, out: Out, entry: Entry) -> RefSpec:
-    """Make an object findable for others; return what a reference to it says."""
-    if entry.owner_address:
-        return RefSpec(entry.object_id, entry.owner_address)
-    if not state.objects.exported and not state.is_driver:
-        out.to_head(OwnsObjects())
-    state.objects.exported.setdefault(entry.object_id, entry)
-    return RefSpec(entry.object_id, state.address)
-
-
-def adopt(state: OwnerState, spec: RefSpec) -> Entry:
-    """Return the entry for a reference that arrived here."""
-    objects = state.objects
-    if ids.owner_of(spec.object_id) == state.owner_id:
-        entry = objects.exported.get(spec.object_id)
-        if entry is None:
-            entry = Entry(spec.object_id)
-            entry.fail(ObjectLostError(f"The object {spec.object_id.hex()} is not known to the process that owns it."))
-        return entry
-    entry = objects.borrowed.get(spec.object_id)
-    if entry is None:
-        entry = objects.borrowed[spec.object_id] = Entry(spec.object_id, None, spec.owner_address)
-    return entry
+from ipyactors.owner.watching import watch
+from ipyactors.wire.head_messages import OwnerLost
+from ipyactors.wire.specs import RemoteError
+from ipyactors.wire.worker_messages import FetchObject, ObjectFailed, ObjectReady, ReportMissing
 
 
 def fetch(state: OwnerState, out: Out, entry: Entry) -> None:
@@ -48,50 +24,56 @@ def fetch(state: OwnerState, out: Out, entry: Entry) -> None:
     owner_id = ids.owner_of(entry.object_id)
     out.connect(owner_id, entry.owner_address)
     watch(state, out, owner_id)[entry.object_id] = entry
-    out.to_worker(owner_id, FetchObject(entry.object_id))
+    out.to_owner(owner_id, FetchObject(entry.object_id))
 
 
-def watch(state: OwnerState, out: Out, process_id: bytes) -> dict[bytes, Entry]:
-    """Have the head tell when a process is gone; return what is awaited from there, by object id."""
-    watched = state.watched.get(process_id)
-    if watched is None:
-        watched = state.watched[process_id] = {}
-        out.to_head(WatchOwner(process_id))
-    return watched
+def report_missing(state: OwnerState, out: Out, entry: Entry) -> None:
+    """Tell the owner that the data of a borrowed object could not be had; it is not there until the owner answers."""
+    stored = entry.stored
+    if not entry.done or stored is None:
+        return  # small, or this was said already
+    entry.reopen()
+    state.objects.fetching[entry.object_id] = entry
+    owner_id = ids.owner_of(entry.object_id)
+    out.connect(owner_id, entry.owner_address)
+    watch(state, out, owner_id)[entry.object_id] = entry
+    out.to_owner(owner_id, ReportMissing(entry.object_id, tuple(place.node_id for place in stored.locations)))
 
 
 def on_fetch(state: OwnerState, out: Out, peer: bytes, message: FetchObject) -> None:
     """A borrower asks: answer when the object is there."""
-    entry = state.objects.exported.get(message.object_id)
+    entry = loans.find(state, message.object_id)
     if entry is None:
-        lost = ObjectLostError(f"The object {message.object_id.hex()} is not known to the process that owns it.")
-        out.to_caller(peer, ObjectFailed(message.object_id, failure=pickle.dumps(lost)))
+        out.to_caller(peer, ObjectFailed(message.object_id, failure=pickle.dumps(losses.unknown(message.object_id))))
         return
-    entry.when_done(lambda done: _answer(out, peer, done))
+    entry.when_done(lambda done: _answer(state, out, peer, done))
 
 
-def _answer(out: Out, peer: bytes, entry: Entry) -> None:
+def _answer(state: OwnerState, out: Out, peer: bytes, entry: Entry) -> None:
     if entry.payload is not None:
-        for actor_id in entry.payload.actor_ids:
-            out.to_head(LendActor(actor_id, peer))
+        loans.lend(state, out, peer, entry.payload)
         out.to_caller(peer, ObjectReady(entry.object_id, entry.payload))
     elif isinstance(entry.failure, RemoteError):
+        if entry.failure.payload is not None:
+            loans.lend(state, out, peer, entry.failure.payload)
         out.to_caller(peer, ObjectFailed(entry.object_id, entry.failure))
     else:
         out.to_caller(peer, ObjectFailed(entry.object_id, failure=pickle.dumps(entry.failure)))
 
 
-def on_ready(state: OwnerState, out: Out, message: ObjectReady) -> None:
+def on_ready(state: OwnerState, out: Out, peer: bytes, message: ObjectReady) -> None:
     """A borrowed object arrived."""
-    tokens = out.hold(message.payload) if message.payload.actor_ids else ()
+    if message.payload.names_any:
+        out.receive(peer, message.payload)
     entry = _arrived(state, message.object_id)
     if entry is not None:
-        entry.tokens = tokens
         entry.complete(message.payload)
 
 
-def on_failed(state: OwnerState, message: ObjectFailed) -> None:
+def on_failed(state: OwnerState, out: Out, peer: bytes, message: ObjectFailed) -> None:
     """A borrowed object will not come."""
+    if message.error is not None and message.error.payload is not None and message.error.payload.names_any:
+        out.receive(peer, message.error.payload)
     entry = _arrived(state, message.object_id)
     if entry is not None:
         # Written by the owner's runtime, never by user code: a closed set of our own error types.
@@ -107,11 +89,12 @@ def _arrived(state: OwnerState, object_id: bytes) -> Entry | None:
 
 
 def on_owner_lost(state: OwnerState, out: Out, message: OwnerLost) -> None:
-    """The owner of borrowed objects died: what has not arrived never will."""
+    """A process is gone. What has not arrived from it never will; what it had borrowed it has no more."""
     for entry in list(state.watched.pop(message.owner_id, {}).values()):
         state.objects.fetching.pop(entry.object_id, None)
         entry.fail(OwnerDiedError(failures.owner_died(entry.object_id, message.detail)))
         state.objects.failures += 1
+    loans.on_process_gone(state, out, message.owner_id)
     state.left_streams.pop(message.owner_id, None)
     if message.owner_id not in state.holders:
         out.disconnect(message.owner_id)

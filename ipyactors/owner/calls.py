@@ -12,6 +12,7 @@ from typing import Any
 
 from ipyactors.owner.current import CurrentCall
 from ipyactors.owner.objects import Entry, Failure
+from ipyactors.owner.origins import Origin
 from ipyactors.owner.streams import Stream
 from ipyactors.owner.templates import TaskTemplate
 from ipyactors.wire.specs import Payload
@@ -37,6 +38,7 @@ class PendingCall(abc.ABC):
     """
 
     __slots__ = (
+        "__weakref__",
         "args",
         "attempt",
         "cancelled",
@@ -72,9 +74,28 @@ class PendingCall(abc.ABC):
         self.keep: Any = None
 
     @property
+    def origin(self) -> Origin | None:
+        """Where it was made; not known of a call that has no results."""
+        if self.entries:
+            return self.entries[0].origin
+        return self.stream.origin if self.stream is not None else None
+
+    @property
     @abc.abstractmethod
     def name(self) -> str:
         """The function's name, or ``Class.method``."""
+
+    @abc.abstractmethod
+    def trace(self) -> object:
+        """Return all that is needed to make the call again, as a tuple; only its template where it is not to be.
+
+        The tuple is what :class:`~ipyactors.owner.lineage.Record` takes apart. Called once for each success, so it is
+        no more than a tuple.
+        """
+
+    def lacks_arguments(self) -> bool:
+        """Return whether an argument that was there is not, or has failed: the call cannot be sent as it is."""
+        return any(not entry.done or entry.failure is not None for entry in self.deps)
 
     def arg_values(self) -> tuple[Payload, ...]:
         """Return the values of the references among the arguments; all are there by now."""
@@ -90,13 +111,14 @@ class PendingCall(abc.ABC):
             self.retries_left -= 1
         self.attempt += 1
 
-    def finish(self, failure: Failure | None, results: tuple[Payload, ...] = ()) -> None:
-        """Complete every entry, or fail those that are not complete."""
+    def finish(self, failure: Failure | None, results: tuple[Payload, ...] = (), made_by: object = None) -> None:
+        """Complete every entry, or fail those that are not complete. ``made_by`` is the lineage of the results."""
         self.state = CallState.DONE
         self.keep = None
         self.deps = ()
         if failure is None:
             for entry, payload in zip(self.entries, results, strict=False):
+                entry.lineage = made_by
                 entry.complete(payload)
         else:
             for entry in self.entries:
@@ -125,3 +147,10 @@ class TaskCall(PendingCall):
     def name(self) -> str:
         """The function's name."""
         return self.template.name
+
+    def trace(self) -> object:
+        """See :meth:`PendingCall.trace`."""
+        template = self.template
+        if not (self.retries_left and template.lineage):
+            return template
+        return template, None, self.args, self.retries_left, self.attempt, self.parent

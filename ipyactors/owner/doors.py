@@ -9,9 +9,11 @@ from typing import Any
 import zmq
 
 from ipyactors.ground.ids import HEAD_ID
+from ipyactors.wire.census_messages import CensusToOwner
 from ipyactors.wire.channel import RECEIVE_AT_MOST, Batch, Channel
 from ipyactors.wire.head_messages import HeadToOwner
 from ipyactors.wire.node_messages import NodeToProcess
+from ipyactors.wire.store_messages import StoresToOwner, StoreToProcess
 from ipyactors.wire.worker_messages import BorrowerToOwner, CallerToWorker, OwnerToBorrower, WorkerToCaller
 from ipyactors.wire.zmq_channel import ZmqChannel
 
@@ -21,7 +23,9 @@ _LINGER_MS = 500
 #: The head is heard after so many full rounds at the latest, however fast the others talk.
 _ROUNDS_AT_MOST = 100
 
-_TO_OUTBOUND = HeadToOwner | NodeToProcess | WorkerToCaller | OwnerToBorrower
+_TO_OUTBOUND = (
+    HeadToOwner | StoresToOwner | CensusToOwner | NodeToProcess | StoreToProcess | WorkerToCaller | OwnerToBorrower
+)
 _TO_INBOUND = CallerToWorker | BorrowerToOwner
 
 

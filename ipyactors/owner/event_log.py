@@ -53,6 +53,13 @@ class EventLog:
         if self._listeners:
             self._unheard.append(event)
 
+    def record_object(self, kind: EventKind, object_id: bytes, name: str, attempt: int, detail: str) -> None:
+        """Note what became of an object; its id is the event's ``task_id``."""
+        event = Event(kind, self._clock.wall(), name=name, task_id=object_id, attempt=attempt, detail=detail)
+        self._notable.append(event)
+        if self._listeners:
+            self._unheard.append(event)
+
     def extend(self, events: tuple[Event, ...]) -> None:
         """Note what the head reports."""
         self._notable.extend(events)

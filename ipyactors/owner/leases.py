@@ -14,6 +14,7 @@ from collections.abc import Iterator
 
 from ipyactors.ground.quantities import Units
 from ipyactors.owner.calls import CallState, TaskCall
+from ipyactors.owner.locality import preferred_node
 from ipyactors.owner.out import Out
 from ipyactors.owner.templates import TaskTemplate
 from ipyactors.wire.head_messages import DropWorker, LeaseGranted, ReturnLease, WantLeases
@@ -91,6 +92,8 @@ class LeaseTable:
         self.mean_s: dict[bytes, float] = {}
         self.touched: set[Shape] = set()
         """Shapes to look at once at the end of the turn."""
+        self.lacking: list[TaskCall] = []
+        """Calls whose turn it was, and whose arguments are not there any more."""
 
     def shape_of(self, template: TaskTemplate) -> Shape:
         """Return the shape that a task belongs to, made on first use."""
@@ -164,8 +167,8 @@ def dispatch(table: LeaseTable, shape: Shape, out: Out, now_s: float) -> None:
     wish = min(len(shape.queue), _WISHES_AT_MOST)
     if wish != shape.wished:
         shape.wished = wish
-        name = shape.queue[0].name if shape.queue else ""
-        out.to_head(WantLeases(shape.shape_id, shape.demand, wish, name))
+        name, prefer = (shape.queue[0].name, preferred_node(shape.queue[0])) if shape.queue else ("", b"")
+        out.to_head(WantLeases(shape.shape_id, shape.demand, wish, name, prefer))
 
 
 def _fill(table: LeaseTable, shape: Shape, lease: Lease, out: Out, share: int, now_s: float) -> None:
@@ -175,6 +178,9 @@ def _fill(table: LeaseTable, shape: Shape, lease: Lease, out: Out, share: int, n
         call = queue[0]
         if call.state is CallState.DONE:  # cancelled while it waited
             queue.popleft()
+            continue
+        if call.deps and call.lacks_arguments():
+            table.lacking.append(queue.popleft())
             continue
         template = call.template
         if not depth:
@@ -214,6 +220,7 @@ def _send(lease: Lease, call: TaskCall, template: TaskTemplate, out: Out, now_s:
             template.retry_on,
             call.attempt,
             call.stream.received if call.stream is not None else 0,
+            call.stream.until if call.stream is not None else 0,
         ),
     )
 

@@ -1,7 +1,7 @@
 """The owner's ``out``: collects what a turn wants sent, and sends it as one batch to each peer.
 
-A payload that carries actor handles is announced to the head before it leaves, so that the receiver is counted
-before the sender could let go.
+A payload that carries references or actor handles is announced before it leaves, to their owners and to the head, so
+that the receiver is counted before the sender could let go.
 """
 
 from __future__ import annotations
@@ -11,15 +11,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ipyactors.ground import ids
-from ipyactors.owner.actors import HandleToken
 from ipyactors.owner.calls import PendingCall
 from ipyactors.owner.event_log import EventLog
 from ipyactors.wire.channel import Channel
 from ipyactors.wire.codec import Message
 from ipyactors.wire.events import EventKind
-from ipyactors.wire.head_messages import LendActor
 from ipyactors.wire.specs import Payload
-from ipyactors.wire.worker_messages import CallMethod, OutputWritten, RunTask
+from ipyactors.wire.worker_messages import CallMethod, Define, OutputWritten, RunTask
 
 #: A frame of calls has at most this many, so that a worker starts on the first while the last is being packed.
 _BATCH_AT_MOST = 128
@@ -33,13 +31,15 @@ class Mail:
         self._inbound = inbound
         self._log = log
         self._head: list[Message] = []
+        self._owners: dict[bytes, list[Message]] = {}
         self._workers: dict[bytes, list[Message]] = {}
         self._callers: dict[bytes, list[Message]] = {}
         self.answers: deque[tuple[bytes, Message]] = deque()
         """Answers to callers, with their peer: added by any thread without the lock, taken by :meth:`flush`."""
         self.outputs: list[OutputWritten] = []
-        self.hold: Callable[[Payload], tuple[HandleToken, ...]] = lambda _payload: ()
-        """Takes over the handles in a payload that arrived; set by the session."""
+        self.lend: Callable[[bytes, Payload], object] = lambda _receiver, _payload: None
+        """Announces what a payload contains that is about to be sent; set by the session, like the next."""
+        self.receive: Callable[[bytes, Payload], object] = lambda _sender, _payload: None
 
     def to_head(self, message: Message) -> None:
         """Send to the head with the next flush."""
@@ -47,15 +47,23 @@ class Mail:
 
     def to_worker(self, worker_id: bytes, message: Message) -> None:
         """Send to a connected worker with the next flush."""
-        if isinstance(message, (RunTask, CallMethod)) and (message.args.actor_ids or message.arg_values):
-            for payload in (message.args, *message.arg_values):
-                for actor_id in payload.actor_ids:
-                    self._head.append(LendActor(actor_id, worker_id))
+        if isinstance(message, (RunTask, CallMethod)):
+            args = message.args
+            if args.refs or args.actor_ids or message.arg_values:
+                for payload in (args, *message.arg_values):
+                    if payload.names_any:
+                        self.lend(worker_id, payload)
+        elif isinstance(message, Define) and message.definition.payload.names_any:
+            self.lend(worker_id, message.definition.payload)
         batch = self._workers.get(worker_id)
         if batch is None:
             self._workers[worker_id] = [message]
         else:
             batch.append(message)
+
+    def to_owner(self, owner_id: bytes, message: Message) -> None:
+        """Send to the owner of something borrowed with the next flush."""
+        self._owners.setdefault(owner_id, []).append(message)
 
     def to_caller(self, peer: bytes, message: Message) -> None:
         """Answer with the next flush."""
@@ -72,30 +80,41 @@ class Mail:
     def disconnect(self, process_id: bytes) -> None:
         """Forget a process."""
         self._workers.pop(process_id, None)
+        self._owners.pop(process_id, None)
         self._outbound.disconnect(process_id)
 
     def event(self, kind: EventKind, call: PendingCall, *, duration_s: float = 0.0, detail: str = "") -> None:
         """Record what became of a call."""
         self._log.record(kind, call, duration_s, detail)
 
+    def object_event(
+        self, kind: EventKind, object_id: bytes, *, name: str = "", attempt: int = 0, detail: str = ""
+    ) -> None:
+        """Record what became of an object."""
+        self._log.record_object(kind, object_id, name, attempt, detail)
+
     def show(self, output: OutputWritten) -> None:
         """Keep printed text for the shell to show, outside the lock."""
         self.outputs.append(output)
 
     def flush(self) -> bool:
-        """Send everything; the head first, because it must count a borrowed handle before it arrives.
+        """Send everything; first to the head and to owners, who must count what workers and callers are about to get.
 
         Return whether anything was sent.
         """
         while self.answers:
             self.to_caller(*self.answers.popleft())
-        if not (self._head or self._workers or self._callers):
+        if not (self._head or self._workers or self._callers or self._owners):
             return False
         if self._head:
             # In one frame, so that a new head acts at once on all that this process repeats. Between two frames it
             # might find that everybody has come back, and deny an actor whose creation is repeated in the second.
             messages, self._head = self._head, []
             self._outbound.send(ids.HEAD_ID, messages)
+        if self._owners:
+            batches, self._owners = self._owners, {}
+            for owner_id, messages in batches.items():
+                _send(self._outbound, owner_id, messages)
         if self._workers:
             batches, self._workers = self._workers, {}
             for worker_id, messages in batches.items():

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from ipyactors.owner.actors import HandleToken
 from ipyactors.owner.calls import PendingCall
 from ipyactors.wire.codec import Message
 from ipyactors.wire.events import EventKind
@@ -16,10 +15,12 @@ from ipyactors.wire.worker_messages import OutputWritten
 class Out(Protocol):
     """Everything leaves in the order in which it was asked for, once the decision is complete.
 
-    ``hold`` takes over the handles inside a payload that arrived, for as long as the returned tokens live.
+    ``receive(sender, payload)`` takes over the references and handles that a payload brought, for as long as it lives;
+    to be called once for every payload that arrives with any. What a payload that leaves contains is announced by
+    itself in :meth:`to_worker`, and by whoever asks for it elsewhere.
     """
 
-    hold: Callable[[Payload], tuple[HandleToken, ...]]
+    receive: Callable[[bytes, Payload], object]
 
     def to_head(self, message: Message) -> None:
         """Send to the head."""
@@ -27,6 +28,10 @@ class Out(Protocol):
 
     def to_worker(self, worker_id: bytes, message: Message) -> None:
         """Send to a worker that was connected with :meth:`connect`."""
+        ...
+
+    def to_owner(self, owner_id: bytes, message: Message) -> None:
+        """Send to the owner of something borrowed, before what this decision sends to workers and callers."""
         ...
 
     def to_caller(self, peer: bytes, message: Message) -> None:
@@ -43,6 +48,12 @@ class Out(Protocol):
 
     def event(self, kind: EventKind, call: PendingCall, *, duration_s: float = 0.0, detail: str = "") -> None:
         """Record what became of a call."""
+        ...
+
+    def object_event(
+        self, kind: EventKind, object_id: bytes, *, name: str = "", attempt: int = 0, detail: str = ""
+    ) -> None:
+        """Record what became of an object; ``name`` is that of the call that makes it."""
         ...
 
     def show(self, output: OutputWritten) -> None:

@@ -7,13 +7,14 @@ sent again only if ``max_task_retries`` allows.
 
 from __future__ import annotations
 
-from ipyactors.owner import borrowing, failures
+from ipyactors.owner import arguments, constructors, failures
 from ipyactors.owner.actors import WINDOW, ActorClient, MethodCall
 from ipyactors.owner.calls import CallState
 from ipyactors.owner.out import Out
 from ipyactors.owner.retries import finish
 from ipyactors.owner.state import OwnerState
-from ipyactors.wire.deaths import describe_death
+from ipyactors.owner.watching import watch
+from ipyactors.wire.deaths import describe_death, last_started
 from ipyactors.wire.events import EventKind
 from ipyactors.wire.head_messages import ActorChanged, ReleaseActor
 from ipyactors.wire.specs import ActorSpec, ActorState, ActorStatus, Death, RemoteError
@@ -33,15 +34,19 @@ def pump(state: OwnerState, out: Out, client: ActorClient) -> None:
     if client.state is ActorState.DEAD:
         _fail_outbox(state, out, client)
     elif client.state is ActorState.ALIVE and not client.exiting:
-        _send_ready(client, out, state.now_s)
+        while (lacking := _send_ready(client, out, state.now_s)) is not None:
+            arguments.await_all(state, out, lacking)
     release_if_unused(state, out, client)
 
 
-def _send_ready(client: ActorClient, out: Out, now_s: float) -> None:
+def _send_ready(client: ActorClient, out: Out, now_s: float) -> MethodCall | None:
+    """Send what may be sent; return a call whose turn it is and whose arguments are not there any more."""
     outbox, in_flight, worker_id = client.outbox, client.in_flight, client.worker_id
     incarnation = client.incarnation
     while outbox and len(in_flight) < WINDOW:
         call = outbox[0]
+        if call.deps and call.state is CallState.QUEUED and call.lacks_arguments():
+            return call
         if call.state is CallState.WAITING:
             break  # calls of one caller start in the order in which it made them
         outbox.popleft()
@@ -65,11 +70,13 @@ def _send_ready(client: ActorClient, out: Out, now_s: float) -> None:
                 call.attempt,
                 incarnation,
                 call.stream.received if call.stream is not None else 0,
+                call.stream.until if call.stream is not None else 0,
             ),
         )
     if client.finishing and not outbox:
         client.exiting = "__ray_terminate__"  # should it crash before, the next incarnation is told again
         out.to_worker(worker_id, FinishAndExit("told to finish with __ray_terminate__"))
+    return None
 
 
 def _fail_outbox(state: OwnerState, out: Out, client: ActorClient) -> None:
@@ -97,6 +104,7 @@ def _fail(state: OwnerState, out: Out, call: MethodCall, error: Exception) -> No
 def on_actor_changed(state: OwnerState, out: Out, message: ActorChanged) -> None:
     """The head tells a step of an actor's life."""
     status = message.status
+    constructors.on_status(state, out, status)
     client = state.actors.get(status.actor_id)
     if client is None:
         return  # let go of, or its handle is still on the way: then the head is asked when it arrives
@@ -152,11 +160,11 @@ def on_actor_lost(state: OwnerState, out: Out, client: ActorClient, death: Death
     state.holders.pop(worker_id, None)
     out.disconnect(worker_id)
     in_flight, client.in_flight = client.in_flight, {}
-    known = death is not None and death.worker_id == worker_id
-    started_up_to = death.started.get(state.owner_id, 0) if death is not None and known else None
+    is_known = death is not None and death.worker_id == worker_id
+    last = last_started(death, state.owner_id) if death is not None and is_known else None
     again: list[MethodCall] = []
     for seq, call in in_flight.items():
-        started = None if started_up_to is None else seq <= started_up_to
+        started = None if last is None else seq <= last
         if call.cancelled:
             finish(state, call, failures.cancelled(call, started=started is not False))
         elif client.state is ActorState.DEAD:
@@ -183,7 +191,7 @@ def on_call_raised(
         out.event(EventKind.CALL_RETRY, call, duration_s=state.now_s - call.sent_s, detail=error.words)
         call.take_retry()
         call.state = CallState.QUEUED
-        _put_back(client, call)
+        put_back(client, call)
         return
     out.event(EventKind.CALL_FAILED, call, detail=error.words)
     finish(state, call, error)
@@ -199,7 +207,7 @@ def cancel_call(state: OwnerState, out: Out, call: MethodCall, *, recursive: boo
         state.ready_actors.add(call.client)
 
 
-def _put_back(client: ActorClient, call: MethodCall) -> None:
+def put_back(client: ActorClient, call: MethodCall) -> None:
     """Put a call back into the outbox, in the order in which the calls were made."""
     earlier: list[MethodCall] = []
     while client.outbox and client.outbox[0].task_id < call.task_id:
@@ -222,7 +230,7 @@ def release_if_unused(state: OwnerState, out: Out, client: ActorClient) -> None:
         if client.worker_id:
             state.holders.pop(client.worker_id, None)
             state.left_streams[client.worker_id] = client.next_seq
-            borrowing.watch(state, out, client.worker_id)  # its connection stays until it is gone
+            watch(state, out, client.worker_id)  # its connection stays until it is gone
         if client.weight:
             out.to_head(ReleaseActor(client.actor_id, client.weight))
             client.weight = 0

@@ -8,14 +8,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from ipyactors.ground import ids
 from ipyactors.ground.exceptions import IpyactorsError
-from ipyactors.owner import borrowing, failures, leases, outbox, retries
+from ipyactors.owner import arguments, borrowing, failures, leases, loans, outbox, rebuild, retries, runs
 from ipyactors.owner.actors import ActorClient, MethodCall
 from ipyactors.owner.calls import CallState, PendingCall, TaskCall
 from ipyactors.owner.leases import Lease
 from ipyactors.owner.objects import Entry
 from ipyactors.owner.out import Out
 from ipyactors.owner.state import OwnerState
+from ipyactors.wire.census_messages import CensusReply
 from ipyactors.wire.events import EventKind
 from ipyactors.wire.head_messages import (
     ActorChanged,
@@ -29,11 +31,14 @@ from ipyactors.wire.head_messages import (
     OwnerRegistered,
     ReclaimLease,
     ReleaseActor,
+    SettleLends,
     ShapeUnplaceable,
     WorkerLost,
 )
+from ipyactors.wire.store_messages import CopiesFound, NodeLost
 from ipyactors.wire.worker_messages import (
     ActorExiting,
+    ArgumentsMissing,
     CallCancelled,
     CallRaised,
     CallsReturned,
@@ -41,53 +46,26 @@ from ipyactors.wire.worker_messages import (
     CancelObject,
     FetchObject,
     ItemYielded,
+    LendObject,
+    LendsSettled,
     ObjectFailed,
     ObjectReady,
     OutputWritten,
+    ReleaseObject,
+    ReportMissing,
 )
 
 
 def submit(state: OwnerState, out: Out, call: PendingCall) -> None:
     """Take a call that user code has made; it may wait for its arguments first."""
-    state.unanswered += 1
-    if call.parent is not None:
-        state.children.setdefault(call.parent.task_id, set()).add(call)
-    if isinstance(call, MethodCall):
-        (call.client.late if call.client.finishing else call.client.outbox).append(call)
-    unready = [entry for entry in call.deps if not entry.done]
-    call.unready = len(unready)
-    for entry in unready:
-        borrowing.fetch(state, out, entry)
-        entry.when_done(lambda _: _on_argument(state, out, call))
-    if not unready:
-        _on_arguments_there(state, out, call)
-
-
-def _on_argument(state: OwnerState, out: Out, call: PendingCall) -> None:
-    call.unready -= 1
-    if call.unready == 0 and call.state is CallState.WAITING:
-        _on_arguments_there(state, out, call)
-
-
-def _on_arguments_there(state: OwnerState, out: Out, call: PendingCall) -> None:
-    """Queue the call, or let it fail with what its argument failed with."""
-    failed = next((entry.failure for entry in call.deps if entry.failure is not None), None)
-    if isinstance(call, MethodCall):
-        state.ready_actors.add(call.client)
-    if failed is not None:
-        kind = EventKind.TASK_FAILED if isinstance(call, TaskCall) else EventKind.CALL_FAILED
-        out.event(kind, call, detail="one of its arguments failed")
-        retries.finish(state, call, failed)
-    elif isinstance(call, TaskCall):
-        leases.enqueue(state.leases, call)
-    else:
-        call.state = CallState.QUEUED
+    arguments.submit(state, out, call)
 
 
 def settle(state: OwnerState, out: Out, now_s: float) -> None:
     """Act on what the messages of this turn have made possible; the last step of every turn."""
-    while state.leases.touched:
-        leases.dispatch(state.leases, state.leases.touched.pop(), out, now_s)
+    if state.overdue:
+        runs.settle(state, out)
+    _dispatch(state, out, now_s)
     while state.ready_actors:
         outbox.pump(state, out, state.ready_actors.pop())
     if not state.leases.leases:
@@ -95,8 +73,15 @@ def settle(state: OwnerState, out: Out, now_s: float) -> None:
     for lease in leases.expired(state.leases, now_s):
         state.holders.pop(lease.worker_id, None)
         leases.give_back(state.leases, lease, out)
-    while state.leases.touched:
-        leases.dispatch(state.leases, state.leases.touched.pop(), out, now_s)
+    _dispatch(state, out, now_s)
+
+
+def _dispatch(state: OwnerState, out: Out, now_s: float) -> None:
+    table = state.leases
+    while table.touched:
+        leases.dispatch(table, table.touched.pop(), out, now_s)
+        while table.lacking:
+            arguments.await_all(state, out, table.lacking.pop())
 
 
 def cancel(state: OwnerState, out: Out, entry: Entry, *, force: bool, recursive: bool) -> None:
@@ -105,9 +90,11 @@ def cancel(state: OwnerState, out: Out, entry: Entry, *, force: bool, recursive:
         return
     if entry.owner_address:
         borrowing.fetch(state, out, entry)
-        out.to_worker(entry.object_id[:8], CancelObject(entry.object_id, force, recursive))
+        out.to_owner(ids.owner_of(entry.object_id), CancelObject(entry.object_id, force, recursive))
     elif isinstance(entry.producer, PendingCall):
         cancel_call(state, out, entry.producer, force=force, recursive=recursive)
+    else:
+        rebuild.cancel(state, entry)
 
 
 def cancel_call(state: OwnerState, out: Out, call: PendingCall, *, force: bool, recursive: bool) -> None:
@@ -138,6 +125,7 @@ def on_closed(state: OwnerState, error: Exception) -> None:
     for entry in list(state.objects.fetching.values()):
         entry.fail(error)
     state.objects.fetching.clear()
+    rebuild.on_closed(state, error)
 
 
 # -- from workers ----------------------------------------------------------------------------------------------
@@ -145,6 +133,9 @@ def on_closed(state: OwnerState, error: Exception) -> None:
 
 def on_succeeded(state: OwnerState, out: Out, peer: bytes, message: CallSucceeded, now_s: float) -> None:
     """The hot path: a call returned."""
+    for payload in message.results:
+        if payload.refs or payload.actor_ids or payload.stored:
+            out.receive(peer, payload)  # also of a call that is not known any more: its sender has counted it
     holder = state.holders.get(peer)
     if isinstance(holder, ActorClient):
         call = holder.in_flight.pop(message.seq, None)
@@ -163,15 +154,19 @@ def on_succeeded(state: OwnerState, out: Out, peer: bytes, message: CallSucceede
 
 
 def _complete(state: OwnerState, out: Out, call: PendingCall, message: CallSucceeded) -> None:
-    call.finish(None, message.results)
-    for entry in call.entries:
-        if entry.payload is not None and entry.payload.actor_ids:
-            entry.tokens = out.hold(entry.payload)
+    run = state.rebuilding.get(call.task_id) if state.rebuilding else None
+    if run is not None and run.call is call:
+        runs.on_made(state, out, run, message.results)
+    else:
+        results = message.results
+        call.finish(None, results, state.lineage.made_by(call, results))
     retries.finish(state, call, None)
 
 
 def on_raised(state: OwnerState, out: Out, peer: bytes, message: CallRaised, now_s: float) -> None:
     """A call raised."""
+    if message.error.payload is not None and message.error.payload.names_any:
+        out.receive(peer, message.error.payload)
     holder = state.holders.get(peer)
     if isinstance(holder, ActorClient):
         call = holder.in_flight.pop(message.seq, None)
@@ -209,14 +204,18 @@ def on_returned(state: OwnerState, _out: Out, peer: bytes, message: CallsReturne
 
 def on_item(state: OwnerState, out: Out, peer: bytes, message: ItemYielded, _now_s: float) -> None:
     """A generator made an item."""
+    if message.payload.brings_any:
+        out.receive(peer, message.payload)
     holder = state.holders.get(peer)
     call = holder.in_flight.get(message.seq) if holder is not None else None
     if call is not None and call.stream is not None:
+        run = state.rebuilding.get(call.task_id) if state.rebuilding else None
+        if run is not None and run.call is call:
+            runs.on_item(state, out, run, message)
+            return
         item = call.stream.add(message.index, message.payload)
-        if message.payload.actor_ids:
-            tokens = out.hold(message.payload)
-            if item is not None:
-                item.tokens = tokens
+        if item is not None:
+            state.lineage.note_item(call, item)
 
 
 def on_output(state: OwnerState, out: Out, peer: bytes, message: OutputWritten, _now_s: float) -> None:
@@ -277,9 +276,11 @@ def on_kill_noted(state: OwnerState, _out: Out, _peer: bytes, message: KillNoted
     state.requests.pop(message.request_id, None)
 
 
-def on_reply(
-    state: OwnerState, out: Out, _peer: bytes, message: CreateActorReply | GetActorReply | ClusterReply, _now_s: float
-) -> None:
+#: What the head answers to a request that somebody waits for.
+Reply = CreateActorReply | GetActorReply | ClusterReply | CensusReply
+
+
+def on_reply(state: OwnerState, out: Out, _peer: bytes, message: Reply, _now_s: float) -> None:
     """The head answers a request; what it grants to one that nobody waits for any more goes back at once."""
     is_awaited = message.request_id in state.requests
     spec, status = None, None
@@ -301,7 +302,7 @@ def on_reply(
 
 def on_cancel_object(state: OwnerState, out: Out, _peer: bytes, message: CancelObject, _now_s: float) -> None:
     """A borrower wishes to cancel."""
-    entry = state.objects.exported.get(message.object_id)
+    entry = loans.find(state, message.object_id)
     if entry is not None:
         cancel(state, out, entry, force=message.force, recursive=message.recursive)
 
@@ -326,10 +327,19 @@ HANDLERS: dict[type, Handler] = {
     CreateActorReply: on_reply,
     GetActorReply: on_reply,
     ClusterReply: on_reply,
+    CensusReply: on_reply,
     KillNoted: on_kill_noted,
     OwnerLost: lambda state, out, _peer, message, _now_s: borrowing.on_owner_lost(state, out, message),
-    ObjectReady: lambda state, out, _peer, message, _now_s: borrowing.on_ready(state, out, message),
-    ObjectFailed: lambda state, _out, _peer, message, _now_s: borrowing.on_failed(state, message),
+    ObjectReady: lambda state, out, peer, message, _now_s: borrowing.on_ready(state, out, peer, message),
+    ObjectFailed: lambda state, out, peer, message, _now_s: borrowing.on_failed(state, out, peer, message),
     FetchObject: lambda state, out, peer, message, _now_s: borrowing.on_fetch(state, out, peer, message),
     CancelObject: on_cancel_object,
+    ReportMissing: lambda state, out, peer, message, _now_s: rebuild.on_report_missing(state, out, peer, message),
+    ArgumentsMissing: rebuild.on_arguments_missing,
+    CopiesFound: lambda state, out, _peer, message, _now_s: rebuild.on_copies_found(state, out, message),
+    NodeLost: lambda state, out, _peer, message, _now_s: rebuild.on_node_lost(state, out, message),
+    LendObject: lambda state, out, peer, message, _now_s: loans.on_lend(state, out, peer, message),
+    ReleaseObject: lambda state, out, peer, message, _now_s: loans.on_release(state, out, peer, message),
+    SettleLends: lambda state, out, _peer, message, _now_s: loans.on_settle_lends(state, out, message),
+    LendsSettled: lambda state, out, peer, message, _now_s: loans.on_lends_settled(state, out, peer, message),
 }

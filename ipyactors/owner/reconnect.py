@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from ipyactors.owner.out import Out
 from ipyactors.owner.state import OwnerState
-from ipyactors.wire.head_messages import OwnsObjects, RegisterOwner, WatchEvents, WatchOwner
+from ipyactors.wire.head_messages import AskBorrower, OwnsObjects, RegisterOwner, WatchEvents, WatchOwner
 
 
 def registration(state: OwnerState, pid: int) -> RegisterOwner:
     """Return what this process tells a head that does not know it."""
     held = {client.actor_id: client.weight for client in state.actors.values() if client.weight}
     leased = tuple(lease.worker_id for lease in state.leases.leases.values())
-    return RegisterOwner(state.address, state.is_driver, pid, held, leased)
+    return RegisterOwner(state.address, state.is_driver, pid, held, leased, state.node_id)
 
 
 def on_head_restarted(state: OwnerState, out: Out, again: RegisterOwner) -> None:
@@ -32,6 +32,10 @@ def on_head_restarted(state: OwnerState, out: Out, again: RegisterOwner) -> None
         state.leases.touched.add(shape)
     for owner_id in state.watched:
         out.to_head(WatchOwner(owner_id))
+    for lender_id, borrower_id in state.objects.unsettled:
+        out.to_head(AskBorrower(borrower_id, lender_id, state.address))
+    for search in state.searches.values():
+        out.to_head(search.request)
     for client in state.actors.values():
         # The old head may have died before it acted on a kill; a worker that does leave ignores what it is sent.
         client.exiting = ""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ipyactors.ground import ids
 from ipyactors.ground.exceptions import SessionError
-from ipyactors.owner import process, values
+from ipyactors.owner import current, origins, process, values
 from ipyactors.owner.calls import PendingCall
 from ipyactors.owner.lending import LEND_AFTER_S
 from ipyactors.owner.objects import Entry
@@ -81,12 +81,20 @@ class ObjectRef:
                 with session.lock:
                     entry.forget(wake)
         session.announcer.catch_up()
+        if not session.is_here(entry):
+            return await asyncio.to_thread(session.value_of, entry)  # it waits for another machine
         return session.value_of(entry)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        spec = _session().export(self._entry)
-        serialize.note_ref(spec)
+        spec = _session().custody.refer(self._entry)
+        serialize.note_ref(spec, self._entry)
         return _rebuild, (spec.object_id, spec.owner_address)
+
+    def __copy__(self) -> ObjectRef:
+        return self
+
+    def __deepcopy__(self, _memo: object) -> ObjectRef:
+        return self
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, ObjectRef) and other._entry.object_id == self._entry.object_id
@@ -132,8 +140,17 @@ def _session() -> Session:
     return session
 
 
+def adopt(spec: RefSpec) -> ObjectRef:
+    """Return a reference to an object that something unpickled here names. Raises SessionError without a session."""
+    entry = _session().custody.adopt(spec)
+    if entry.origin is None:
+        running = current.call.get()
+        entry.origin = origins.note("", 1) if running is None else (running.name, None, 0)
+    return ObjectRef(entry)
+
+
 def _rebuild(object_id: bytes, owner_address: str) -> ObjectRef:
-    return ObjectRef(_session().adopt_ref(RefSpec(object_id, owner_address)))
+    return adopt(RefSpec(object_id, owner_address))
 
 
 class ObjectRefGenerator:

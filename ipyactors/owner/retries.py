@@ -12,7 +12,7 @@ from ipyactors.owner.leases import Lease
 from ipyactors.owner.objects import Failure
 from ipyactors.owner.out import Out
 from ipyactors.owner.state import OwnerState
-from ipyactors.wire.deaths import describe_death
+from ipyactors.wire.deaths import describe_death, last_started
 from ipyactors.wire.events import EventKind
 from ipyactors.wire.head_messages import KillLeasedWorker, LeaseGranted, ReclaimLease, ShapeUnplaceable
 from ipyactors.wire.specs import Death, RemoteError
@@ -22,6 +22,13 @@ from ipyactors.wire.worker_messages import CancelCall
 def finish(state: OwnerState, call: PendingCall, failure: Failure | None) -> None:
     """Complete a call that is in no table any more."""
     state.unanswered -= 1
+    if call.unready:
+        state.waiting.discard(call)
+    if state.rebuilding:
+        run = state.rebuilding.get(call.task_id)
+        if run is not None and run.call is call:
+            del state.rebuilding[call.task_id]
+            state.lineage.end_run(run, has_failed=failure is not None)
     if call.parent is not None:
         siblings = state.children.get(call.parent.task_id)
         if siblings is not None:
@@ -54,12 +61,13 @@ def on_lease_lost(state: OwnerState, out: Out, lease: Lease, death: Death) -> No
     state.leases.streams.pop(lease.worker_id, None)
     state.holders.pop(lease.worker_id, None)
     out.disconnect(lease.worker_id)
-    started_up_to = death.started.get(state.owner_id, 0) if death.started else 0
+    last = last_started(death, state.owner_id)
     again: list[TaskCall] = []
     for seq, call in lease.in_flight.items():
+        may_have_started = last is None or seq <= last
         if call.cancelled:
-            finish(state, call, failures.cancelled(call, started=seq <= started_up_to))
-        elif seq > started_up_to:
+            finish(state, call, failures.cancelled(call, started=may_have_started))
+        elif not may_have_started:
             again.append(call)
         elif call.may_retry():
             ran_s = state.now_s - call.sent_s

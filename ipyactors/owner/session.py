@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ipyactors.ground import ids
-from ipyactors.ground.config import SessionPaths
+from ipyactors.ground.config import MAX_LINEAGE_BYTES, SessionPaths
 from ipyactors.ground.exceptions import HeadUnavailableError, SessionError
 from ipyactors.owner import borrowing, current, outbox, reactor, values
-from ipyactors.owner.actors import ActorClient, HandleToken
+from ipyactors.owner.actors import ActorClient
 from ipyactors.owner.callbacks import Callbacks
 from ipyactors.owner.lending import LEND_AFTER_S
 from ipyactors.owner.objects import Entry
+from ipyactors.owner.storage import Storage
 from ipyactors.owner.traffic import Traffic
+from ipyactors.wire import serialize
 from ipyactors.wire.codec import Message
 from ipyactors.wire.head_messages import HoldActor, KillActor
 from ipyactors.wire.interrupts import deferred
-from ipyactors.wire.specs import Payload, RefSpec
+from ipyactors.wire.specs import Location, Payload
 
 if TYPE_CHECKING:
     import concurrent.futures
@@ -32,10 +34,27 @@ class Session(Traffic):
     """This process's part in a session, as the owner of what it submits. One per process, usable from any thread."""
 
     def __init__(
-        self, paths: SessionPaths, process_id: bytes, *, is_driver: bool, namespace: str = "", node_id: bytes = b""
+        self,
+        paths: SessionPaths,
+        process_id: bytes,
+        *,
+        is_driver: bool,
+        namespace: str = "",
+        node_id: bytes = b"",
+        max_lineage_bytes: int = MAX_LINEAGE_BYTES,
     ) -> None:
-        super().__init__(paths, process_id, is_driver=is_driver, namespace=namespace, node_id=node_id)
-        self.mail.hold = self.receive_handles
+        super().__init__(
+            paths,
+            process_id,
+            is_driver=is_driver,
+            namespace=namespace,
+            node_id=node_id,
+            max_lineage_bytes=max_lineage_bytes,
+        )
+        if paths.store_dir:
+            location = Location(node_id, paths.agent_address)
+            self.storage = Storage(paths, location, process_id, self.post, self.wait, self.leader.wake)
+            self.custody.hold_segment = self.storage.hold
         self.callbacks = Callbacks(f"ipyactors-{ids.short(process_id)}-callbacks")
         self._counter = itertools.count(1)
         self._requests = itertools.count(1)
@@ -135,6 +154,24 @@ class Session(Traffic):
 
     # -- objects ----------------------------------------------------------------------------------------------
 
+    def keep(self, payload: Payload, segment_id: bytes, name: str) -> Payload:
+        """Return a fresh payload as it travels: what is large goes to the store. Raises ObjectStoreFullError."""
+        if not serialize.is_large(payload):
+            return payload
+        if self.storage is None:
+            return serialize.owned(payload)
+        return self.storage.keep(payload, segment_id, name)
+
+    def bring(self, payloads: Sequence[Payload]) -> Sequence[Payload]:
+        """Return payloads with their bytes; may wait for another machine. Raises SegmentsMissing."""
+        if self.storage is None or all(payload.stored is None for payload in payloads):
+            return payloads
+        return self.storage.filled(payloads)
+
+    def in_message(self, payload: Payload) -> Payload:
+        """Return a payload with its bytes in it, if they are on this machine."""
+        return payload if self.storage is None else self.storage.in_message(payload)
+
     def when_done(self, entry: Entry, callback: Callable[[Entry], None]) -> None:
         """Call back when an entry is done, fetching it if it is borrowed; on the reading thread, so be quick."""
         with deferred(), self.lock:
@@ -160,19 +197,19 @@ class Session(Traffic):
         return future
 
     def value_of(self, entry: Entry) -> Any:
-        """Return the value of an entry that is done, or raise its failure."""
+        """Return the value of an entry that is done, or raise its failure; may wait for another machine."""
         __tracebackhide__ = True
-        return values.value_of(entry)
+        payload = entry.payload
+        if payload is None or payload.stored is None:
+            return values.value_of(entry)
+        from ipyactors.owner import arrivals  # only large values need it
 
-    def export(self, entry: Entry) -> RefSpec:
-        """Make an entry findable for other processes."""
-        with deferred(), self.lock:
-            return borrowing.export(self.state, self.mail, entry)
+        return arrivals.value_of(self, entry)
 
-    def adopt_ref(self, spec: RefSpec) -> Entry:
-        """Return the entry of a reference that was unpickled here."""
-        with deferred(), self.lock:
-            return borrowing.adopt(self.state, spec)
+    def is_here(self, entry: Entry) -> bool:
+        """Return whether the value of an entry that is done can be had without waiting for another process."""
+        stored = entry.payload.stored if entry.payload is not None else None
+        return stored is None or self.storage is None or self.storage.open(stored) is not None
 
     # -- actors -----------------------------------------------------------------------------------------------
 
@@ -193,25 +230,6 @@ class Session(Traffic):
         if unknown:
             self.flush()
         return client
-
-    def receive_handles(self, payload: Payload) -> tuple[HandleToken, ...]:
-        """Take over the handles that came inside a payload; they live at least as long as the returned tokens.
-
-        To be called once for every payload that arrived with ``actor_ids``: its sender had this process counted
-        once for each.
-        """
-        tokens: list[HandleToken] = []
-        with deferred(), self.lock:
-            for actor_id in payload.actor_ids:
-                client = outbox.client_of(self.state, actor_id)
-                if not client.weight:
-                    # What the head said when it counted this process may have come before the handle, or have gone
-                    # to an earlier client that has been let go of: holding it once more has the head say it again.
-                    client.weight = 1
-                    self.mail.to_head(HoldActor(actor_id))
-                client.weight += 1
-                tokens.append(HandleToken(self.count_handle, client))
-        return tuple(tokens)
 
     def cancel_children(self, task_id: bytes) -> None:
         """Cancel what the call of that id has submitted from here and is not done."""

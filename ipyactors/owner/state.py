@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from ipyactors.owner.actors import ActorClient
+import weakref
+from collections import deque
+
+from ipyactors.ground.config import MAX_LINEAGE_BYTES
+from ipyactors.owner.actors import ActorClient, Constructor
+from ipyactors.owner.ages import Ages
 from ipyactors.owner.calls import CallState, PendingCall
 from ipyactors.owner.leases import Lease, LeaseTable
+from ipyactors.owner.lineage import LineageTable, Run, Search
 from ipyactors.owner.objects import Entry, ObjectTable
 from ipyactors.wire.codec import Message
 
@@ -12,11 +18,21 @@ from ipyactors.wire.codec import Message
 class OwnerState:
     """Everything that one process knows of the calls that it made. Changed only by the reactor."""
 
-    def __init__(self, owner_id: bytes, address: str, *, is_driver: bool = True) -> None:
+    def __init__(
+        self,
+        owner_id: bytes,
+        address: str,
+        *,
+        is_driver: bool = True,
+        node_id: bytes = b"",
+        max_lineage_bytes: int = MAX_LINEAGE_BYTES,
+    ) -> None:
         self.is_driver = is_driver
         self.owner_id = owner_id
         self.address = address
+        self.node_id = node_id
         self.objects = ObjectTable()
+        self.ages = Ages()
         self.leases = LeaseTable()
         self.actors: dict[bytes, ActorClient] = {}
         self.holders: dict[bytes, Lease | ActorClient] = {}
@@ -24,6 +40,23 @@ class OwnerState:
         self.children: dict[bytes, set[PendingCall]] = {}
         """By the task id of a call that runs here: what it has submitted and is not done."""
         self.unanswered = 0
+        self.waiting: set[PendingCall] = set()
+        """Calls whose arguments are not there."""
+        self.supplied: deque[PendingCall] = deque()
+        """Calls whose last argument has just come; looked at one after the other while ``is_supplying``."""
+        self.is_supplying = False
+        self.lineage = LineageTable(max_lineage_bytes)
+        self.searches: dict[int, Search] = {}
+        """By request id: lost objects of which the head was asked where copies are."""
+        self.next_search_id = 1
+        self.rebuilding: dict[bytes, Run] = {}
+        """By task id: finished calls that are made again, because a result of theirs is lost."""
+        self.sought_arguments: weakref.WeakKeyDictionary[PendingCall, Entry] = weakref.WeakKeyDictionary()
+        """Calls whose arguments have a segment of their own that was lost, with what stands for it."""
+        self.fetches: weakref.WeakKeyDictionary[Entry, int] = weakref.WeakKeyDictionary()
+        """How often lost objects were found where they were said to be missing."""
+        self.overdue: list[Entry] = []
+        """Lost objects that have to wait until a run has ended which does not make them."""
         self.replies: dict[int, Message | None] = {}
         """Answers of the head to requests under way, by request id; None until it comes."""
         self.requests: dict[int, Message] = {}
@@ -37,6 +70,8 @@ class OwnerState:
         """Actors with calls that may be sendable; looked at once at the end of a turn."""
         self.watched: dict[bytes, dict[bytes, Entry]] = {}
         """By owner id: the borrowed objects that were asked for and are not there."""
+        self.constructors: dict[bytes, Constructor] = {}
+        """By id of an actor that this process has created: what its constructor's arguments refer to."""
         self.head_epoch = 0
         self.now_s = 0.0
         """When this turn began (monotonic clock)."""
@@ -45,6 +80,8 @@ class OwnerState:
         """Raise AssertionError if the tables contradict each other."""
         self.objects.check_invariants()
         self.leases.check_invariants()
+        self.lineage.check_invariants()
+        self._check_rebuilding()
         in_flight = 0
         for holder in self.holders.values():
             in_flight += len(holder.in_flight)
@@ -55,3 +92,19 @@ class OwnerState:
             for call in client.outbox:
                 assert call.state is not CallState.SENT, "a sent call is in an outbox"
         assert self.unanswered >= in_flight, "more calls in flight than were submitted"
+
+    def _check_rebuilding(self) -> None:
+        for call in self.waiting:
+            assert call.state is CallState.WAITING, f"{call.name} is listed as waiting and {call.state.name}"
+            assert call.unready > 0, f"{call.name} waits for nothing"
+        assert not self.supplied, "a call has its arguments and was not looked at"
+        for task_id, run in self.rebuilding.items():
+            assert run.call.task_id == task_id == run.record.task_id, "a run is listed under another id"
+            assert run.call.state is not CallState.DONE, f"{run.call.name} is done and listed as being made again"
+            assert run.wanted or run.call.stream is not None, f"{run.call.name} is made again for nothing"
+            for entry in run.wanted.values():
+                assert entry.producer is run.call, f"{entry.object_id.hex()} is made by another call"
+        for search in self.searches.values():
+            for lost in search.lost.values():
+                found = lost.find()
+                assert found is None or not found.owner_address, "what is borrowed is searched for by its owner"

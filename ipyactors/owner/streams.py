@@ -8,20 +8,24 @@ from collections.abc import Callable
 from ipyactors.ground import ids
 from ipyactors.ground.exceptions import ObjectLostError
 from ipyactors.owner.objects import Entry, Failure
+from ipyactors.owner.origins import Origin
 from ipyactors.wire.specs import Payload
 
 
 class Stream:
     """The items of a streaming generator that have arrived and were not taken. Changed only under the session's lock.
 
-    ``received`` counts the items that have arrived in all: what a later attempt need not send again.
+    ``received`` counts the items that have arrived in all: what a later attempt need not send again. ``until`` is how
+    many are wanted in all, 0 for no limit.
     """
 
-    def __init__(self, task_id: bytes) -> None:
+    def __init__(self, task_id: bytes, origin: Origin | None = None) -> None:
         self._owner_id = ids.owner_of(task_id)
         self._counter = ids.counter_of(task_id)
+        self.origin = origin
         self.waiting: deque[Entry] = deque()
         self.received = 0
+        self.until = 0
         self.ended = False
         self.callbacks: list[Callable[[], None]] = []
 
@@ -51,7 +55,7 @@ class Stream:
 
     def _append(self) -> Entry:
         self.received += 1
-        entry = Entry(ids.object_id(self._owner_id, self._counter, self.received))
+        entry = Entry(ids.object_id(self._owner_id, self._counter, self.received), origin=self.origin)
         self.waiting.append(entry)
         return entry
 

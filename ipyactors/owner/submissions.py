@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import deque
 
-from ipyactors.owner import outbox, reactor
+from ipyactors.ground import ids
+from ipyactors.owner import loans, outbox, reactor
 from ipyactors.owner.actors import ActorClient
 from ipyactors.owner.calls import PendingCall
 from ipyactors.owner.out import Out
@@ -44,9 +45,13 @@ class Submissions:
         """Give everything to the reactor; under the session's lock."""
         # A call is submitted before the handle that it was made with goes: no count may overtake a call.
         counts = len(self._counts)
+        if self._calls:
+            state.ages.mark(ids.counter_of(self._calls[0].task_id), state.now_s)
         while self._calls:
             reactor.submit(state, out, self._calls.popleft())
         while self._let_go:
             reactor.cancel_call(state, out, self._let_go.popleft(), force=False, recursive=True)
         for _ in range(counts):
             outbox.count_handle(state, *self._counts.popleft())
+        if state.objects.gone:
+            loans.give_back(state, out)

@@ -21,7 +21,7 @@ ANY_EXCEPTION = b"*"
 class TaskTemplate:
     """A remote function with its options. ``retry_on`` is as in :class:`~ipyactors.wire.worker_messages.RunTask`.
 
-    ``max_retries`` is -1 for no limit.
+    ``max_retries`` is -1 for no limit. ``lineage``: what is needed to make lost results again is kept.
     """
 
     definition: Definition
@@ -30,17 +30,23 @@ class TaskTemplate:
     num_returns: int = 1
     max_retries: int = 3
     retry_on: bytes = b""
+    lineage: bool = True
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class MethodTemplate:
-    """A method of an actor with its options. ``max_task_retries`` is -1 for no limit; ``max_pending_calls`` too."""
+    """A method of an actor with its options. ``max_task_retries`` is -1 for no limit; ``max_pending_calls`` too.
+
+    ``is_readonly``: it leaves the actor as it was, so that it may be called again when its result is lost.
+    """
 
     method: str
     num_returns: int = 1
     max_task_retries: int = 0
     retry_on: bytes = b""
     max_pending_calls: int = -1
+    is_readonly: bool = False
+    class_name: str = ""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

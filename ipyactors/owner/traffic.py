@@ -17,28 +17,31 @@ from typing import Any
 
 from ipyactors.ground import ids
 from ipyactors.ground.clock import SystemClock
-from ipyactors.ground.config import SessionPaths
+from ipyactors.ground.config import MAX_LINEAGE_BYTES, SessionPaths
 from ipyactors.ground.exceptions import SessionError
 from ipyactors.owner import leases, reactor
 from ipyactors.owner.actors import ActorClient
 from ipyactors.owner.announcer import Announcer
 from ipyactors.owner.calls import PendingCall
+from ipyactors.owner.custody import Custody
 from ipyactors.owner.doors import Doors
 from ipyactors.owner.event_log import EventLog
 from ipyactors.owner.lending import Lending
 from ipyactors.owner.mail import Mail
 from ipyactors.owner.output import show_in_terminal
+from ipyactors.owner.post import Post
 from ipyactors.owner.reconnect import on_head_restarted, registration
 from ipyactors.owner.state import OwnerState
+from ipyactors.owner.storage import Storage
 from ipyactors.owner.submissions import Submissions
+from ipyactors.wire.census_messages import ReportObjects
 from ipyactors.wire.codec import Message
 from ipyactors.wire.head_messages import EventsReported, WatchEvents, WorkerBlocked
 from ipyactors.wire.interrupts import deferred
 from ipyactors.wire.leader import LeaderFollowers
 from ipyactors.wire.node_messages import AttachProcess, HeadRestarted, SessionStopping
-from ipyactors.wire.worker_messages import (
-    OutputWritten,
-)
+from ipyactors.wire.store_messages import StoreToProcess
+from ipyactors.wire.worker_messages import OutputWritten
 
 _log = logging.getLogger("ipyactors.owner")
 
@@ -50,7 +53,14 @@ class Traffic:
     """Reads, decides, sends. ``lock`` guards ``state`` and ``mail``; see the module."""
 
     def __init__(
-        self, paths: SessionPaths, process_id: bytes, *, is_driver: bool, namespace: str = "", node_id: bytes = b""
+        self,
+        paths: SessionPaths,
+        process_id: bytes,
+        *,
+        is_driver: bool,
+        namespace: str = "",
+        node_id: bytes = b"",
+        max_lineage_bytes: int = MAX_LINEAGE_BYTES,
     ) -> None:
         self.paths = paths
         self.process_id = process_id
@@ -65,14 +75,21 @@ class Traffic:
         self._doors = Doors(process_id, address)
         self.log = EventLog(SystemClock())
         self.mail = Mail(self._doors.outbound, self._doors.inbound, self.log)
-        self.state = OwnerState(process_id, address, is_driver=is_driver)
+        self.state = OwnerState(
+            process_id, address, is_driver=is_driver, node_id=node_id, max_lineage_bytes=max_lineage_bytes
+        )
         self.leader = LeaderFollowers(self._turn, self._doors.descriptors, f"ipyactors-{ids.short(process_id)}")
+        self.post = Post(self.lock, self._doors, self.leader)
         self.lending = Lending(self.tell_head)
         self._submissions = Submissions()
+        self.custody = Custody(
+            self.state, self.mail, self.lock, count_handle=self.count_handle, flush=self.flush, wake=self._wake
+        )
         self._turner: int | None = None  # the thread that is in the middle of a turn
         self._again = False
         self._serve: Callable[[bytes, Any], None] | None = None
         self._on_turn: Callable[[float], float | None] | None = None
+        self.storage: Storage | None = None
         self.announcer = Announcer(self.lock, self.mail, self.log, lambda output: self.on_output(output))
 
     # -- life -------------------------------------------------------------------------------------------------
@@ -110,9 +127,11 @@ class Traffic:
             self._submissions.take(self.state, self.mail)
             reactor.on_closed(self.state, SessionError(self.end_words()))
             self.mail.flush()
-            self.is_closed = True
+            self.is_closed = self.post.is_closed = True
         self.leader.close()
         self._doors.close()
+        if self.storage is not None:
+            self.storage.close()
 
     def end_words(self) -> str:
         """Return what to say of a session that has ended."""
@@ -152,17 +171,11 @@ class Traffic:
             self.mail.to_head(message)
         self.flush()
 
-    def tell_agent(self, message: Message) -> None:
-        """Send to this machine's agent, now."""
-        with deferred(), self.lock:
-            self._doors.outbound.send(ids.AGENT_ID, [message])
-            self._wake_if_arrived()
-
     def flush(self) -> None:
         """Send what is queued. Callable from any thread."""
         with deferred(), self.lock:
             if not self.is_closed and self.mail.flush():
-                self._wake_if_arrived()
+                self.post.wake_if_arrived()
 
     def turn(self) -> None:
         """Take a turn on the calling thread, whoever leads; inside a turn, have that one go round once more."""
@@ -172,12 +185,16 @@ class Traffic:
     def count_handle(self, client: ActorClient, change: int) -> None:
         """Count a handle object up or down. Takes no lock: it is called from ``__del__``, at any moment."""
         self._submissions.count(client, change)
-        if change < 0 and not self.is_closed:
-            self.leader.wake()
+        if change < 0:
+            self._wake()
 
     def let_go(self, call: PendingCall) -> None:
         """Cancel a call whose results nobody can take any more. Takes no lock: it is called from ``__del__``."""
         self._submissions.let_go(call)
+        self._wake()
+
+    def _wake(self) -> None:
+        """Have a turn taken soon. Takes no lock."""
         if not self.is_closed:
             self.leader.wake()
 
@@ -216,7 +233,7 @@ class Traffic:
                     self._submissions.take(self.state, self.mail)
                     reactor.settle(self.state, self.mail, self.state.now_s)
                     if self.mail.flush():
-                        self._wake_if_arrived()
+                        self.post.wake_if_arrived()
                 finally:
                     self._turner = None
                 again, self._again = self._again, False
@@ -233,6 +250,8 @@ class Traffic:
                 self._on_message(peer, message, now_s)
             self._submissions.take(self.state, self.mail)
             reactor.settle(state, mail, now_s)
+            if self.storage is not None and self.storage.freed:
+                self.storage.free_dropped()
             pause_s = self._on_turn(now_s) if self._on_turn is not None else None
             # Sending may have used up the descriptor's edge: look before anyone sleeps on it.
             has_arrived = mail.flush() and self._doors.has_arrived()
@@ -250,13 +269,17 @@ class Traffic:
             if handler is not None:
                 handler(self.state, self.mail, peer, message, now_s)
             else:
-                self._on_other(peer, message)
+                self._on_other(peer, message, now_s)
         except Exception as error:
             _log.exception("a message of type %s could not be handled", type(message).__name__)
             reactor.on_unhandled(self.state, peer, message, error)
 
-    def _on_other(self, peer: bytes, message: Any) -> None:
+    def _on_other(self, peer: bytes, message: Any, now_s: float) -> None:
         match message:
+            case ReportObjects():
+                from ipyactors.owner.living import report  # it knows references, which know their session
+
+                self.mail.to_head(report(self.state, message, now_s))
             case EventsReported():
                 self.log.extend(message.events)
             case HeadRestarted() if message.head_epoch > self.state.head_epoch:
@@ -268,10 +291,7 @@ class Traffic:
             case SessionStopping():
                 self.stopping_detail = message.detail or "its agent stopped"
                 self.leader.end_waits()
+            case _ if self.storage is not None and isinstance(message, StoreToProcess):
+                self.storage.on_message(message)
             case _ if self._serve is not None:
                 self._serve(peer, message)
-
-    def _wake_if_arrived(self) -> None:
-        """Wake a sleeping leader if this thread's sending has used up the edge that would have woken it."""
-        if self.leader.is_sleeping and self._doors.has_arrived():
-            self.leader.wake()

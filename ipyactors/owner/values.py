@@ -14,7 +14,7 @@ from ipyactors.ground import tracebacks
 from ipyactors.ground.exceptions import SerializationError, TaskError
 from ipyactors.owner.objects import Entry
 from ipyactors.wire import serialize
-from ipyactors.wire.specs import RemoteError
+from ipyactors.wire.specs import Payload, RemoteError
 
 
 def value_of(entry: Entry) -> Any:
@@ -23,20 +23,20 @@ def value_of(entry: Entry) -> Any:
     failure = entry.failure
     if failure is None:
         assert entry.payload is not None, "the entry is not done"
-        return _load(entry)
+        return load(entry.object_id, entry.payload)
     if isinstance(failure, RemoteError):
         raise exception_of(failure)  # and not "from None": it has the causes that it had there
     raise copy.copy(failure)  # several threads may raise it, and what is raised keeps its frames alive
 
 
-def _load(entry: Entry) -> Any:
+def load(object_id: bytes, payload: Payload) -> Any:
+    """Return the value of a payload that has its bytes. Raises SerializationError."""
     __tracebackhide__ = True
-    assert entry.payload is not None
     try:
-        return serialize.loads(entry.payload)
+        return serialize.loads(payload)
     except (Exception, SystemExit, GeneratorExit) as error:  # what it runs is the sender's code
         raise SerializationError(
-            f"the value of {entry.object_id.hex()} arrived but cannot be unpickled here: "
+            f"the value of {object_id.hex()} arrived but cannot be unpickled here: "
             f"{tracebacks.in_words(error)}. The value is not lost; a process that can import what it needs "
             "can still get it."
         ) from error

@@ -12,7 +12,7 @@ from __future__ import annotations
 import pickle
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
 from types import CoroutineType
 from typing import Any, NoReturn
 
@@ -20,16 +20,17 @@ from ipyactors.ground.exceptions import SerializationError
 from ipyactors.ground.tracebacks import in_words, remember_source
 from ipyactors.owner import current
 from ipyactors.owner.current import CurrentCall
+from ipyactors.owner.missing import SegmentsMissing
 from ipyactors.owner.templates import ANY_EXCEPTION, STREAMING
 from ipyactors.wire import serialize
 from ipyactors.wire.codec import ProtocolError
 from ipyactors.wire.specs import Definition, Payload
 from ipyactors.wire.worker_messages import (
+    ArgumentsMissing,
     CallCancelled,
     CallMethod,
     CallRaised,
     CallSucceeded,
-    ItemYielded,
     RunTask,
 )
 from ipyactors.worker import main_module
@@ -40,6 +41,7 @@ from ipyactors.worker.exit import ActorExit, exit_code_of, exit_words
 from ipyactors.worker.hosting import HostedActor
 from ipyactors.worker.mailbox import Call
 from ipyactors.worker.output import Output
+from ipyactors.worker.results import IN_MESSAGES, Items, Results, Values, load_args
 from ipyactors.worker.running import Running
 
 _monotonic = time.monotonic
@@ -51,7 +53,8 @@ class Executor:
     """Runs calls. ``running`` holds those that have started and are not answered.
 
     ``actor`` is what lives here, or None in a worker that runs tasks; ``leave`` ends the process with a status.
-    ``receive_handles`` and ``lend_handles`` count actor handles that come with arguments and go with results.
+    ``lend(caller, *payloads)`` counts the references and handles in what is answered, before it is.
+    ``values`` keeps large results and brings large arguments.
     ``interrupts`` makes calls interruptible; None where they do not run in the main thread.
     """
 
@@ -63,8 +66,8 @@ class Executor:
         *,
         actor: HostedActor | None = None,
         interrupts: Interrupts | None = None,
-        receive_handles: Callable[[Payload], object] = lambda _payload: None,
-        lend_handles: Callable[[bytes, tuple[Payload, ...]], object] = lambda _caller, _payloads: None,
+        lend: Callable[..., object] = lambda _caller, *_payloads: None,
+        values: Values = IN_MESSAGES,
         leave: Callable[[int], NoReturn],
     ) -> None:
         self.running = Running()
@@ -77,8 +80,9 @@ class Executor:
         self._actor = actor
         self._interruptible = None if interrupts is None else interrupts.call
         self._leave = leave
-        self._receive_handles = receive_handles
-        self._lend_handles = lend_handles
+        self._lend = lend
+        self._values = values
+        self._results = Results(values)
         self._functions: dict[bytes, Callable[..., Any]] = {}
         self._retry_on: dict[bytes, tuple[type[BaseException], ...]] = {}
 
@@ -88,7 +92,7 @@ class Executor:
         """Run ``call``, admitted as ``running``, on this thread and queue its answer."""
         caller = running.caller
         self._begin(running)
-        items = _Items(self._answers, self._lend_handles, caller, call)
+        items = Items(self._answers, self._lend, self._results, caller, call)
         interruptible = self._interruptible
         try:
             function, args, kwargs = self._prepare(call, running.name)
@@ -99,7 +103,7 @@ class Executor:
                 value = interruptible(running, function, args, kwargs)
             if call.num_returns == 1 and type(value) is not CoroutineType:
                 duration_s = _monotonic() - started_s
-                results: tuple[Payload, ...] = (serialize.dumps_result(value, running.name),)
+                results: tuple[Payload, ...] = (self._results.first(value, call, running.name),)
             else:
                 if type(value) is CoroutineType:
                     from asyncio import run  # a worker that runs no coroutine need not import it
@@ -109,7 +113,7 @@ class Executor:
                     self._stream(value, running, items)
                     value = None
                 duration_s = _monotonic() - started_s
-                results = _split(value, call.num_returns, running.name)
+                results = self._results.split(value, call, running.name)
         except BaseException as error:  # whatever the user's code raises is its answer
             self._fail(caller, call, running, error)
         else:
@@ -119,7 +123,7 @@ class Executor:
         """Run ``call`` in this coroutine's own context and queue its answer; methods may be ``async``."""
         caller = running.caller
         now = self._begin(running)
-        items = _Items(self._answers, self._lend_handles, caller, call)
+        items = Items(self._answers, self._lend, self._results, caller, call)
         try:
             function, args, kwargs = self._prepare(call, running.name)
             value = function(*args, **kwargs)
@@ -129,11 +133,15 @@ class Executor:
                 if isinstance(value, AsyncIterator):
                     async for item in value:
                         items.send(item, running.name)
+                        if items.is_enough:
+                            if isinstance(value, AsyncGenerator):
+                                await value.aclose()
+                            break
                 else:
                     self._stream(value, running, items)
                 value = None
             duration_s = _monotonic() - now
-            results = _split(value, call.num_returns, running.name)
+            results = self._results.split(value, call, running.name)
         except BaseException as error:  # whatever the user's code raises is its answer
             self._fail(caller, call, running, error)
         else:
@@ -182,8 +190,8 @@ class Executor:
         caller = running.caller
         self._end(caller, answer.seq)
         for payload in answer.results:
-            if payload.actor_ids:
-                self._lend_handles(caller, answer.results)
+            if payload.refs or payload.actor_ids:
+                self._lend(caller, *answer.results)
                 break
         self._finish(caller, answer)
 
@@ -193,7 +201,7 @@ class Executor:
         if self._output.open:
             self._output.end_call(caller, seq)
 
-    def _stream(self, value: Any, running: CurrentCall, items: _Items) -> None:
+    def _stream(self, value: Any, running: CurrentCall, items: Items) -> None:
         if not isinstance(value, Iterator):
             raise TypeError(
                 f"{running.name} streams its results, so it must return a generator or an iterator; "
@@ -207,8 +215,19 @@ class Executor:
             if item is done:
                 return
             items.send(item, running.name)
+            if items.is_enough:
+                if isinstance(value, Generator):
+                    value.close() if interruptible is None else interruptible(running, value.close, (), {})
+                return
 
     # -- before -----------------------------------------------------------------------------------------------
+
+    def _bring(self, payload: Payload, arg_values: tuple[Payload, ...]) -> tuple[Payload, tuple[Payload, ...]]:
+        """Return a call's arguments with their bytes. Raises SegmentsMissing."""
+        if payload.stored is None and all(value.stored is None for value in arg_values):
+            return payload, arg_values
+        payload, *values = self._values.bring((payload, *arg_values))
+        return payload, tuple(values)
 
     def _prepare(self, call: Call, name: str) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]:
         """Return what to call and with what."""
@@ -220,12 +239,12 @@ class Executor:
             function = self._functions.get(call.definition_id) or self._load_function(call)
         try:
             payload = call.args
-            if payload.buffers or payload.actor_ids or call.arg_values:
-                tokens = [self._receive_handles(part) for part in (payload, *call.arg_values) if part.actor_ids]
-                args, kwargs = load_args(payload, call.arg_values)
-                del tokens  # from here on the handles that were unpickled count for themselves
+            if payload.buffers or payload.stored or call.arg_values:
+                args, kwargs = load_args(*self._bring(payload, call.arg_values))
             else:
                 args, kwargs = _loads(payload.data)
+        except SegmentsMissing:
+            raise
         except Exception as error:
             raise SerializationError(
                 f"The arguments of {name} could not be unpickled in the worker: "
@@ -254,6 +273,10 @@ class Executor:
         error: BaseException,
     ) -> None:
         """Answer a call whose code raised, or do what it asks for: end the actor, end the process."""
+        if isinstance(error, SegmentsMissing):
+            self._end(caller, call.seq)
+            self._finish(caller, ArgumentsMissing(call.seq, error.segment_ids))
+            return
         if self._actor is not None and (running.exit_detail or isinstance(error, ActorExit)):
             self._note_exit(running, error if isinstance(error, ActorExit) else ActorExit(running.exit_detail))
             return
@@ -268,7 +291,10 @@ class Executor:
             self._finish(caller, CallCancelled(call.seq, started=True))
             return
         retryable = not is_cancelled and self._is_retryable(call.retry_on, error)
-        self._finish(caller, CallRaised(call.seq, describe_error(error, function_name=running.name), retryable))
+        described = describe_error(error, function_name=running.name)
+        if described.payload is not None and described.payload.names_any:
+            self._lend(caller, described.payload)
+        self._finish(caller, CallRaised(call.seq, described, retryable))
 
     def _note_exit(self, running: CurrentCall, reason: ActorExit) -> None:
         """Leave the call among the running: its caller is told that the actor is ending."""
@@ -293,35 +319,6 @@ class Executor:
         return isinstance(error, kinds)
 
 
-class _Items:
-    """Sends the items of a generator; those that the caller has from an earlier attempt are only counted."""
-
-    __slots__ = ("_answers", "_call", "_caller", "_lend_handles", "count")
-
-    def __init__(
-        self,
-        answers: Answers,
-        lend_handles: Callable[[bytes, tuple[Payload, ...]], object],
-        caller: bytes,
-        call: Call,
-    ) -> None:
-        self._answers = answers
-        self._lend_handles = lend_handles
-        self._caller = caller
-        self._call = call
-        self.count = 0
-
-    def send(self, item: Any, name: str) -> None:
-        """Send the next item."""
-        index = self.count
-        if index >= self._call.skip_items:
-            payload = serialize.dumps_result(item, name, f"item {index}")
-            if payload.actor_ids:
-                self._lend_handles(self._caller, (payload,))
-            self._answers.add(self._caller, ItemYielded(self._call.seq, index, payload))
-        self.count = index + 1
-
-
 def _is_interruption(error: BaseException) -> bool:
     """Return whether an exception is how a cancel shows: in the main thread, or in a coroutine."""
     from asyncio import CancelledError
@@ -342,32 +339,3 @@ def load_definition(definition: Definition) -> Any:
         ) from error
     main_module.expose(thing)
     return thing
-
-
-def load_args(payload: Payload, arg_values: tuple[Payload, ...]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Return ``(args, kwargs)`` with every slot at their top level filled."""
-    args, kwargs = serialize.loads(payload)
-    if arg_values:
-        values = [serialize.loads(value) for value in arg_values]
-        slot = serialize.ArgSlot
-        args = tuple(values[arg.index] if type(arg) is slot else arg for arg in args)
-        kwargs = {key: values[arg.index] if type(arg) is slot else arg for key, arg in kwargs.items()}
-    return args, kwargs
-
-
-def _split(value: Any, count: int, name: str) -> tuple[Payload, ...]:
-    """Return ``count`` payloads for what a call returned. Raises TypeError if it is not that many values."""
-    if count == 1:
-        return (serialize.dumps_result(value, name),)
-    if count <= 0:
-        return ()
-    if isinstance(value, Iterator):
-        value = list(value)
-    if not isinstance(value, (tuple, list)):
-        raise TypeError(
-            f"{name} has num_returns={count}, so it must return {count} values as a tuple or list; "
-            f"it returned a {type(value).__qualname__}"
-        )
-    if len(value) != count:
-        raise TypeError(f"{name} has num_returns={count}, but it returned {len(value)} values")
-    return tuple(serialize.dumps_result(item, name, f"result {index}") for index, item in enumerate(value))

@@ -41,12 +41,17 @@ class WorkerHost:
         if self.is_leaving:
             return
         if kind is CallMethod or kind is RunTask:
+            args = message.args
+            if args.refs or args.actor_ids or message.arg_values:
+                self._session.custody.receive(caller, args, *message.arg_values)
             joined = mailbox.on_call(self._box, self, caller, message)
             if joined:
                 self._loop.on_joined(joined)
             return
         match message:
             case Define(definition):
+                if definition.payload.names_any:
+                    self._session.custody.receive(caller, definition.payload)
                 mailbox.on_define(self._box, definition)
             case CancelCall():
                 mailbox.on_cancel(self._box, self, caller, message)

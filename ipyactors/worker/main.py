@@ -16,13 +16,13 @@ from ipyactors.ground.config import WorkerConfig
 from ipyactors.ground.exceptions import SessionError
 from ipyactors.owner import current, process
 from ipyactors.owner.session import Session
-from ipyactors.wire.head_messages import ActorExited, ActorInitFailed, ActorReady, LendActor
+from ipyactors.wire.head_messages import ActorExited, ActorInitFailed, ActorReady
 from ipyactors.wire.marks import Marks
-from ipyactors.wire.specs import ActorSpec, Payload
+from ipyactors.wire.specs import ActorSpec
 from ipyactors.worker.answers import Answers
 from ipyactors.worker.cancel import Interrupts
 from ipyactors.worker.errors import describe_error
-from ipyactors.worker.execute import Executor, load_args, load_definition
+from ipyactors.worker.execute import Executor, load_definition
 from ipyactors.worker.exit import (
     GOODBYE_AT_MOST_S,
     ActorExit,
@@ -38,6 +38,7 @@ from ipyactors.worker.loop import Loop, SerialLoop, ThreadedLoop
 from ipyactors.worker.mailbox import Mailbox
 from ipyactors.worker.out import WorkerSession
 from ipyactors.worker.output import Output
+from ipyactors.worker.results import load_args
 
 #: The status of a worker whose actor's constructor raised, or that could not set itself up.
 FAILED = 1
@@ -51,7 +52,14 @@ def run(config: WorkerConfig, worker_id: bytes, actor: ActorSpec | None, incarna
     session = None
     try:
         set_up_process(config)
-        session = Session(config.paths, worker_id, is_driver=False, namespace=config.namespace, node_id=config.node_id)
+        session = Session(
+            config.paths,
+            worker_id,
+            is_driver=False,
+            namespace=config.namespace,
+            node_id=config.node_id,
+            max_lineage_bytes=config.max_lineage_bytes,
+        )
         process.set_session(session)
         if actor is not None:
             current.set_actor(actor, incarnation)
@@ -93,8 +101,8 @@ class Worker:
             self._box.definitions,
             actor=self._actor,
             interrupts=self._interrupts if spec is None else None,
-            receive_handles=session.receive_handles,
-            lend_handles=self._lend_handles,
+            lend=session.custody.lend,
+            values=session,
             leave=functools.partial(leave, session),
         )
         self._marks = Marks(marks_path)
@@ -113,12 +121,6 @@ class Worker:
         if spec.max_concurrency > 1:
             return ThreadedLoop(session, box, executor, marks, spec.max_concurrency)
         return SerialLoop(session, box, executor, marks, None)
-
-    def _lend_handles(self, caller: bytes, payloads: tuple[Payload, ...]) -> None:
-        """Have the head count the caller for each handle on its way to it, before it could arrive."""
-        for payload in payloads:
-            for actor_id in payload.actor_ids:
-                self._session.tell_head(LendActor(actor_id, caller))
 
     def run(self) -> NoReturn:
         """Serve until the actor ends (a worker that runs tasks only ends when it is killed)."""
@@ -139,8 +141,10 @@ class Worker:
         if actor is None:
             return
         try:
+            held = self._session.custody.receive_constructor(actor.spec)
             cls = load_definition(actor.spec.definition)
             args, kwargs = load_args(actor.spec.args, actor.spec.arg_values)
+            del held  # from here on the references that were unpickled count for themselves
             actor.build(cls, args, kwargs)
         except ActorExit:
             raise

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from ipyactors.wire.codec import Message
-from ipyactors.wire.specs import Payload
+from ipyactors.wire.specs import ActorSpec, Payload
 
 
 class Leader(Protocol):
@@ -15,6 +15,22 @@ class Leader(Protocol):
 
     def wake(self) -> None:
         """Make a sleeping leader take a turn."""
+        ...
+
+
+class Custody(Protocol):
+    """The part of :class:`~ipyactors.owner.custody.Custody` that a worker uses; every method is thread-safe."""
+
+    def lend(self, receiver: bytes, *payloads: Payload) -> None:
+        """Announce the references and handles in payloads that are about to be sent."""
+        ...
+
+    def receive(self, sender: bytes, *payloads: Payload) -> None:
+        """Take over the references and handles in payloads that have arrived; they live as long as those do."""
+        ...
+
+    def receive_constructor(self, spec: ActorSpec) -> tuple[object, ...]:
+        """Take over the references that an actor is made from; they live as long as what is returned."""
         ...
 
 
@@ -29,6 +45,11 @@ class WorkerSession(Protocol):
     @property
     def leader(self) -> Leader:
         """Who reads the sockets."""
+        ...
+
+    @property
+    def custody(self) -> Custody:
+        """What counts references and handles that come and go."""
         ...
 
     @property
@@ -64,8 +85,12 @@ class WorkerSession(Protocol):
         """Block until ``is_done()``; meanwhile this thread may read the sockets for all."""
         ...
 
-    def receive_handles(self, payload: Payload) -> tuple[object, ...]:
-        """Take over the handles that came inside a payload; they live at least as long as the returned tokens."""
+    def keep(self, payload: Payload, segment_id: bytes, name: str) -> Payload:
+        """Return a fresh payload as it travels: what is large goes to the store."""
+        ...
+
+    def bring(self, payloads: Sequence[Payload]) -> Sequence[Payload]:
+        """Return payloads with their bytes; may wait for another machine. Raises SegmentsMissing."""
         ...
 
     def cancel_children(self, task_id: bytes) -> None:

@@ -1,0 +1,79 @@
+"""Values that are done, brought to this process: mapped, fetched from another machine, made again if they are lost."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from ipyactors.ground import ids
+from ipyactors.ground.exceptions import SessionError
+from ipyactors.owner import borrowing, rebuild, values
+from ipyactors.owner.objects import Entry
+from ipyactors.owner.storage import filled
+from ipyactors.store.reader import Mapped
+from ipyactors.wire.interrupts import deferred
+
+if TYPE_CHECKING:
+    from ipyactors.owner.session import Session
+
+
+def bring(session: Session, entries: Sequence[Entry], timeout_s: float | None) -> dict[bytes, Mapped] | None:
+    """Map what is stored of entries that are done; have what is lost made again, and wait for it.
+
+    Return the mappings by segment id: hold them until the values are taken. Return None if ``timeout_s`` passes first.
+    """
+    __tracebackhide__ = True
+    storage = session.storage
+    assert storage is not None, "a value is in a store, and this process has none"
+    deadline = None if timeout_s is None else time.monotonic() + timeout_s
+    while True:
+        stored = [entry for entry in entries if entry.payload is not None and entry.payload.stored is not None]
+        if not stored:
+            return {}
+        left_s = None if deadline is None else max(0.0, deadline - time.monotonic())
+        brought = storage.bring([entry.payload for entry in stored if entry.payload is not None], left_s)
+        if not brought.in_time:
+            return None
+        if not brought.missing:
+            return brought.mapped
+        missing = {gone.segment_id for gone in brought.missing}
+        if session.is_over or any(entry.object_id in missing and _is_of_another(session, entry) for entry in stored):
+            raise SessionError(
+                "the value was in the memory of a session that has ended, and went with it. "
+                "Call ipyactors.init() and submit the work again."
+            )
+        for entry in stored:
+            if entry.object_id in missing:
+                report_missing(session, entry)
+        left_s = None if deadline is None else max(0.0, deadline - time.monotonic())
+        if not session.wait(lambda: all(entry.done for entry in entries), left_s):
+            return None
+
+
+def _is_of_another(session: Session, entry: Entry) -> bool:
+    """Return whether an entry is from an earlier session of this process."""
+    return not entry.owner_address and ids.owner_of(entry.object_id) != session.process_id
+
+
+def report_missing(session: Session, entry: Entry) -> None:
+    """Have the data of an entry found or made again; it is not done until then."""
+    with deferred(), session.lock:
+        if entry.payload is None or entry.payload.stored is None:
+            return  # another thread has said so already
+        if entry.owner_address:
+            borrowing.report_missing(session.state, session.mail, entry)
+        else:
+            rebuild.on_missing(session.state, session.mail, entry)
+    session.turn()
+
+
+def value_of(session: Session, entry: Entry) -> Any:
+    """Return the value of an entry that is done, or raise its failure; may wait for another machine, or a rebuild."""
+    __tracebackhide__ = True
+    while entry.failure is None and entry.payload is not None and entry.payload.stored is not None:
+        mapped = bring(session, [entry], None)
+        payload = entry.payload
+        if mapped and payload is not None and payload.stored is not None and payload.stored.segment_id in mapped:
+            return values.load(entry.object_id, filled(payload, mapped))
+    return values.value_of(entry)
