@@ -21,6 +21,9 @@ from ipyactors.api.inspect import (
     on_event,
     timeline,
 )
+from ipyactors.api.memory import memory
+from ipyactors.api.memory_report import MemoryReport
+from ipyactors.api.memory_rows import MemoryRow
 from ipyactors.api.remote import RemoteFunction, remote
 from ipyactors.api.runtime import SessionContext, init, is_initialized, shutdown
 from ipyactors.ground.version import __version__
@@ -29,6 +32,8 @@ from ipyactors.owner.refs import ObjectRef, ObjectRefGenerator
 __all__ = [
     "ActorClass",
     "ActorHandle",
+    "MemoryReport",
+    "MemoryRow",
     "ObjectRef",
     "ObjectRefGenerator",
     "RemoteFunction",
@@ -51,6 +56,7 @@ __all__ = [
     "kill",
     "list_actors",
     "list_named_actors",
+    "memory",
     "method",
     "nodes",
     "on_event",

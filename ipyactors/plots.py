@@ -4,5 +4,6 @@ from __future__ import annotations
 
 from ipyactors.notebook.plots import lifelines
 from ipyactors.notebook.recovery_table import recoveries
+from ipyactors.notebook.rerun_plot import reruns
 
-__all__ = ["lifelines", "recoveries"]
+__all__ = ["lifelines", "recoveries", "reruns"]

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
-from tests.support.leaks import Before, RunFolders, find_leaks
+from tests.support.leaks import RunFolders, find_leaks
+
+# Where a commit is judged, the same examples each time: what new ones find is found, and mended, elsewhere.
+settings.register_profile("judging", derandomize=True)
+if os.environ.get("CI"):
+    settings.load_profile("judging")
 
 # Set while this file is imported, so before any test file is: nothing may ever see the user's own sessions. Children
 # write where they hang when they are ended by a fatal signal.
 _folders = RunFolders.make()
-_before = Before.look()
 _evidence: list[str] = []
 os.environ.update(_folders.environment(), PYTHONFAULTHANDLER="1")
 
@@ -32,7 +36,7 @@ def _nothing_left_behind() -> Iterator[None]:
     yield
     if runtime_module := sys.modules.get("ipyactors.api.runtime"):
         runtime_module.shutdown()
-    leaks = find_leaks(_folders, _before)
+    leaks = find_leaks(_folders)
     if leaks:
         _evidence.extend(leaks)
         pytest.fail("left behind by this run:\n  " + "\n  ".join(leaks), pytrace=False)
@@ -41,7 +45,7 @@ def _nothing_left_behind() -> Iterator[None]:
 def pytest_unconfigure() -> None:
     """Remove the folders of this run, unless they hold evidence."""
     if not _evidence:
-        shutil.rmtree(_folders.top, ignore_errors=True)
+        _folders.remove()
 
 
 @pytest.fixture

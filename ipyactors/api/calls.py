@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from ipyactors.api import runtime
 from ipyactors.api.handles import ActorHandle, client_of
-from ipyactors.ground.exceptions import GetTimeoutError
+from ipyactors.ground.exceptions import GetTimeoutError, OptionError, OptionTypeError
 from ipyactors.owner.refs import ObjectRef, ObjectRefGenerator
 
 
@@ -26,15 +26,23 @@ def get(refs: ObjectRef | Sequence[ObjectRef], *, timeout: float | None = None) 
     return runtime.engine().get(checked, timeout_s)
 
 
-def put(value: Any) -> ObjectRef:
+def put(value: Any, *, copies: int = 1) -> ObjectRef:
     """Store a value and return a reference to it, to pass it to many calls without sending it each time.
 
-    Raises TypeError for a reference, which has its value stored already; SerializationError.
+    What was put cannot be made again: with ``copies=2`` a large value (over 64 KiB) is on a second machine too before
+    this returns, and survives the loss of either. Small values are with their owner alone.
+
+    Raises TypeError for a reference, which has its value stored already; SerializationError; ObjectStoreFullError;
+    OptionError for more copies than there are machines.
     """
     __tracebackhide__ = True
     if isinstance(value, (ObjectRef, ObjectRefGenerator)):
         raise TypeError(f"put takes a value; {value!r} is a reference already. Put it in a list to store it as such.")
-    return runtime.engine().put(value)
+    if isinstance(copies, bool) or not isinstance(copies, int):
+        raise OptionTypeError(f"copies={copies!r}: takes an int, not {type(copies).__name__}.")
+    if copies < 1:
+        raise OptionError(f"copies={copies}: takes 1 (this machine alone) or more.")
+    return runtime.engine().put(value, copies)
 
 
 def wait(

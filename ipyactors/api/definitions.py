@@ -14,12 +14,15 @@ import linecache
 import os
 import pickle
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import msgspec
 
+from ipyactors.ground import tracebacks
 from ipyactors.ground.exceptions import DirectCallError, SerializationError
+from ipyactors.owner import process
+from ipyactors.owner.refs import adopt
 from ipyactors.wire import serialize
 from ipyactors.wire.specs import Definition, Payload, RefSpec, SourceText
 
@@ -61,8 +64,10 @@ class _Making(threading.local):
 _making = _Making()
 _lock = threading.RLock()
 
-#: Gives a file name of source code the name that people know it by, such as ``Cell In[5]``; the notebook sets it.
-label_of_file: Callable[[str], str] = os.path.basename
+
+def label_of_file(filename: str) -> str:
+    """Return the name that people know a file of source code by, such as ``Cell In[5]``."""
+    return tracebacks.label_of(filename) or os.path.basename(filename)
 
 
 class Defined:
@@ -81,6 +86,7 @@ class Defined:
         self._part: Part | None = None
         self._needs: tuple[Defined, ...] = ()
         self._bundle: Bundle | None = None
+        self._held: tuple[object, ...] = ()  # what keeps the objects alive that its parts refer to
         self._definition: Definition | None = None
 
     # -- what subclasses say ---------------------------------------------------------------------------------------
@@ -119,7 +125,7 @@ class Defined:
                 self._definition = Definition(
                     serialize.definition_id(data),
                     self._name,
-                    Payload(data, (), refs, actor_ids),
+                    Payload(data, (), refs, actor_ids).holding(*self._held),
                     tuple(sources.values()),
                 )
         return self._definition
@@ -128,15 +134,17 @@ class Defined:
         with _lock:
             if self._bundle is None:
                 bundle: Bundle = {}
+                held: list[object] = []
                 waiting: list[Defined] = [self]
                 while waiting:
                     thing = waiting.pop()
                     if thing._token not in bundle:
                         bundle[thing._token] = thing._get_part()
+                        held += thing._held
                         waiting.extend(thing._needs)
                         if thing._bundle is not None:
                             bundle.update({token: part for token, part in thing._bundle.items() if token not in bundle})
-                self._bundle = bundle
+                self._bundle, self._held = bundle, tuple(held)
         return self._bundle
 
     def _get_part(self) -> Part:
@@ -146,6 +154,7 @@ class Defined:
                 face = serialize.dumps(self._make_face(), what=f"the options of {what}", in_band=True)
                 payload = serialize.dumps(self._target, what=what, in_band=True)
             self._needs = tuple({thing._token: thing for thing in needs if thing is not self}.values())
+            self._held = face.held + payload.held
             self._part = Part(
                 self._token,
                 self._kind,
@@ -173,7 +182,7 @@ class Defined:
         bundle = self._get_bundle()
         refs, actor_ids = _carried(bundle)
         for spec in refs:
-            serialize.note_ref(spec)
+            serialize.note_ref(spec, self)
         for actor_id in actor_ids:
             serialize.note_handle(actor_id)
         return _load_face, (_encode(bundle),)
@@ -220,8 +229,8 @@ def _encode(bundle: Bundle) -> bytes:
 
 
 def _carried(bundle: Bundle) -> tuple[tuple[RefSpec, ...], tuple[bytes, ...]]:
-    refs = tuple(spec for part in bundle.values() for spec in part.refs)
-    return refs, tuple(actor_id for part in bundle.values() for actor_id in part.actor_ids)
+    refs = dict.fromkeys(spec for part in bundle.values() for spec in part.refs)
+    return tuple(refs), tuple(actor_id for part in bundle.values() for actor_id in part.actor_ids)
 
 
 # -- unpickling ------------------------------------------------------------------------------------------------
@@ -252,6 +261,8 @@ def _from_part(part: Part, bundle: Bundle, known: dict[bytes, Defined]) -> Defin
     Defined.__init__(thing, None, part.name)
     thing._token, thing._part = part.token, part
     thing._bundle = _reachable(part, bundle)
+    if process.session() is not None:
+        thing._held = tuple(map(adopt, _carried(thing._bundle)[0]))
     known[part.token] = thing
     with _loading(bundle, known):
         thing._take_face(pickle.loads(part.face))

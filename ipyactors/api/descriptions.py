@@ -27,10 +27,14 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
 def method(**given: Any) -> Callable[[_Function], _Function]:
-    """Set options of one method of a remote class: ``num_returns``, ``max_task_retries``, ``retry_exceptions``.
+    """Set options of one method of a remote class.
 
-    They rank above the actor's own and below those of ``handle.m.options(...)``. Raises OptionError,
-    OptionTypeError.
+    These are ``num_returns``, ``max_task_retries``, ``retry_exceptions`` and ``effect``. They rank above the actor's
+    own and below those of ``handle.m.options(...)``. ``effect="readonly"`` says that the method leaves the actor as it
+    was: when the data of a result is lost, the actor is asked for it again, and what it returns then is the value.
+    ``"replay"``, the default, and ``"persist"`` make no difference in this version.
+
+    Raises OptionError, OptionTypeError.
     """
     __tracebackhide__ = True
     method_options = MethodOptions().but(given)
@@ -52,6 +56,7 @@ class MethodDescription(msgspec.Struct, array_like=True, frozen=True):
     num_returns: int = 1
     max_task_retries: int | None = None
     retry_on: bytes = b""
+    is_readonly: bool = False
 
 
 class ClassDescription(msgspec.Struct, array_like=True, frozen=True):
@@ -94,6 +99,7 @@ def describe_class(cls: type) -> ClassDescription:
                 _count_returns(marked, is_generator=_is_generator(function)),
                 marked.max_task_retries,
                 retries.encode(marked.retry_exceptions, what=f"{cls.__name__}.{name}"),
+                marked.effect == "readonly",
             )
         )
     return ClassDescription(cls.__name__, tuple(found), is_async)
@@ -147,6 +153,8 @@ class Plans:
             max_task_retries=actors if own is None else own,
             retry_on=one.retry_on,
             max_pending_calls=self.description.max_pending_calls,
+            is_readonly=one.is_readonly,
+            class_name=self.class_name,
         )
         return MethodPlan(template, signatures.make_check(f"{self.class_name}.{one.name}", one.parameters))
 

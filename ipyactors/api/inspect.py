@@ -22,15 +22,23 @@ _MICROSECONDS = 1e6
 
 
 def nodes() -> list[dict[str, Any]]:
-    """Return one dict per machine, with the keys that Ray has and ``Available`` and ``Workers``."""
+    """Return one dict per machine, those that were lost lately included, with keys that Ray has and some more.
+
+    ``Alive`` is False for a machine that was lost; it offers nothing. ``NodeManagerAddress`` and ``AgentPid`` are those
+    of its agent. ``Leaving``: nothing is started on it any more. ``ObjectStoreMemory`` is in bytes.
+    """
     return [
         {
             "NodeID": node.node_id.hex(),
-            "Alive": True,
+            "Alive": node.is_alive,
             "NodeManagerHostname": node.hostname,
+            "NodeManagerAddress": node.address,
+            "AgentPid": node.pid,
             "Resources": from_units(node.total),
             "Available": from_units(node.available),
             "Workers": node.workers,
+            "Leaving": node.is_leaving,
+            "ObjectStoreMemory": node.store_limit_bytes,
         }
         for node in runtime.engine().describe_cluster().nodes
     ]

@@ -74,6 +74,7 @@ class RemoteFunction(Defined):
             num_returns=int(returns),
             max_retries=task_options.max_retries,
             retry_on=retries.encode(task_options.retry_exceptions, what=self._short_name),
+            lineage=task_options.lineage,
         )
 
     def __repr__(self) -> str:

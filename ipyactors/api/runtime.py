@@ -6,12 +6,12 @@ import atexit
 import os
 import threading
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from ipyactors.api import offers
 from ipyactors.ground.exceptions import OptionError, OptionTypeError, SessionError
-from ipyactors.ground.options import OPTIONS
 from ipyactors.owner import process
 
 if TYPE_CHECKING:
@@ -142,34 +142,59 @@ def init(
     memory: int | None = None,
     resources: Mapping[str, float] | None = None,
     object_store_memory: int | None = None,
+    nodes: Sequence[Mapping[str, Any]] | None = None,
     namespace: str | None = None,
     session: str | None = None,
     hosts: object = None,
     engine: str = "local",
     log_to_driver: bool | None = None,
+    max_lineage_bytes: int | None = None,
 ) -> SessionContext:
     """Start the session of this process and return it; return the live one if there is one.
 
-    ``num_cpus``, ``num_gpus``, ``memory`` (bytes) and ``resources`` are what this machine offers; what is not given
-    is detected. ``namespace`` is where this process names its actors. ``session`` names the session's folder.
-    What workers print appears here, unless ``log_to_driver`` is False.
+    With ``address``, which is the name of a session or the path of its folder, this process comes to a session that
+    another one has started on this machine; :func:`shutdown` then leaves it, and it goes on.
 
-    Raises OptionError for a wrong argument, StartError if the processes cannot be started. A second call with
-    other arguments changes nothing and warns.
+    ``num_cpus``, ``num_gpus``, ``memory`` (bytes), ``resources`` and ``object_store_memory`` (bytes of shared memory
+    for large values) are what this machine offers; what is not given is detected. ``nodes`` starts several machines,
+    each with an agent, workers and a store of its own, all on this computer: a list with a dict of such amounts for
+    each; the first one is this machine's own. ``namespace`` is where this process names its actors. ``session`` names
+    the session's folder. What workers print appears here, unless ``log_to_driver`` is False. ``max_lineage_bytes`` is
+    how much each process keeps to make lost objects again (default: the environment's IPYACTORS_MAX_LINEAGE_BYTES, else
+    1 GiB; 0: nothing).
+
+    Raises OptionError for a wrong argument, StartError if the processes cannot be started, SessionError if there is
+    no session at ``address``. A second call with other arguments changes nothing and warns.
     """
-    _check_available(engine, address=address, hosts=hosts, object_store_memory=object_store_memory)
+    _check_available(engine, hosts=hosts)
+    offer = {
+        "num_cpus": num_cpus,
+        "num_gpus": num_gpus,
+        "memory": memory,
+        "resources": resources,
+        "object_store_memory": object_store_memory,
+    }
     given = {
-        **_offer(num_cpus=num_cpus, num_gpus=num_gpus, memory=memory, resources=resources),
+        **offers.parse_offer(offer),
+        "nodes": offers.parse_nodes(nodes),
+        "address": _text_or_none("address", address),
         "namespace": _text_or_none("namespace", namespace),
         "session": _text_or_none("session", session),
         "log_to_driver": _flag_or_none("log_to_driver", log_to_driver),
+        "max_lineage_bytes": _bytes_or_none("max_lineage_bytes", max_lineage_bytes),
     }
+    offers.check_together(given)
+    return _started(given)
+
+
+def _started(given: Mapping[str, Any]) -> SessionContext:
+    """Return the live session; start it if there is none. Warns about arguments that have no effect."""
     with _runtime.lock:
         if _is_over():
             shutdown()
         if _runtime.engine is None:
             check_not_forked()
-            started_with = {**given, "log_to_driver": log_to_driver is not False}
+            started_with = {**given, "log_to_driver": given["log_to_driver"] is not False}
             _runtime.engine = _attach() or _runtime.start(**started_with)
             _runtime.context = SessionContext(_runtime.engine, started_with)
         context = _runtime.context
@@ -179,7 +204,7 @@ def init(
                 f"init: the session is running already; {', '.join(differing)} had no effect. "
                 "Call ipyactors.shutdown() first to start another.",
                 UserWarning,
-                stacklevel=2,
+                stacklevel=3,
             )
         return context
 
@@ -206,13 +231,20 @@ def _flag_or_none(name: str, value: object) -> bool | None:
     return value
 
 
-def _offer(**amounts: Any) -> dict[str, Any]:
-    """Return what the machine offers, checked; None is passed on and means: detect it."""
-    return {name: None if value is None else OPTIONS[name].parse(value) for name, value in amounts.items()}
+def _bytes_or_none(name: str, value: object) -> int | None:
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
+        raise OptionTypeError(f"{name}={value!r}: takes a number of bytes, not {type(value).__name__}.", option=name)
+    if value is not None and value < 0:
+        raise OptionError(f"{name}={value!r}: takes a number of bytes >= 0.", option=name)
+    return value
 
 
 def shutdown() -> None:
-    """End the session and all its processes; nothing happens if there is none. In a worker it raises SessionError."""
+    """End the session and all its processes; nothing happens if there is none. In a worker it raises SessionError.
+
+    A session that this process has not started but come to, with ``init(address=...)``, is only left: what this process
+    has made in it ends, and no more.
+    """
     session = process.session()
     if session is not None and not session.is_driver:
         raise SessionError("a worker cannot end the session: call shutdown() in the driver. Nothing was ended.")

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support.kernels import Kernel, running_kernel
-from tests.support.leaks import RunFolders, wait_processes_gone
+from tests.support.leaks import RunFolders, find_leaks, wait_processes_gone
 
 pytestmark = [pytest.mark.notebook, pytest.mark.timeout(240)]
 
@@ -166,14 +166,13 @@ def test_the_stop_button_ends_a_wait_and_nothing_else(
 def own_folders() -> Iterator[RunFolders]:
     folders = RunFolders.make()
     yield folders
-    for path in sorted(folders.top.rglob("*"), reverse=True):
-        path.rmdir() if path.is_dir() else path.unlink()
-    folders.top.rmdir()
+    folders.remove()
 
 
 def assert_nothing_left(folders: RunFolders) -> None:
     left = wait_processes_gone(folders.home)
     assert not left, [process.cmdline() for process in left]
+    assert find_leaks(folders) == []
     assert not list(folders.sockets.iterdir())
 
 

@@ -159,6 +159,8 @@ def test_every_kind_of_value_is_read(shell: Any) -> None:
     assert (options.num_returns, options.name) == ("streaming", "a name")
     run(shell, "%%remote --retry-exceptions\ndef f(): pass")
     assert shell.user_ns["f"]._options.retry_exceptions is True
+    run(shell, "%%remote --lineage False\ndef f(): pass")
+    assert shell.user_ns["f"]._options.lineage is False
     run(shell, "%%remote --get-if-exists --name=n --lifetime detached --memory 1e6\nclass C: pass")
     options = shell.user_ns["C"]._options
     assert (options.get_if_exists, options.name, options.lifetime, options.memory) == (True, "n", "detached", 1_000_000)

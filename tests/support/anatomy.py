@@ -61,7 +61,12 @@ def _child_with_log(name: str) -> psutil.Process:
 
 def writes_to(pid: int, log: str) -> bool:
     """Return whether the standard output of a process goes to the session's log of that name."""
+    return output_of(pid) == str(pathlib.Path(paths().state_dir, "logs", log))
+
+
+def output_of(pid: int) -> str:
+    """Return the file to which the standard output of a process goes; empty if it is gone."""
     try:
-        return os.readlink(f"/proc/{pid}/fd/1") == str(pathlib.Path(paths().state_dir, "logs", log))
+        return os.readlink(f"/proc/{pid}/fd/1")
     except OSError:
-        return False
+        return ""

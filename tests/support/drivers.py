@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import Self
 
-from tests.support.leaks import Before, RunFolders, find_leaks
+from tests.support.leaks import RunFolders, find_leaks
 
 _ROOT = pathlib.Path(__file__).parents[2]
 
@@ -121,8 +121,8 @@ class Driver:
 @contextlib.contextmanager
 def clean_folders() -> Iterator[RunFolders]:
     """Folders for drivers' sessions; at the end of the block nothing of them may be left."""
-    folders, before = RunFolders.make(), Before.look()
+    folders = RunFolders.make()
     yield folders
-    assert find_leaks(folders, before) == []
+    assert find_leaks(folders) == []
     assert list(folders.sockets.iterdir()) == []
-    subprocess.run(["rm", "-rf", str(folders.top)], check=True)
+    folders.remove()

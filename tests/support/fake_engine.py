@@ -31,6 +31,7 @@ from ipyactors.owner.refs import ObjectRef, ObjectRefGenerator
 from ipyactors.owner.streams import Stream
 from ipyactors.owner.templates import STREAMING, ActorTemplate, MethodTemplate, TaskTemplate
 from ipyactors.wire import serialize
+from ipyactors.wire.census_messages import CensusReply
 from ipyactors.wire.events import Event
 from ipyactors.wire.head_messages import ClusterReply
 from ipyactors.wire.specs import ActorState, ActorStatus, NodeStatus, RefSpec
@@ -63,11 +64,15 @@ class FakeSession:
         entry.when_done(settle)
         return future
 
-    def export(self, entry: Entry) -> RefSpec:
+    @property
+    def custody(self) -> FakeSession:
+        return self
+
+    def refer(self, entry: Entry) -> RefSpec:
         self.entries[entry.object_id] = entry
         return RefSpec(entry.object_id, "fake")
 
-    def adopt_ref(self, spec: RefSpec) -> Entry:
+    def adopt(self, spec: RefSpec) -> Entry:
         return self.entries[spec.object_id]
 
     def wait(self, is_done: Callable[[], bool], timeout_s: float | None = None) -> bool:
@@ -236,7 +241,7 @@ class FakeEngine:
                 return
             yield from ready
 
-    def put(self, value: Any) -> ObjectRef:
+    def put(self, value: Any, copies: int = 1) -> ObjectRef:
         self.counter += 1
         entry = Entry(self.new_id(0))
         entry.complete(serialize.dumps(value))
@@ -253,6 +258,9 @@ class FakeEngine:
     def describe_cluster(self) -> ClusterReply:
         total, free = {"CPU": 20_000, "memory": 10_000_000}, {"CPU": 5_000}
         return ClusterReply(1, (NodeStatus(b"n1", "here", total, free, 3),), tuple(self.statuses.values()))
+
+    def take_census(self) -> CensusReply:
+        return CensusReply(1, self.describe_cluster().nodes, (), {}, {})
 
     def events(self) -> list[Event]:
         return list(self.recorded)

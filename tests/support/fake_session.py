@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from ipyactors.wire.specs import Payload
+from ipyactors.wire.specs import ActorSpec, Payload
 
 
 class FakeLeader:
@@ -17,6 +17,24 @@ class FakeLeader:
 
     def wake(self) -> None:
         self.woken += 1
+
+
+class FakeCustody:
+    """Keeps what was received and lent, with whom."""
+
+    def __init__(self) -> None:
+        self.received: list[tuple[bytes, Payload]] = []
+        self.lent: list[tuple[bytes, Payload]] = []
+
+    def lend(self, receiver: bytes, *payloads: Payload) -> None:
+        self.lent.extend((receiver, payload) for payload in payloads)
+
+    def receive(self, sender: bytes, *payloads: Payload) -> None:
+        self.received.extend((sender, payload) for payload in payloads)
+
+    def receive_constructor(self, spec: ActorSpec) -> tuple[object, ...]:
+        self.receive(spec.owner_id, spec.args, *spec.arg_values)
+        return ()
 
 
 class FakeSession:
@@ -30,7 +48,7 @@ class FakeSession:
         self.sent: list[tuple[bytes, Any]] = []
         self.head: list[Any] = []
         self.cancelled_children: list[bytes] = []
-        self.received: list[Payload] = []
+        self.custody = FakeCustody()
         self.flushes = 0
         self.is_closed = False
 
@@ -60,10 +78,6 @@ class FakeSession:
 
     def cancel_children(self, task_id: bytes) -> None:
         self.cancelled_children.append(task_id)
-
-    def receive_handles(self, payload: Payload) -> tuple[object, ...]:
-        self.received.append(payload)
-        return ()
 
     def take(self) -> list[Any]:
         """Return every message answered so far, sent or not, and forget them."""

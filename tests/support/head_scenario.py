@@ -11,8 +11,16 @@ from ipyactors.head.reactor import Reactor
 from ipyactors.head.tables import Tables
 from ipyactors.wire.codec import Message
 from ipyactors.wire.head_messages import ActorChanged, ActorReady, CreateActor, LeaseGranted, RegisterOwner, WantLeases
-from ipyactors.wire.node_messages import RegisterNode, StartWorker, WorkerDied, WorkerRecord, WorkerStarted
+from ipyactors.wire.node_messages import (
+    NodeRegistered,
+    RegisterNode,
+    StartWorker,
+    WorkerDied,
+    WorkerRecord,
+    WorkerStarted,
+)
 from ipyactors.wire.specs import ActorSpec, ActorStatus, Death, Definition, LossReason, Payload
+from ipyactors.wire.store_messages import ForgetOwner
 
 SETTLE_S = 10.0
 
@@ -41,6 +49,10 @@ class HeadScenario:
         self.tables = Tables(head_epoch, settle_at_s, new_worker_id=self._new_worker_id)
         self.reactor = Reactor(self.tables, self)
         self._sent: dict[bytes, list[Message]] = {}
+        self.forgotten: list[tuple[bytes, bytes]] = []
+        """The machines that were told to forget an owner, and which."""
+        self.watched: dict[bytes, int] = {}
+        """The pids of the agents that the shell is to watch."""
 
     # -- what the head may cause ----------------------------------------------------------------------------------
 
@@ -48,7 +60,13 @@ class HeadScenario:
         self._sent.setdefault(owner_id, []).append(message)
 
     def to_node(self, node_id: bytes, message: Message) -> None:
-        self._sent.setdefault(node_id, []).append(message)
+        if isinstance(message, ForgetOwner):  # said at the end of every process; few tests are about it
+            self.forgotten.append((node_id, message.owner_id))
+        else:
+            self._sent.setdefault(node_id, []).append(message)
+
+    def watch_agent(self, node_id: bytes, pid: int) -> None:
+        self.watched[node_id] = pid
 
     # -- saying things --------------------------------------------------------------------------------------------
 
@@ -105,6 +123,18 @@ class HeadScenario:
     ) -> None:
         total = to_units({"CPU": cpus, **more})
         self.say(node_id, RegisterNode(node_id.decode(), total, workers, drivers=drivers))
+
+    def join_node(self, node_id: bytes = b"n2", cpus: float = 2, *workers: WorkerRecord, **more: float) -> None:
+        """A further machine joins, whose agent has the pid 100."""
+        total = to_units({"CPU": cpus, **more})
+        address = f"ipc://{node_id.decode()}"
+        self.say(node_id, RegisterNode(node_id.decode(), total, workers, address=address, pid=100, joins=True))
+        assert self.take(node_id)[0] == NodeRegistered(self.tables.head_epoch)
+
+    def lose_node(self, node_id: bytes = b"n2") -> None:
+        """A further machine's agent has ended, and its workers."""
+        self.reactor.on_agent_gone(node_id, self.clock.monotonic(), self.clock.wall())
+        self.turn()
 
     def add_driver(self, driver_id: bytes = b"d1", **fields: Any) -> None:
         self.say(driver_id, RegisterOwner(f"ipc://{driver_id.decode()}", is_driver=True, pid=1, **fields))

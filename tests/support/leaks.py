@@ -1,7 +1,8 @@
 """What outlives a run: processes, sockets, shared memory, folders.
 
-A run has a folder of its own for state and for sockets, named in the environment that every process of it inherits.
-So whatever still carries that environment, or still lies in that folder, was left behind by this run and by no other.
+A run has folders of its own for state, for sockets and for shared memory, named in the environment that every process
+of it inherits. So whatever still carries that environment, or still lies in those folders, was left behind by this run
+and by no other.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import pathlib
+import shutil
 import stat
 import tempfile
 import time
@@ -29,7 +31,7 @@ _HELPERS = ("multiprocessing.resource_tracker", "multiprocessing.forkserver")
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class RunFolders:
-    """The folder of one run: ``home`` for state and logs, ``sockets`` for what must have a short path."""
+    """The folders of one run: ``home`` for state and logs, ``sockets`` for what must have a short path, ``memory``."""
 
     top: pathlib.Path
 
@@ -37,9 +39,14 @@ class RunFolders:
     def make(cls) -> RunFolders:
         """Make the folders, mode 0700, under a path that leaves room for a socket's name."""
         folders = cls(pathlib.Path(tempfile.mkdtemp(prefix="ipa-", dir="/tmp")))
-        folders.home.mkdir(mode=0o700)
-        folders.sockets.mkdir(mode=0o700)
+        for folder in (folders.home, folders.sockets, folders.memory):
+            folder.mkdir(mode=0o700)
         return folders
+
+    def remove(self) -> None:
+        """Remove the folders."""
+        for folder in (self.memory, self.top):
+            shutil.rmtree(folder, ignore_errors=True)
 
     @property
     def home(self) -> pathlib.Path:
@@ -49,21 +56,14 @@ class RunFolders:
     def sockets(self) -> pathlib.Path:
         return self.top / "run"
 
+    @property
+    def memory(self) -> pathlib.Path:
+        """Where stores are made: a folder of the run's own in shared memory, if there is any."""
+        return (_SHARED_MEMORY if _SHARED_MEMORY.is_dir() else self.top) / f"{self.top.name}-memory"
+
     def environment(self) -> dict[str, str]:
         """Return what makes ipyactors, here and in children, use these folders."""
-        return {_MARK: str(self.home), "XDG_RUNTIME_DIR": str(self.sockets)}
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Before:
-    """What lay in shared memory, which is no run's own, before this one began."""
-
-    names: frozenset[str]
-
-    @classmethod
-    def look(cls) -> Before:
-        """Take note of what is there."""
-        return cls(frozenset(_shared_names()))
+        return {_MARK: str(self.home), "XDG_RUNTIME_DIR": str(self.sockets), "IPYACTORS_MEMORY_DIR": str(self.memory)}
 
 
 def processes_of(home: pathlib.Path) -> list[psutil.Process]:
@@ -91,17 +91,14 @@ def wait_processes_gone(home: pathlib.Path, patience_s: float = PATIENCE_S) -> l
     return left
 
 
-def find_leaks(folders: RunFolders, before: Before, patience_s: float = PATIENCE_S) -> list[str]:
+def find_leaks(folders: RunFolders, patience_s: float = PATIENCE_S) -> list[str]:
     """Return a line for each thing that the run has left behind; none if it was clean."""
     leaks = [f"process {process.pid}: {_command(process)}" for process in wait_processes_gone(folders.home, patience_s)]
     leaks += [f"in the runtime folder: {path}" for path in sorted(folders.sockets.rglob("ipyactors-*"))]
     leaks += [f"socket: {path}" for path in sorted(folders.top.rglob("*")) if _is_socket(path)]
-    leaks += [f"shared memory: {name}" for name in sorted(_shared_names() - before.names)]
+    leaks += [f"in shared memory: {path}" for path in sorted(folders.memory.rglob("*"))]
+    leaks += [f"spilled: {path}" for path in sorted(folders.home.rglob("spill"))]
     return leaks
-
-
-def _shared_names() -> set[str]:
-    return {str(path) for path in _SHARED_MEMORY.glob("ipyactors-*")} if _SHARED_MEMORY.is_dir() else set()
 
 
 def _is_socket(path: pathlib.Path) -> bool:

@@ -51,6 +51,7 @@ class RecordingOut:
         self.sent: list[tuple[bytes, Message]] = []
         self.connected: dict[bytes, str] = {}
         self.events: list[tuple[EventKind, str, int]] = []
+        self.object_events: list[tuple[EventKind, str, str]] = []
         self.shown: list[OutputWritten] = []
         self.hold: Callable[[Payload], tuple[Any, ...]] = lambda _payload: ()
 
@@ -72,6 +73,11 @@ class RecordingOut:
 
     def event(self, kind: EventKind, call: PendingCall, *, duration_s: float = 0.0, detail: str = "") -> None:
         self.events.append((kind, call.name, call.attempt))
+
+    def object_event(
+        self, kind: EventKind, object_id: bytes, *, name: str = "", attempt: int = 0, detail: str = ""
+    ) -> None:
+        self.object_events.append((kind, name, detail))
 
     def show(self, output: OutputWritten) -> None:
         self.shown.append(output)

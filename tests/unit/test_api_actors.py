@@ -160,6 +160,26 @@ def test_options_of_actors(engine: FakeEngine) -> None:
         Counter.options(max_retries=1)
 
 
+def test_a_readonly_method(engine: FakeEngine) -> None:
+    @ipyactors.remote
+    class Looked:
+        @ipyactors.method(effect="readonly")
+        def look(self):
+            return None
+
+        @ipyactors.method(effect="persist")
+        def change(self):
+            return None
+
+    actor = pickle.loads(cloudpickle.dumps(Looked.remote()))
+    actor.look.remote()
+    actor.look.options(num_returns=2).remote()
+    actor.change.remote()
+    assert [template.is_readonly for template in engine.templates[-3:]] == [True, True, False]
+    with pytest.raises(OptionError, match="is an option of a method, not of a method call"):
+        actor.look.options(effect="readonly")
+
+
 def test_precedence_of_max_task_retries(engine: FakeEngine) -> None:
     @ipyactors.remote(max_task_retries=1)
     class Retrying:

@@ -108,6 +108,8 @@ def test_options_do_not_change_the_original(engine: FakeEngine) -> None:
     assert pickle.loads(changed.retry_on) == (ValueError,)
     assert (original.max_retries, original.name, original.retry_on) == (1, "f", b"")
     assert changed.definition is original.definition
+    f.options(lineage=False).remote()
+    assert [template.lineage for template in engine.templates] == [True, True, False]
 
 
 @pytest.mark.parametrize("call", [lambda f: f(1), lambda f: f.options(num_cpus=1)(1)])

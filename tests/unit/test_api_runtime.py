@@ -13,6 +13,7 @@ import pytest
 import ipyactors
 from ipyactors.api import runtime
 from ipyactors.exceptions import GetTimeoutError, OptionError, OptionTypeError, SessionError, TaskCancelledError
+from ipyactors.ground import config
 from ipyactors.owner import current
 from ipyactors.owner.current import CurrentCall
 from ipyactors.wire.events import Event, EventKind
@@ -74,6 +75,19 @@ def test_a_silent_session_stays_silent_when_nothing_is_said(engine: FakeEngine) 
         ipyactors.init(log_to_driver=True)
 
 
+def test_how_much_lineage_is_kept(engine: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    ipyactors.init(max_lineage_bytes=5)
+    assert engine.started_with["max_lineage_bytes"] == 5
+    monkeypatch.delenv("IPYACTORS_MAX_LINEAGE_BYTES", raising=False)
+    assert config.lineage_limit_bytes(None) == 1 << 30
+    monkeypatch.setenv("IPYACTORS_MAX_LINEAGE_BYTES", "1000")
+    assert config.lineage_limit_bytes(None) == 1000
+    assert config.lineage_limit_bytes(0) == 0
+    monkeypatch.setenv("IPYACTORS_MAX_LINEAGE_BYTES", "1 GB")
+    with pytest.raises(OptionError, match="IPYACTORS_MAX_LINEAGE_BYTES='1 GB': takes a number of bytes"):
+        config.lineage_limit_bytes(None)
+
+
 def test_a_session_that_ended_by_itself_is_replaced(engine: FakeEngine) -> None:
     first = ipyactors.init()
     engine.session.is_over = True
@@ -91,11 +105,24 @@ def test_a_session_that_ended_by_itself_is_replaced(engine: FakeEngine) -> None:
         ({"resources": {"CPU": 1}}, OptionError),
         ({"namespace": ""}, OptionError),
         ({"session": 3}, OptionTypeError),
-        ({"address": "elsewhere"}, OptionError),
+        ({"address": ""}, OptionError),
+        ({"address": "elsewhere", "num_cpus": 1}, OptionError),
+        ({"address": "elsewhere", "session": "mine"}, OptionError),
+        ({"nodes": {"num_cpus": 1}}, OptionTypeError),
+        ({"nodes": []}, OptionError),
+        ({"nodes": [{}, 3]}, OptionTypeError),
+        ({"nodes": [{"cpus": 3}]}, OptionError),
+        ({"nodes": [{"num_cpus": 1}, {"num_cpus": -1}]}, OptionError),
+        ({"nodes": [{"resources": {"CPU": 1}}]}, OptionError),
+        ({"nodes": [{"object_store_memory": "1 GB"}]}, OptionTypeError),
+        ({"nodes": [{}], "num_cpus": 2}, OptionError),
         ({"hosts": ["a"]}, OptionError),
         ({"object_store_memory": 1}, OptionError),
         ({"engine": "ray"}, OptionError),
         ({"log_to_driver": "no"}, OptionTypeError),
+        ({"max_lineage_bytes": -1}, OptionError),
+        ({"max_lineage_bytes": 1e9}, OptionTypeError),
+        ({"max_lineage_bytes": True}, OptionTypeError),
     ],
 )
 def test_init_refuses(engine: FakeEngine, arguments, error) -> None:

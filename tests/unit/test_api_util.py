@@ -265,6 +265,17 @@ def _note_start(name: str) -> None:
 # -- Ray's names -----------------------------------------------------------------------------------------------
 
 
+def test_rays_variable_for_lineage(engine: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    import ipyactors.compat.ray as ray
+
+    monkeypatch.setenv("RAY_max_lineage_bytes", "many")
+    with pytest.raises(OptionError, match="RAY_max_lineage_bytes='many': takes a number of bytes"):
+        ray.init()
+    monkeypatch.setenv("RAY_max_lineage_bytes", "1000")
+    ray.init()
+    assert engine.started_with["max_lineage_bytes"] == 1000
+
+
 def test_a_ray_program(engine: FakeEngine) -> None:
     import ipyactors.compat.ray as ray
     from ipyactors.compat.ray.util import ActorPool as RayActorPool

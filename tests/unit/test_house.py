@@ -89,13 +89,24 @@ def test_imports_go_down_the_floors() -> None:
 
 
 _OWNER = ["reactor", "retries", "outbox", "leases", "borrowing", "calls", "objects", "streams", "state"]
+_REBUILDING = ["arguments", "lineage", "losses", "rebuild", "replays", "runs"]
+_SEVERAL_NODES = ["head/copies", "head/nodes", "head/settling", "node/membership", "owner/locality"]
 _HEAD = ["reactor", "members", "leases", "waiting", "actors", "handles", "placement", "restarts", "tables", "describe"]
 PURE = [
-    *(f"owner/{name}.py" for name in _OWNER),
+    *(f"owner/{name}.py" for name in (*_OWNER, *_REBUILDING)),
+    *(f"{role}/census.py" for role in ("owner", "head", "node")),
+    "owner/ages.py",
     *(f"head/{name}.py" for name in _HEAD),
+    *(f"{name}.py" for name in _SEVERAL_NODES),
     "worker/mailbox.py",
     "worker/running.py",
     "node/reactor.py",
+    "node/store_reactor.py",
+    "node/store_room.py",
+    "node/store_table.py",
+    "node/pulls.py",
+    "node/transfer.py",
+    "node/serving.py",
 ]
 IMPURE = {"zmq", "asyncio", "time", "os", "threading", "socket", "subprocess", "select", "signal"}
 

@@ -13,7 +13,7 @@ import pytest
 
 from ipyactors.ground.config import SOCKET_PATH_BYTES
 from ipyactors.ground.exceptions import StartError
-from ipyactors.launch import argv, sessions
+from ipyactors.launch import argv, folders
 from ipyactors.launch.leftovers import ProcessList, end_leftovers, read_processes
 from ipyactors.launch.sessions import KEEP_SESSIONS, PreparedSession, prepare_session, sweep_sessions
 from ipyactors.wire import liveness
@@ -120,7 +120,7 @@ def test_a_link_is_never_followed(home: pathlib.Path, tmp_path: pathlib.Path) ->
     (target / "precious").touch()
     link = tmp_path / "ipyactors-link"
     link.symlink_to(target)
-    sessions.remove_run_dir(link)
+    folders.remove_folder(link)
     assert (target / "precious").exists()
     (home / "sessions").mkdir(parents=True)
     (home / "sessions" / "linked").symlink_to(target)
@@ -135,7 +135,7 @@ def test_a_long_runtime_folder_is_passed_over(tmp_path: pathlib.Path, monkeypatc
     made = prepare_session()
     assert not made.paths.run_dir.startswith(str(deep))
     made.discard()
-    monkeypatch.setattr(sessions, "SOCKET_PATH_BYTES", 10)
+    monkeypatch.setattr(folders, "SOCKET_PATH_BYTES", 10)
     with pytest.raises(StartError, match="XDG_RUNTIME_DIR"):
         prepare_session()
     assert SOCKET_PATH_BYTES > 100

@@ -35,7 +35,10 @@ TAKEN = [
     (Place.ACTOR, "lifetime", "detached", "detached"),
     (Place.ACTOR, "max_pending_calls", -1, -1),
     (Place.ACTOR, "durable", False, False),
+    (Place.TASK, "lineage", False, False),
     (Place.METHOD, "num_returns", 3, 3),
+    (Place.METHOD, "effect", "readonly", "readonly"),
+    (Place.METHOD, "effect", "persist", "persist"),
     (Place.CALL, "max_task_retries", 4, 4),
 ]
 
@@ -57,6 +60,9 @@ REFUSED = [
     (Place.TASK, "retry_exceptions", ValueError, OptionTypeError, "list or tuple"),
     (Place.TASK, "retry_exceptions", [1], OptionTypeError, "exception classes"),
     (Place.TASK, "num_returns", "dynamic", OptionError, "'streaming'"),
+    (Place.TASK, "lineage", 1, OptionTypeError, "True or False, not int"),
+    (Place.METHOD, "effect", "pure", OptionError, "'replay', 'readonly' or 'persist'"),
+    (Place.METHOD, "effect", True, OptionTypeError, "not bool"),
     (Place.TASK, "num_returns", 1_000_001, OptionError, "0 to 1,000,000"),
     (Place.CALL, "num_returns", 10**20, OptionError, "0 to 1,000,000"),
     (Place.METHOD, "num_returns", -1, OptionError, "0 to 1,000,000"),

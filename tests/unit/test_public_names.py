@@ -15,6 +15,8 @@ import ipyactors
 ROOF = [
     "ActorClass",
     "ActorHandle",
+    "MemoryReport",
+    "MemoryRow",
     "ObjectRef",
     "ObjectRefGenerator",
     "RemoteFunction",
@@ -37,6 +39,7 @@ ROOF = [
     "kill",
     "list_actors",
     "list_named_actors",
+    "memory",
     "method",
     "nodes",
     "on_event",

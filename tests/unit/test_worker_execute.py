@@ -19,7 +19,7 @@ from ipyactors.wire import serialize
 from ipyactors.wire.codec import Codec, encode
 from ipyactors.wire.marks import Marks, read_marks
 from ipyactors.wire.serialize import ArgSlot
-from ipyactors.wire.specs import ActorSpec, Definition, Payload
+from ipyactors.wire.specs import ActorSpec, Definition, Payload, RefSpec
 from ipyactors.wire.worker_messages import (
     ActorExiting,
     CallCancelled,
@@ -71,15 +71,13 @@ class World:
         self.box = Mailbox(is_actor=self.actor is not None)
         answers = Answers(self.session, self.box.ready)
         self.output = Output(answers.add, "" if self.actor is None else self.actor.source)
-        self.lent: list[tuple[bytes, tuple[Payload, ...]]] = []
         self.executor = Executor(
             answers,
             self.output,
             self.box.definitions,
             actor=self.actor,
             interrupts=Interrupts() if self.actor is None else None,
-            receive_handles=self.session.receive_handles,
-            lend_handles=lambda caller, payloads: self.lent.append((caller, payloads)),
+            lend=self.session.custody.lend,
             leave=leave,
         )
         self.loop = SerialLoop(self.session, self.box, self.executor, Marks(self.marks_path), None)
@@ -315,17 +313,19 @@ def test_what_is_printed_comes_before_the_answer(tasks: World, monkeypatch: pyte
     assert isinstance(answer, CallSucceeded)
 
 
-def test_handles_are_counted_on_the_way_in_and_out(tasks: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_references_and_handles_are_counted_on_the_way_in_and_out(
+    tasks: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def echo(value: int) -> int:
         return value
 
-    arrived = Payload(pickle.dumps(((5,), {}), 5), (), (), (b"actor",))
+    arrived = Payload(pickle.dumps(((5,), {}), 5), (), (RefSpec(b"x", "ipc://x"),))
     result = Payload(pickle.dumps(5, 5), (), (), (b"actor",))
     tasks.send(echo, payload=arrived)
     monkeypatch.setattr(serialize, "dumps_result", lambda value, name: result)
     tasks.run()
-    assert tasks.session.received == [arrived]
-    assert tasks.lent == [(A, (result,))]
+    assert tasks.session.custody.received == [(A, arrived)]
+    assert tasks.session.custody.lent == [(A, result)]
 
 
 def test_waiting_tasks_are_given_back_while_a_long_one_runs(tasks: World) -> None:

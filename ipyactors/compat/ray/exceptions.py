@@ -8,9 +8,15 @@ from ipyactors.ground.exceptions import (
     ActorUnavailableError,
     GetTimeoutError,
     NodeDiedError,
+    ObjectFetchTimedOutError,
     ObjectLostError,
+    ObjectReconstructionFailedError,
+    ObjectReconstructionFailedLineageEvictedError,
+    ObjectReconstructionFailedMaxAttemptsExceededError,
+    ObjectStoreFullError,
     OutOfMemoryError,
     OwnerDiedError,
+    StreamingGeneratorReplayInconsistentError,
     TaskCancelledError,
     WorkerCrashedError,
 )
@@ -19,7 +25,6 @@ from ipyactors.ground.exceptions import ActorNotFoundError as ActorHandleNotFoun
 from ipyactors.ground.exceptions import GetTimeoutError as RayTimeoutError
 from ipyactors.ground.exceptions import HeadUnavailableError as RaySystemError
 from ipyactors.ground.exceptions import IpyactorsError as RayError
-from ipyactors.ground.exceptions import ObjectLostError as ObjectReconstructionFailedError
 from ipyactors.ground.exceptions import ObjectLostError as UnreconstructableError
 from ipyactors.ground.exceptions import PendingCallsLimitError as PendingCallsLimitExceeded
 from ipyactors.ground.exceptions import PlacementError as ActorUnschedulableError
@@ -35,8 +40,12 @@ __all__ = [
     "ActorUnschedulableError",
     "GetTimeoutError",
     "NodeDiedError",
+    "ObjectFetchTimedOutError",
     "ObjectLostError",
     "ObjectReconstructionFailedError",
+    "ObjectReconstructionFailedLineageEvictedError",
+    "ObjectReconstructionFailedMaxAttemptsExceededError",
+    "ObjectStoreFullError",
     "OutOfMemoryError",
     "OwnerDiedError",
     "PendingCallsLimitExceeded",
@@ -46,6 +55,7 @@ __all__ = [
     "RayTaskError",
     "RayTimeoutError",
     "RayWorkerError",
+    "StreamingGeneratorReplayInconsistentError",
     "TaskCancelledError",
     "TaskUnschedulableError",
     "UnreconstructableError",

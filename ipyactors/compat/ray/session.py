@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -35,6 +36,10 @@ IGNORED = frozenset(
         "system_reserved_memory",
     }
 )
+
+
+#: What this variable says in Ray, it says here.
+_MAX_LINEAGE_BYTES = "RAY_max_lineage_bytes"
 
 
 def init(
@@ -74,7 +79,15 @@ def init(
             resources=resources,
             namespace=namespace,
             log_to_driver=log_to_driver,
+            max_lineage_bytes=_max_lineage_bytes(),
         )
+
+
+def _max_lineage_bytes() -> int | None:
+    given = os.environ.get(_MAX_LINEAGE_BYTES, "")
+    if given and not given.isdecimal():
+        raise OptionError(f"{_MAX_LINEAGE_BYTES}={given!r}: takes a number of bytes >= 0.", option=_MAX_LINEAGE_BYTES)
+    return int(given) if given else None
 
 
 def shutdown(*, wait_for_processes: bool = False, _exiting_interpreter: bool = False) -> None:  # noqa: ARG001

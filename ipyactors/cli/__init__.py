@@ -1,0 +1,1 @@
+"""The command line: ``ipyactors memory`` and what follows."""

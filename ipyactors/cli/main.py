@@ -1,0 +1,20 @@
+"""The command ``ipyactors``: looks at sessions from outside, without a part in them.
+
+A subcommand is a function in a file of its own, added to the group here.
+"""
+
+from __future__ import annotations
+
+import click
+
+from ipyactors.cli.memory import memory
+from ipyactors.ground.version import __version__
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="ipyactors")
+def main() -> None:
+    """Look at sessions of ipyactors that run on this computer."""
+
+
+main.add_command(memory)

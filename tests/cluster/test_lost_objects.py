@@ -1,0 +1,252 @@
+"""Data that is lost comes back: from a copy, or from the calls that had made it; and if it cannot, it is said why."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pathlib
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ipyactors import exceptions
+from ipyactors.testing import LocalCluster
+from tests.support import anatomy
+from tests.support.gates import LIMIT_S
+
+N = 100_000  # float64: 800 kB
+
+
+@pytest.fixture
+def ia(shared_runtime: Any) -> Any:
+    return shared_runtime
+
+
+@pytest.fixture
+def runs(tmp_path: pathlib.Path) -> Runs:
+    return Runs(tmp_path / "runs")
+
+
+class Runs:
+    """Counts what ran, in a file that every process appends to."""
+
+    def __init__(self, path: pathlib.Path) -> None:
+        self.path = path
+        path.touch()
+
+    def note(self, name: str) -> None:
+        with open(self.path, "a", encoding="ascii") as file:
+            file.write(name + "\n")
+
+    def counts(self) -> dict[str, int]:
+        names = self.path.read_text(encoding="ascii").split()
+        return {name: names.count(name) for name in sorted(set(names))}
+
+
+def lose(ref: Any) -> None:
+    """Remove the data of a value from this machine, as a fault would."""
+    paths = anatomy.paths()
+    for folder in (paths.store_dir, paths.spill_dir):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(f"{folder}/{ref.hex()}")
+
+
+# -- one machine -----------------------------------------------------------------------------------------------
+
+
+def test_a_lost_result_is_made_again_once_for_all_who_wait(ia: Any, runs: Runs) -> None:
+    @ia.remote
+    def make(runs: Runs) -> np.ndarray:
+        runs.note("make")
+        return np.full(N, 3.0)
+
+    @ia.remote
+    def total(array: np.ndarray) -> float:
+        return float(array.sum())
+
+    ref = make.remote(runs)
+    ia.wait([ref], timeout=LIMIT_S)
+    lose(ref)
+    sums = [total.remote(ref) for _ in range(4)]
+    assert ia.get(sums, timeout=LIMIT_S) == [3.0 * N] * 4
+    assert ia.get(ref, timeout=LIMIT_S).sum() == 3.0 * N
+    assert runs.counts() == {"make": 2}
+
+
+def test_a_chain_is_made_again_as_far_as_it_must(ia: Any, runs: Runs) -> None:
+    @ia.remote
+    def make(runs: Runs, name: str) -> np.ndarray:
+        runs.note(name)
+        return np.ones(N)
+
+    @ia.remote
+    def add(runs: Runs, name: str, left: np.ndarray, right: np.ndarray) -> np.ndarray:
+        runs.note(name)
+        return left + right
+
+    a, b = make.remote(runs, "a"), make.remote(runs, "b")
+    c = add.remote(runs, "c", a, b)
+    d = add.remote(runs, "d", c, c)
+    assert ia.get(d, timeout=LIMIT_S)[0] == 4
+    del a, c  # their data goes; b is kept
+    lose(d)
+    assert ia.get(d, timeout=LIMIT_S)[0] == 4
+    assert runs.counts() == {"a": 2, "b": 1, "c": 2, "d": 2}
+
+
+def test_only_the_result_that_is_lost_is_replaced(ia: Any, runs: Runs) -> None:
+    @ia.remote(num_returns=2)
+    def two(runs: Runs) -> tuple[np.ndarray, np.ndarray]:
+        runs.note("two")
+        return np.zeros(N), np.ones(N)
+
+    zeros, ones = two.remote(runs)
+    kept = ia.get(zeros, timeout=LIMIT_S)
+    ia.wait([ones], timeout=LIMIT_S)
+    lose(ones)
+    assert ia.get(ones, timeout=LIMIT_S).all()
+    assert not kept.any()
+    assert not ia.get(zeros, timeout=LIMIT_S).any()
+    assert runs.counts() == {"two": 2}
+
+
+def test_items_of_a_generator_are_made_again_one_by_one(ia: Any) -> None:
+    @ia.remote(num_returns="streaming")
+    def stream() -> Iterator[np.ndarray]:
+        for value in range(4):
+            yield np.full(N, float(value))
+
+    refs = list(stream.remote())
+    ia.wait(refs, num_returns=4, timeout=LIMIT_S)
+    lose(refs[1])
+    lose(refs[3])
+    assert [float(item[0]) for item in ia.get(refs, timeout=LIMIT_S)] == [0.0, 1.0, 2.0, 3.0]
+
+
+def test_what_was_put_cannot_be_made_again_and_says_so(ia: Any) -> None:
+    ref = ia.put(np.ones(N))
+    lose(ref)
+    with pytest.raises(exceptions.ObjectLostError, match=r"it was put.*copies=2"):
+        ia.get(ref, timeout=LIMIT_S)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [({"max_retries": 0}, "max_retries=0"), ({"lineage": False}, "lineage=False")],
+)
+def test_who_forbade_it_is_told_so(ia: Any, options: dict[str, Any], words: str) -> None:
+    @ia.remote(**options)
+    def make() -> np.ndarray:
+        return np.ones(N)
+
+    ref = make.remote()
+    ia.wait([ref], timeout=LIMIT_S)
+    lose(ref)
+    with pytest.raises(exceptions.ObjectLostError, match=words):
+        ia.get(ref, timeout=LIMIT_S)
+
+
+def test_an_actor_is_asked_again_only_where_it_does_no_harm(ia: Any) -> None:
+    @ia.remote
+    class Model:
+        def __init__(self) -> None:
+            self.calls = 0
+
+        @ia.method(effect="readonly")
+        def weights(self) -> np.ndarray:
+            return np.full(N, 2.0)
+
+        def step(self) -> np.ndarray:
+            self.calls += 1
+            return np.full(N, float(self.calls))
+
+    model = Model.remote()
+    weights, step = model.weights.remote(), model.step.remote()
+    ia.wait([weights, step], num_returns=2, timeout=LIMIT_S)
+    lose(weights)
+    lose(step)
+    assert ia.get(weights, timeout=LIMIT_S)[0] == 2.0
+    with pytest.raises(exceptions.ObjectLostError, match="readonly"):
+        ia.get(step, timeout=LIMIT_S)
+
+
+def test_a_worker_that_borrows_gets_it_from_its_owner_again(ia: Any, runs: Runs) -> None:
+    @ia.remote
+    def make(runs: Runs) -> np.ndarray:
+        runs.note("make")
+        return np.ones(N)
+
+    @ia.remote
+    def read(refs: list[Any]) -> float:
+        return float(ia.get(refs[0]).sum())
+
+    ref = make.remote(runs)
+    ia.wait([ref], timeout=LIMIT_S)
+    lose(ref)
+    assert ia.get(read.remote([ref]), timeout=LIMIT_S) == N
+    assert runs.counts() == {"make": 2}
+
+
+def test_what_happened_is_told_as_events(ia: Any) -> None:
+    @ia.remote
+    def traced() -> np.ndarray:
+        return np.ones(N)
+
+    ref = traced.remote()
+    ia.wait([ref], timeout=LIMIT_S)
+    lose(ref)
+    ia.get(ref, timeout=LIMIT_S)
+    kinds = [event.kind for event in ia.events() if event.name == "traced"]
+    assert kinds == ["task_attempt", "object_lost", "object_rebuilt", "task_attempt"]
+
+
+# -- several machines ------------------------------------------------------------------------------------------
+
+
+def test_a_node_dies_in_the_middle_and_the_result_arrives() -> None:
+    import ipyactors as ia
+
+    ia.shutdown()
+    with LocalCluster() as cluster:
+        node = cluster.add_node(num_cpus=1, resources={"far": 1})
+        ia.init(address=cluster.address)
+
+        @ia.remote(resources={"far": 0.01})
+        def make(value: float) -> np.ndarray:
+            return np.full(N, value)
+
+        @ia.remote(resources={"far": 0.01})
+        def add(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+            return left + right
+
+        total = add.remote(add.remote(make.remote(1.0), make.remote(2.0)), make.remote(4.0))
+        ia.wait([total], timeout=LIMIT_S)
+        cluster.add_node(num_cpus=1, resources={"far": 1})
+        cluster.remove_node(node)
+        assert ia.get(total, timeout=LIMIT_S)[0] == 7.0
+        ia.shutdown()
+
+
+def test_a_second_copy_survives_the_first() -> None:
+    import ipyactors as ia
+
+    ia.shutdown()
+    with LocalCluster() as cluster:
+        cluster.add_node(num_cpus=1)
+        ia.init(address=cluster.address)
+        ref = ia.put(np.full(N, 5.0), copies=2)
+        lose(ref)
+        assert ia.get(ref, timeout=LIMIT_S)[0] == 5.0
+        with pytest.raises(exceptions.OptionError, match=r"copies=9: this session has 2 machine"):
+            ia.put(np.ones(N), copies=9)
+        ia.shutdown()
+
+
+def test_copies_are_checked(ia: Any) -> None:
+    with pytest.raises(exceptions.OptionError, match=r"copies=0"):
+        ia.put(1, copies=0)
+    with pytest.raises(exceptions.OptionTypeError, match=r"copies='2'"):
+        ia.put(1, copies="2")
+    assert ia.get(ia.put(1, copies=2)) == 1
