@@ -24,9 +24,8 @@ from ipyactors.wire.store_messages import (
 
 
 def on_find_copies(tables: Tables, out: Out, owner: Owner, message: FindCopies) -> None:
-    """Ask every machine. One that is expected back, after the head was started again, is asked when it is there."""
-    waiting = {*tables.nodes, *tables.awaited_nodes}
-    search = Search(owner.owner_id, message.request_id, message.segment_ids, waiting)
+    """Ask every machine."""
+    search = Search(owner.owner_id, message.request_id, message.segment_ids, {*tables.nodes})
     number = tables.next_search_id()
     tables.searches[number] = search
     for node_id in tables.nodes:
@@ -63,13 +62,6 @@ def forget_owner(tables: Tables, out: Out, owner_id: bytes) -> None:
         del tables.searches[number]
     for node_id in tables.nodes:
         out.to_node(node_id, ForgetOwner(owner_id))
-
-
-def on_node_back(tables: Tables, out: Out, node_id: bytes) -> None:
-    """Ask a machine that has just registered what others were asked meanwhile."""
-    for number, search in tables.searches.items():
-        if node_id in search.waiting:
-            out.to_node(node_id, LookForSegments(number, search.segment_ids))
 
 
 def on_node_lost(tables: Tables, out: Out, node_id: bytes) -> None:

@@ -42,7 +42,6 @@ def on_register_node(
         out.to_node(node_id, LeaveSession())  # it was given up for lost, and everybody told so
         return
     node = tables.nodes.get(node_id)
-    is_new = node is None
     if node is None:
         node = Node(node_id, message.hostname, dict(message.total), dict(message.total))
         # The first machine stays the first: drivers live there, and between equals it is chosen.
@@ -68,8 +67,6 @@ def on_register_node(
     for dead in message.dead:
         if dead.worker_id not in tables.gone and dead.worker_id not in tables.workers:
             _bury_unheard(tables, out, dead, now_s, wall_s)
-    if is_new:
-        copies.on_node_back(tables, out, node_id)
     tables.needs_placing = True
 
 

@@ -27,7 +27,7 @@ IDLE_TURN_S = 1.0
 
 
 class Reactor:
-    """Holds the messages that must wait until the first machine has joined; everything else is in ``tables``."""
+    """Holds the messages that must wait until all machines are there; everything else is in ``tables``."""
 
     def __init__(self, tables: Tables, out: Out) -> None:
         self.tables = tables
@@ -38,22 +38,27 @@ class Reactor:
         """Act on one message. ``now_s`` is monotonic and for intervals, ``wall_s`` is for people."""
         if isinstance(message, FromNode):
             on_node_message(self.tables, self.out, peer, message, now_s, wall_s)
-            if self.tables.has_first_node and self._early:
-                early, self._early = self._early, []
-                for early_peer, early_message in early:
-                    on_owner_message(self.tables, self.out, early_peer, early_message, now_s, wall_s)
-        elif not self.tables.has_first_node:
-            # Without a machine, every demand would look as if it could never be met, and a head that was started
-            # again would deny actors that live.
+            self._hear_early(now_s, wall_s)
+        elif not self.tables.knows_all_nodes:
+            # Without its machines, demands would look as if they could never be met, and a head that was started
+            # again would deny actors that live, and names that are taken.
             self._early.append((peer, message))
         else:
             on_owner_message(self.tables, self.out, peer, message, now_s, wall_s)
 
+    def _hear_early(self, now_s: float, wall_s: float) -> None:
+        if self.tables.knows_all_nodes and self._early:
+            early, self._early = self._early, []
+            for peer, message in early:
+                on_owner_message(self.tables, self.out, peer, message, now_s, wall_s)
+
     def on_turn(self, now_s: float, wall_s: float) -> float:
         """Serve who waits, do what is due, report events; return the seconds to the next turn at the latest."""
         tables, out = self.tables, self.out
+        settling.give_up(tables, out, now_s, wall_s)
+        self._hear_early(now_s, wall_s)
         if settling.is_to_settle(tables, now_s):
-            settling.settle(tables, out, now_s, wall_s)
+            settling.settle(tables, out, wall_s)
         leases.trim_idle(tables, out, now_s)
         if tables.needs_placing or (tables.look_again_s is not None and now_s >= tables.look_again_s):
             waiting.place_waiting(tables, out, now_s, wall_s)
@@ -71,6 +76,7 @@ class Reactor:
     def on_agent_gone(self, node_id: bytes, now_s: float, wall_s: float) -> None:
         """Act on the end of a further machine's agent and of its workers."""
         nodes.on_agent_gone(self.tables, self.out, node_id, now_s, wall_s)
+        self._hear_early(now_s, wall_s)
 
 
 def on_node_message(

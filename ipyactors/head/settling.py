@@ -5,9 +5,9 @@ know: the agent of the first machine names the machines that have joined (none r
 knows of it), each agent the workers and drivers that live on its machine. All of them are *awaited*, and each is
 watched by somebody who tells the head if it ends instead of coming back.
 
-Until the first machine's agent has registered, owners' messages wait (see ``reactor.py``). Until every machine is back,
-nothing is refused because no machine has enough for it. When all have come back or died, or at the latest after
-``SETTLE_S``, the head has *settled*: whoever has not come back is taken for gone.
+Until every machine is back, owners' messages wait (see ``reactor.py``): what an owner asks for or speaks of may be on
+any of them. When all processes have come back or died too, or at the latest after ``SETTLE_S``, the head has *settled*:
+whoever has not come back is taken for gone.
 """
 
 from __future__ import annotations
@@ -29,15 +29,21 @@ SETTLE_S = 10.0
 
 def is_to_settle(tables: Tables, now_s: float) -> bool:
     """Return whether a restarted head has waited for long enough: for everybody, or until its limit."""
-    has_all = tables.has_first_node and not tables.awaited_nodes and not tables.awaited
+    has_all = tables.knows_all_nodes and not tables.awaited
     return not tables.is_settled and (has_all or now_s >= tables.settle_at_s)
 
 
-def settle(tables: Tables, out: Out, now_s: float, wall_s: float) -> None:
+def give_up(tables: Tables, out: Out, now_s: float, wall_s: float) -> None:
+    """Wait no longer for machines, if it has been long enough: owners are to be heard before the head settles."""
+    if tables.awaited_nodes and now_s >= tables.settle_at_s:
+        tables.given_up = sorted(tables.awaited_nodes)
+        for node_id in tables.given_up:
+            nodes.on_agent_gone(tables, out, node_id, now_s, wall_s)
+
+
+def settle(tables: Tables, out: Out, wall_s: float) -> None:
     """Stop waiting, as a restarted head: whoever has not come back is gone, and what hung on it ends."""
     detail = _missing(tables)
-    for node_id in list(tables.awaited_nodes):
-        nodes.on_agent_gone(tables, out, node_id, now_s, wall_s)
     tables.is_settled = True
     tables.needs_placing = True
     tables.events.add(Event(EventKind.HEAD_RESTARTED, wall_s, incarnation=tables.head_epoch, detail=detail))
@@ -67,8 +73,8 @@ def settle(tables: Tables, out: Out, now_s: float, wall_s: float) -> None:
 def _missing(tables: Tables) -> str:
     """Return for whom the head has waited in vain."""
     who = []
-    if tables.awaited_nodes:
-        who.append(f"machine {', '.join(sorted(map(ids.short, tables.awaited_nodes)))}")
+    if tables.given_up:
+        who.append(f"machine {', '.join(map(ids.short, tables.given_up))}")
     if tables.awaited:
         who.append(f"{len(tables.awaited)} processes")
     return f"{' and '.join(who)} did not come back within {SETTLE_S:g} s" if who else ""

@@ -216,9 +216,11 @@ class Tables:
         """Before the head has settled: the processes that live, as their agents say, and have not registered yet."""
         self.awaited_nodes: set[bytes] = set()
         """Before the head has settled: the machines that have joined, as the first one says, and are not back yet."""
+        self.given_up: list[bytes] = []
+        """The machines that were awaited in vain."""
         self.new_worker_id = new_worker_id
         self.has_first_node = False
-        """Whether the agent that started this head has registered; before that, nothing can be known to be gone."""
+        """Whether the agent that started this head has registered."""
         self.nodes: dict[bytes, Node] = {}
         self.lost_nodes: dict[bytes, LostNode] = {}
         """The machines that were lost lately, for people to read and for who comes back later."""
@@ -311,6 +313,11 @@ class Tables:
         if process_id in self.owners or process_id in self.workers:
             return True
         return not self.is_settled and process_id not in self.gone
+
+    @property
+    def knows_all_nodes(self) -> bool:
+        """Whether every machine is here of which this head can know: before that, nothing can be said to be missing."""
+        return self.has_first_node and not self.awaited_nodes
 
     def open_nodes(self) -> list[Node]:
         """Return the machines on which something may be started."""

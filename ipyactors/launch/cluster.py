@@ -77,7 +77,7 @@ def start_further(first: Machine, offer: Offer) -> Machine:
 
     It ends with this process, as the first one does. Raises StartError.
     """
-    identity = liveness.identify(first.agent.pid)
+    identity = liveness.identify(first.agent.pid) if first.agent.is_alive() else None
     if identity is None:
         raise StartError(
             f"no machine was added to session {first.config.paths.name!r}: the session has ended. Nothing was started."

@@ -132,9 +132,8 @@ def _make_store_dir(run_dir: str) -> str:
     parent = os.environ.get(_MEMORY_DIR_VARIABLE) or (_SHARED_MEMORY if _is_in_memory(_SHARED_MEMORY) else "")
     if parent:
         with contextlib.suppress(OSError):
-            made = tempfile.mkdtemp(prefix=_PREFIX, dir=parent)
             _warn_if_small(parent)
-            return made
+            return tempfile.mkdtemp(prefix=_PREFIX, dir=parent)
     return tempfile.mkdtemp(prefix=_PREFIX, dir=run_dir)
 
 

@@ -162,14 +162,15 @@ class AgentProcess:
             self._ready_r = -1
             return
         self.stop(timeout_s=5.0 if in_time else 0.0)
-        name = self._session.paths.name
+        paths = self._session.paths
+        what = "no machine was added to session {!r}" if paths.label else "session {!r} could not be started"
         words = said.decode("utf-8", "replace") or last_words(agent_log(self._session))
         happened = (
             f"its agent ended with {self._process.returncode}"
             if in_time
             else f"its agent was not ready after {timeout_s:g} s"
         )
-        raise StartError(f"session {name!r} could not be started: {happened}. Nothing was run. {words}")
+        raise StartError(f"{what.format(paths.name)}: {happened}. Nothing was run. {words}")
 
     def _read_ready(self, timeout_s: float) -> tuple[bytes, bool]:
         """Return what the agent says until it closes the ready pipe, and whether it did so in time."""

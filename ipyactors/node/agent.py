@@ -110,6 +110,7 @@ class Agent:
         self._first_machine: FirstMachine | None = None
         self._sweeper = Sweeper(config.paths)
         self.watch, self.unwatch = self._lifelines.watch, self._lifelines.unwatch
+        self._ready = ready
         self.say_ready = functools.partial(ready.say, READY)
         self.clear_up = self._sweeper.clear_up
         self._wakeup = wakeup_descriptor(signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -336,6 +337,7 @@ class Agent:
         _log.log(logging.ERROR if failed else logging.INFO, "the session ends: %s", detail)
         self._is_ending = True
         self.exit_code = int(failed)
+        self._ready.say(f"It says: {detail}.".encode())  # unless it was ready
         if self._mail is not None:
             self._mail.flush()
 

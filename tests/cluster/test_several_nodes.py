@@ -6,6 +6,7 @@ import os
 import pathlib
 import signal
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from ipyactors.exceptions import (
     OptionError,
     PlacementError,
     SessionError,
+    StartError,
 )
 from ipyactors.testing import LocalCluster
 from tests.support import anatomy
@@ -320,6 +322,21 @@ def test_what_cannot_be_removed(cluster: LocalCluster) -> None:
         cluster.add_node(num_cpus=-1)
 
 
+def test_no_machine_joins_a_session_that_has_ended(cluster: LocalCluster) -> None:
+    """Nor one that ends while the machine starts; nothing of the machine is left."""
+    stopped = psutil.Process(cluster.nodes[0].pid)
+    stopped.suspend()
+    folder = pathlib.Path(cluster.address, "nodes")
+    with ThreadPoolExecutor(1) as threads:
+        adding = threads.submit(cluster.add_node)
+        until(lambda: list(folder.glob("*/processes")), "another agent runs")
+        stopped.kill()
+        with pytest.raises(StartError, match=r"no machine was added .* the session's first machine is gone"):
+            adding.result(LIMIT_S)
+    with pytest.raises(StartError, match=r"no machine was added .*: the session has ended"):
+        cluster.add_node()
+
+
 # -- the head is killed ------------------------------------------------------------------------------------------------
 
 
@@ -335,18 +352,18 @@ def head_of(cluster: LocalCluster) -> psutil.Process:
 
 
 def test_all_machines_join_a_head_that_was_started_again(cluster: LocalCluster, gate: Gate, tally: Tally) -> None:
-    node = cluster.add_node(num_cpus=2, resources={"b": 2})
+    node = cluster.add_node(num_cpus=2, resources={"b": 3})
     counter = Counter.options(resources={"b": 1}).remote()
     assert get(counter.add.remote()) == 1
     running = pass_gate.options(resources={"b": 1}).remote(gate, tally)
     until(tally.lines, "it runs")
     head_of(cluster).kill()
     # Asked of a head that knows the first machine and not yet the other: it waits, and is not refused.
-    later = where.options(resources={"b": 1}).remote()
+    later = where.options(num_cpus=0.5, resources={"b": 1}).remote()
     gate.open()
     assert get([running, later]) == [node.node_id] * 2
     assert get(counter.add.remote()) == 2
-    assert sorted(alive()) == sorted(one.node_id for one in cluster.nodes)
+    assert alive() == [one.node_id for one in cluster.nodes]
     until(lambda: any(event.kind == "head_restarted" for event in ia.events()), "the head has settled")
     (settled,) = [event for event in ia.events() if event.kind == "head_restarted"]
     assert settled.detail == "", "it waited for nobody in vain"

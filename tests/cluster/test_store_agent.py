@@ -14,12 +14,13 @@ import psutil
 import pytest
 
 import ipyactors
-from ipyactors.exceptions import ObjectStoreFullError
+from ipyactors.exceptions import ObjectStoreFullError, SessionError
 from ipyactors.ground import faultpoints
 from ipyactors.store import layout
 from ipyactors.store.usage import Usage
 from ipyactors.wire.events import Event, EventKind
 from tests.support import anatomy
+from tests.support.drivers import Driver, clean_folders
 from tests.support.gates import LIMIT_S, Gate, until
 
 LIMIT_BYTES = 32_000_000
@@ -223,6 +224,52 @@ def test_nothing_is_left_of_a_full_store(ia: Any) -> None:
     assert not os.path.exists(paths.store_dir)
     assert not os.path.exists(paths.spill_dir)
     assert refs
+
+
+_FILL = """
+import numpy as np
+ia.init(num_cpus=1, object_store_memory=8_000_000)
+refs = [ia.put(np.zeros(1_000_000, np.uint8)) for _ in range(20)]
+make = ia.remote(lambda: np.ones(1_000_000, np.uint8))
+refs += [make.remote() for _ in range(10)]
+ia.get(refs[-1])
+say("ready")
+listen()
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_driver_that_is_killed_leaves_nothing_of_its_store(number: signal.Signals) -> None:
+    with clean_folders() as folders, Driver(folders, _FILL) as driver:
+        driver.hear("ready")
+        assert list(folders.memory.rglob("usage"))
+        assert list(folders.home.rglob("spill/*"))
+        driver.end(number)
+
+
+@pytest.mark.parametrize(
+    "point",
+    ["store.move.before_name", "store.spill.after_copy", "store.spill.after_unlink", "store.restore.after_copy"],
+)
+def test_an_agent_that_dies_while_it_moves_values_leaves_nothing(monkeypatch: pytest.MonkeyPatch, point: str) -> None:
+    ipyactors.shutdown()
+    monkeypatch.setenv(faultpoints.VARIABLE, f"{point}:kill:3")
+    ipyactors.init(num_cpus=1, object_store_memory=LIMIT_BYTES)
+    paths = anatomy.paths()
+
+    def fill_and_empty() -> bool:
+        refs = [ipyactors.put(array(number)) for number in range(16)]
+        kept = refs[:4]
+        refs.clear()
+        gc.collect()
+        ipyactors.get(kept)
+        return False
+
+    with pytest.raises(SessionError, match="ended unexpectedly"):
+        until(fill_and_empty, "the agent dies")
+    ipyactors.shutdown()
+    assert not os.path.exists(paths.store_dir)
+    assert not os.path.exists(paths.spill_dir)
 
 
 def test_a_store_that_is_smaller_than_wished_is_said_in_the_log(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -42,7 +42,8 @@ class File:
 @dataclasses.dataclass
 class Process:
     """Writes, owns, keeps a pool. ``owned`` are its segments that can be reached, ``said`` and ``heard`` are on their
-    way to and from the agent, ``wanted`` is what it waits with until it gets room.
+    way to and from the agent, ``wanted`` is what it waits with until it gets room, ``written`` how often it has written
+    a segment that was not given back to it.
     """
 
     process_id: bytes
@@ -50,6 +51,7 @@ class Process:
     said: deque[Any] = dataclasses.field(default_factory=deque)
     heard: deque[Any] = dataclasses.field(default_factory=deque)
     wanted: dict[int, tuple[bytes, int]] = dataclasses.field(default_factory=dict)
+    written: dict[bytes, int] = dataclasses.field(default_factory=dict)
     pool: int = 0
     made: int = 0
     is_alive: bool = True
@@ -71,6 +73,7 @@ class StoreWorld:
         self.notices: deque[bytes] = deque()
         self.copies: set[bytes] = set()
         self.freed: set[bytes] = set()
+        self.sizes: dict[bytes, int] = {}
         self.is_disk_full = False
         self.requests = 0
         self.answered: set[int] = set()
@@ -127,17 +130,29 @@ class StoreWorld:
             self.publish(writer, segment_id, size)
 
     def write_again(self, segment_id: bytes, other: Process) -> None:
-        """Whoever wrote it writes it again; if that one is gone, another process does."""
+        """A task runs again whose worker has died after it had written."""
         file = self.memory.get(segment_id) or self.disk.get(segment_id)
         owner = self.processes[ids.owner_of(segment_id)]
-        if file is not None and segment_id in owner.owned and segment_id not in self.copies:
-            writer = self.processes[file.writer]
-            self.publish(writer if writer.is_alive else other, segment_id, owner.owned[segment_id])
+        is_made_here = segment_id in owner.owned and segment_id not in self.copies
+        if file is not None and is_made_here and not self.processes[file.writer].is_alive:
+            self.publish(other, segment_id, owner.owned[segment_id])
+
+    def rebuild(self, segment_id: bytes, size: int, writer: Process) -> None:
+        """What was freed is made again, to make something else again. That it was freed was heard long before.
+
+        So was the death of who had made it: a new writing whose word is overtaken by that news is lost, and made again.
+        """
+        owner = self.processes[ids.owner_of(segment_id)]
+        is_said = any(isinstance(one, FreeSegments) and segment_id in one.segment_ids for one in owner.said)
+        if owner.is_alive and not is_said and not self.notices:
+            self.freed.discard(segment_id)
+            self.publish(writer, segment_id, size)
 
     def publish(self, writer: Process, segment_id: bytes, size: int, *, spill: bool = False) -> None:
         """The file has its name; if its owner is there, it can be reached from now on."""
         folder = self.disk if spill else self.memory
         folder[segment_id] = File(size, writer.process_id)
+        writer.written[segment_id] = writer.written.get(segment_id, 0) + 1
         if spill:
             self.memory.pop(segment_id, None)
         writer.said.append(SegmentSealed(segment_id, size))
@@ -147,8 +162,8 @@ class StoreWorld:
 
     def free(self, owner: Process, segment_id: bytes) -> None:
         """Its owner can reach it no more: takes it back if it wrote it, tells the agent."""
-        del owner.owned[segment_id]
         self.freed.add(segment_id)
+        self.sizes[segment_id] = owner.owned.pop(segment_id)
         reused = (segment_id,) if self._take_back(owner, segment_id) else ()
         owner.said.append(FreeSegments((segment_id,), reused))
         if reused:
@@ -177,13 +192,17 @@ class StoreWorld:
                 if not answer.problem:
                     self.publish(process, segment_id, size, spill=answer.spill)
             case ReuseSegments() as message:
-                for segment_id in message.segment_ids:
-                    assert segment_id in self.freed
+                taken = [segment_id for segment_id in message.segment_ids if self._is_still_freed(process, segment_id)]
+                for segment_id in taken:
                     self._take_back(process, segment_id)
-                process.said.append(PoolChanged(process.pool, message.segment_ids))
+                process.said.append(PoolChanged(process.pool, tuple(taken)))
             case TrimPool():
                 process.pool = 0
                 process.said.append(PoolChanged(0))
+
+    def _is_still_freed(self, process: Process, segment_id: bytes) -> bool:
+        process.written[segment_id] -= 1
+        return not process.written[segment_id]
 
     def die(self, process: Process) -> None:
         """It is gone, and its pool; what it had said still arrives, before or after the news."""
@@ -257,7 +276,10 @@ class StoreWorld:
                 self._pull(number, spill=spill, problem=problem)
 
     def turn(self, seconds: float) -> None:
-        """Time passes."""
+        """Time passes, much more than what is said takes to arrive."""
+        for process in self.processes.values():
+            while seconds and process.said:
+                self.deliver(process)
         self.now += seconds
         self.table.disk_bytes = 0 if self.is_disk_full else 1 << 40
         store_reactor.on_turn(self.table, self, self.now)

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from ipyactors.ground import ids
 from ipyactors.ground.quantities import to_units
 from ipyactors.head import nodes
 from ipyactors.wire.events import EventKind
@@ -15,9 +16,12 @@ from ipyactors.wire.head_messages import (
     CreateActor,
     DescribeCluster,
     EventsReported,
+    GetActor,
+    GetActorReply,
     LeaseGranted,
     LeaseLost,
     OwnerLost,
+    OwnerRegistered,
     ReclaimLease,
     RegisterOwner,
     ReturnLease,
@@ -28,6 +32,7 @@ from ipyactors.wire.head_messages import (
     WorkerLost,
 )
 from ipyactors.wire.node_messages import (
+    DeadWorker,
     KillWorker,
     LeaveSession,
     NodeLeaving,
@@ -39,7 +44,7 @@ from ipyactors.wire.node_messages import (
 )
 from ipyactors.wire.specs import ActorState, Death, LossReason
 from ipyactors.wire.store_messages import NodeLost
-from tests.support.head_scenario import SETTLE_S, HeadScenario, actor_spec
+from tests.support.head_scenario import SETTLE_S, HeadScenario, actor_spec, killed
 
 
 @pytest.fixture
@@ -288,72 +293,83 @@ def back(head: HeadScenario, **fields: Any) -> None:
     head.say(b"d1", RegisterOwner("ipc://d1", is_driver=True, pid=1, **fields))
 
 
-def test_the_head_waits_for_every_machine_that_had_joined() -> None:
+def test_the_head_hears_owners_when_every_machine_is_back() -> None:
+    """What they ask for, or speak of, may be on any of them."""
     head = restarted(NodeRecord(b"n2", 100))
     assert head.watched == {b"n2": 100}
     back(head, held={b"a1": 1})
     want(head, b=1)
-    head.say(b"d1", CreateActor(1, actor_spec(b"a2", b"d1", cpus=2)))
+    head.say(b"d1", GetActor(5, "c", ""), DescribeCluster(6))
+    head.expect_silence()
     assert not head.tables.is_settled
-    assert not [word for word in head.take(b"d1") if isinstance(word, ShapeUnplaceable)]
-    spec = actor_spec(b"a1", b"d1")
-    head.join_node(b"n2", 3, WorkerRecord(b"w9", 9, "ipc://w9", spec, 2), b=1)
-    assert not head.tables.is_settled, "its worker may come"
-    assert [type(word) for word in head.take(b"n2")] == []
+    spec = actor_spec(b"a1", b"d1", name="c")
+    total = to_units({"CPU": 3, "b": 1})
+    workers = (WorkerRecord(b"w9", 9, "ipc://w9", spec, 2),)
+    head.say(b"n2", RegisterNode("n2", total, workers, pid=100, joins=True))
+    assert [type(word) for word in head.take(b"n2")] == [NodeRegistered, StartWorker]
+    words = head.take(b"d1")
+    assert [type(word) for word in words] == [OwnerRegistered, ActorChanged, GetActorReply, ClusterReply]
+    assert [node.node_id for node in words[-1].nodes] == [b"n1", b"n2"]  # type: ignore[attr-defined]
+    assert not head.tables.is_settled, "the actor's worker may come"
     head.worker_up(b"w9", b"n2")
     assert head.tables.is_settled
     assert head.tables.actors[b"a1"].state is ActorState.ALIVE
 
 
-def test_work_that_waited_for_a_machine_gets_it_when_it_is_back() -> None:
-    head = restarted(NodeRecord(b"n2", 100))
-    back(head)
-    want(head, b=1)
-    head.say(b"d1", CreateActor(1, actor_spec(b"a2", b"d1", cpus=2)))
-    head.say(b"n2", RegisterNode("n2", to_units({"CPU": 3, "b": 1}), pid=100, joins=True))
-    assert [type(word) for word in head.take(b"n2")] == [NodeRegistered, StartWorker, StartWorker]
+def test_an_actor_that_comes_back_waits_for_a_machine_that_does() -> None:
+    """Its worker died unheard on one machine, and only another has what it needs."""
+    death = DeadWorker(b"w8", killed(), actor_spec(b"a1", b"d1", cpus=2, max_restarts=1))
+    head = HeadScenario(head_epoch=1)
+    known = (NodeRecord(b"n2", 100),)
+    head.say(b"n1", RegisterNode("n1", to_units({"CPU": 1}), dead=(death,), nodes=known, drivers=(b"d1",)))
+    back(head, held={b"a1": 1})
+    head.expect_silence()
+    head.say(b"n2", RegisterNode("n2", to_units({"CPU": 2}), pid=100, joins=True))
+    assert [type(word) for word in head.take(b"n2")] == [NodeRegistered, StartWorker]
 
 
 def test_a_machine_that_ended_meanwhile_is_lost() -> None:
     head = restarted(NodeRecord(b"n2", 100), NodeRecord(b"n3", 0))
     assert not head.tables.is_settled
     back(head, leased=(b"w9",))
-    head.forget()
+    head.expect(b"n1", NodeLost(b"n3", was_gone(b"n3")))
+    head.expect_silence()
     head.lose_node(b"n2")
-    words = "machine 32 was not there any more when the control plane had been started again"
-    told, lost = head.take(b"d1")
-    assert told == NodeLost(b"n2", words)
-    assert isinstance(lost, WorkerLost)
+    registered, *lost, worker_lost = head.take(b"d1")
+    assert isinstance(registered, OwnerRegistered)
+    assert lost == [NodeLost(node_id, was_gone(node_id)) for node_id in (b"n3", b"n2")]
+    assert isinstance(worker_lost, WorkerLost)
     assert head.tables.is_settled
     assert len(lost_events(head)) == 2
 
 
-def test_who_comes_back_later_hears_of_machines_that_are_lost() -> None:
-    """Owners and stores alike: what they believe to be there is gone."""
+def was_gone(node_id: bytes) -> str:
+    return f"machine {ids.short(node_id)} was not there any more when the control plane had been started again"
+
+
+def test_stores_that_come_back_hear_of_machines_that_are_lost() -> None:
     head = restarted(NodeRecord(b"n2", 100), NodeRecord(b"n3", 0))
-    words = "machine 33 was not there any more when the control plane had been started again"
-    head.expect(b"n1", NodeLost(b"n3", words))
-    back(head)
-    assert head.take(b"d1")[-1] == NodeLost(b"n3", words)
     head.say(b"n2", RegisterNode("n2", to_units({"CPU": 3}), pid=100, joins=True))
-    assert NodeLost(b"n3", words) in head.take(b"n2")
+    head.expect(b"n2", NodeLost(b"n3", was_gone(b"n3")), NodeRegistered(1))
 
 
 def test_a_machine_that_does_not_come_back_is_given_up() -> None:
+    """Owners are heard before the head settles: they have come back long ago."""
     head = restarted(NodeRecord(b"n2", 100))
-    back(head)
+    back(head, held={b"a1": 1})
     want(head, b=1)
-    head.forget()
+    head.expect_silence()
     head.pass_time(SETTLE_S)
-    told, refused = head.take(b"d1")
-    assert isinstance(told, NodeLost)
-    assert isinstance(refused, ShapeUnplaceable)
+    registered, lost, refused, denied = head.take(b"d1")
+    assert isinstance(registered, OwnerRegistered)
+    assert lost == NodeLost(b"n2", was_gone(b"n2"))
+    assert {type(refused), type(denied)} == {ShapeUnplaceable, ActorChanged}
+    assert b"d1" in head.tables.owners
     head.add_driver(b"d2")
     head.say(b"d2", WatchEvents())
-    restarts = [
-        event.detail for event in head.take_one(b"d2", EventsReported).events if event.kind is EventKind.HEAD_RESTARTED
-    ]
-    assert restarts == ["machine 32 did not come back within 10 s"]
+    events = head.take_one(b"d2", EventsReported).events
+    details = [event.detail for event in events if event.kind is EventKind.HEAD_RESTARTED]
+    assert details == ["machine 32 did not come back within 10 s"]
 
 
 def test_a_further_machine_that_is_back_first_does_not_open_the_head() -> None:
@@ -364,9 +380,12 @@ def test_a_further_machine_that_is_back_first_does_not_open_the_head() -> None:
     head.expect(b"n3", NodeRegistered(1))
     head.expect_silence()
     assert not head.tables.is_settled
-    head.say(b"n1", RegisterNode("n1", to_units({"CPU": 1}), nodes=(NodeRecord(b"n2", 100), NodeRecord(b"n3", 300))))
+    known = (NodeRecord(b"n2", 100), NodeRecord(b"n3", 300))
+    head.say(b"n1", RegisterNode("n1", to_units({"CPU": 1}), nodes=known))
     assert head.tables.awaited_nodes == {b"n2"}
-    assert len(head.take(b"d1")) == 1
+    assert [*head.tables.nodes] == [b"n1", b"n3"], "the first machine is the first again"
+    head.join_node(b"n2")
+    assert len(head.take(b"d1")) == 2
 
 
 def test_the_loss_of_a_machine_says_nothing_of_what_had_begun() -> None:

@@ -43,8 +43,9 @@ def sleeper() -> Iterator[subprocess.Popen[bytes]]:
     process.wait()
 
 
-def test_both_folders_are_private(session: PreparedSession) -> None:
-    for folder in (session.paths.state_dir, session.paths.run_dir):
+def test_all_folders_are_private(session: PreparedSession) -> None:
+    paths = session.paths
+    for folder in (paths.state_dir, paths.run_dir, paths.store_dir, paths.spill_dir):
         assert stat.S_IMODE(os.lstat(folder).st_mode) == 0o700
     assert not os.get_inheritable(session.lock_fd)
 
@@ -67,6 +68,49 @@ def test_a_stale_session_is_swept(session: PreparedSession, sleeper: subprocess.
     assert sleeper.wait(30) == -9
     assert not os.path.exists(session.paths.run_dir)
     assert os.path.isdir(session.paths.state_dir)
+
+
+@pytest.mark.parametrize("end", ["discarded", "swept"])
+def test_the_store_goes_with_its_session(session: PreparedSession, end: str) -> None:
+    for folder in (session.paths.store_dir, session.paths.spill_dir):
+        (pathlib.Path(folder) / "a segment").write_bytes(b"value")
+    if end == "discarded":
+        session.discard()
+    else:
+        session.release()
+        sweep_sessions()
+    assert not os.path.exists(session.paths.store_dir)
+    assert not os.path.exists(session.paths.spill_dir)
+
+
+def test_a_store_is_in_memory_where_that_can_be(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(folders, "_SMALL_BYTES", 0)
+    monkeypatch.setenv("IPYACTORS_MEMORY_DIR", str(tmp_path))
+    named = prepare_session()
+    monkeypatch.delenv("IPYACTORS_MEMORY_DIR")
+    usual = prepare_session()
+    monkeypatch.setattr(folders, "_SHARED_MEMORY", str(tmp_path))  # no file system of its own
+    without = prepare_session()
+    monkeypatch.setenv("IPYACTORS_MEMORY_DIR", str(tmp_path / "missing"))
+    missing = prepare_session()
+    made = (named, usual, without, missing)
+    try:
+        assert os.path.dirname(named.paths.store_dir) == str(tmp_path)
+        if folders._is_in_memory("/dev/shm"):
+            assert os.path.dirname(usual.paths.store_dir) == "/dev/shm"
+        assert os.path.dirname(without.paths.store_dir) == without.paths.run_dir
+        assert os.path.dirname(missing.paths.store_dir) == missing.paths.run_dir
+        assert all(os.path.basename(one.paths.store_dir).startswith("ipyactors-") for one in made)
+    finally:
+        for one in made:
+            one.discard()
+    assert not [one for one in made if os.path.exists(one.paths.store_dir)]
+
+
+def test_little_shared_memory_is_told_the_driver(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(folders, "_SMALL_BYTES", 1 << 62)
+    with pytest.warns(UserWarning, match="--shm-size"):
+        prepare_session().discard()
 
 
 def test_a_name_may_be_used_again_after_its_session_ended(session: PreparedSession) -> None:

@@ -59,6 +59,15 @@ class StoreMachine(RuleBasedStateMachine):
         moved = list(self.world.table.moves)
         self.world.write_again(moved[which % len(moved)], self._process(other))
 
+    @precondition(lambda self: self.world.sizes)
+    @rule(writer=pick, which=pick)
+    def rebuild(self, writer: int, which: int) -> None:
+        """The latest are the likeliest, for they meet what is still on its way."""
+        sizes = list(self.world.sizes.items())
+        segment_id, size = sizes[-1 - which % min(3, len(sizes))]
+        if segment_id in self.world.freed:
+            self.world.rebuild(segment_id, size, self._process(writer))
+
     @rule(owner=pick, which=pick)
     def free(self, owner: int, which: int) -> None:
         process = self._process(owner)

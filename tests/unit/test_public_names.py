@@ -69,6 +69,7 @@ def test_the_roof() -> None:
         "ipyactors.compat.ray.util.multiprocessing",
         "ipyactors.compat.ray.util.queue",
         "ipyactors.exceptions",
+        "ipyactors.testing",
         "ipyactors.util",
         "ipyactors.util.multiprocessing",
     ],

@@ -268,6 +268,25 @@ def test_a_generator_streams_from_where_the_caller_is(tasks: World) -> None:
     assert last.results == ()
 
 
+def test_a_generator_is_closed_when_the_caller_has_enough(tasks: World, capsys: pytest.CaptureFixture[str]) -> None:
+    def count() -> Iterator[int]:
+        try:
+            index = 0
+            while True:
+                yield index
+                index += 1
+        finally:
+            print("closed")
+
+    tasks.send(count, num_returns=-1, skip_items=1, until_item=3)
+    *items, last = tasks.run()
+    assert [item.index for item in items] == [1, 2]
+    assert capsys.readouterr().out == "closed\n"
+    assert last.results == ()
+    tasks.send(lambda: iter([1, 2, 3]), num_returns=-1, until_item=1)
+    assert [type(answer) for answer in tasks.run()] == [ItemYielded, CallSucceeded]
+
+
 def test_a_generator_that_fails_has_given_what_came_before(tasks: World) -> None:
     def broken() -> Iterator[int]:
         yield 1

@@ -446,6 +446,13 @@ def test_an_async_generator_streams(start: Callable[..., Worker]) -> None:
     worker.hear(CallSucceeded)
 
 
+def test_an_async_generator_is_closed_when_the_caller_has_enough(start: Callable[..., Worker]) -> None:
+    worker = start(Async, is_async=True, max_concurrency=10)
+    seq = worker.send("count", 1_000_000, num_returns=-1, skip_items=1, until_item=2)
+    assert worker.hear(ItemYielded).index == 1
+    assert worker.hear(CallSucceeded).seq == seq
+
+
 def test_calls_beside_the_one_that_exits_finish(start: Callable[..., Worker]) -> None:
     worker = start(Async, is_async=True, max_concurrency=10)
     waiting = worker.send("wait_event")
