@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import zmq
@@ -20,7 +20,7 @@ from ipyactors.wire.zmq_channel import ZmqChannel
 #: What is queued when the process ends gets this long to leave.
 _LINGER_MS = 500
 
-#: The head is heard after so many full rounds at the latest, however fast the others talk.
+#: After so many full rounds the head is heard, and something else is done, however fast the others talk.
 _ROUNDS_AT_MOST = 100
 
 _TO_OUTBOUND = (
@@ -35,6 +35,8 @@ class Doors:
     def __init__(self, process_id: bytes, address: str) -> None:
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self.inbound = ZmqChannel(self._context, process_id, _TO_INBOUND, bind=address, linger_ms=_LINGER_MS)
+        self.is_behind = False
+        """Whether the last :meth:`receive` has left something, because there was so much."""
         self.outbound = ZmqChannel(self._context, process_id, _TO_OUTBOUND, linger_ms=_LINGER_MS)
 
     @property
@@ -44,7 +46,11 @@ class Doors:
 
     def receive(self) -> Iterable[tuple[bytes, Any]]:
         """Yield each message that has arrived, with its sender, until nothing is left; the head's come last."""
-        return messages_of(self.outbound, self.inbound)
+        self.is_behind = False
+        return messages_of(self.outbound, self.inbound, on_behind=self._note_behind)
+
+    def _note_behind(self) -> None:
+        self.is_behind = True
 
     def has_arrived(self) -> bool:
         """Return whether :meth:`receive` would yield something."""
@@ -57,17 +63,22 @@ class Doors:
         self._context.term()
 
 
-def messages_of(*channels: Channel) -> Iterable[tuple[bytes, Any]]:
+def messages_of(*channels: Channel, on_behind: Callable[[], None] = lambda: None) -> Iterable[tuple[bytes, Any]]:
     """Return what has arrived on all channels, one by one, the head's messages after those of all others.
+
+    Somebody may talk faster than this process listens. Then the rest is left, and ``on_behind`` called: whoever wanted
+    to make him stop must get to say so.
 
     What the head says may be that a worker died. Answers that the worker gave before have arrived by then, on a
     connection of their own, and must be heard first: else an answered call would pass for an interrupted one.
     """
     arrived = [(channel, batches) for channel in channels if (batches := channel.receive())]
-    return _head_last(arrived) if arrived else ()
+    return _head_last(arrived, on_behind) if arrived else ()
 
 
-def _head_last(arrived: list[tuple[Channel, list[Batch]]]) -> Iterator[tuple[bytes, Any]]:
+def _head_last(
+    arrived: list[tuple[Channel, list[Batch]]], on_behind: Callable[[], None]
+) -> Iterator[tuple[bytes, Any]]:
     from_head: deque[Any] = deque()
     for channel, batches in arrived:
         rounds = 0
@@ -79,9 +90,11 @@ def _head_last(arrived: list[tuple[Channel, list[Batch]]]) -> Iterator[tuple[byt
                     continue
                 for message in messages:
                     yield peer, message
-            while from_head and rounds % _ROUNDS_AT_MOST == 0:
-                yield HEAD_ID, from_head.popleft()
             # A receive that is not full has emptied the channel; asking again would cost as much as a message.
-            batches = channel.receive() if len(batches) == RECEIVE_AT_MOST else []
+            is_full = len(batches) == RECEIVE_AT_MOST
+            if is_full and rounds == _ROUNDS_AT_MOST:
+                on_behind()
+                break
+            batches = channel.receive() if is_full else []
     while from_head:
         yield HEAD_ID, from_head.popleft()

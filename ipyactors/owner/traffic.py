@@ -255,6 +255,8 @@ class Traffic:
             pause_s = self._on_turn(now_s) if self._on_turn is not None else None
             # Sending may have used up the descriptor's edge: look before anyone sleeps on it.
             has_arrived = mail.flush() and self._doors.has_arrived()
+            if self._doors.is_behind:
+                return 0.0  # whoever waits looks whether his wait is over, and comes back
             if not (has_arrived or self._submissions.has_calls or self._again):
                 break
         expiry_s = leases.next_expiry_s(state.leases)

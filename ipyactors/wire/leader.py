@@ -235,7 +235,7 @@ class LeaderFollowers:
                     if left_s <= 0:
                         return False
                     pause_s = left_s if pause_s is None else min(pause_s, left_s)
-                ready = poll.poll(None if pause_s is None else max(0, int(pause_s * 1000) + 1))
+                ready = poll.poll(None if pause_s is None else int(pause_s * 1000) + 1 if pause_s > 0 else 0)
             finally:
                 self._sleeping = was_sleeping
             if self._closed:
