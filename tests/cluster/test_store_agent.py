@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import pathlib
@@ -46,8 +47,12 @@ def is_whole(found: np.ndarray, number: int, size: int = 2 * MB) -> bool:
 
 def in_memory() -> dict[str, int]:
     """What is in the store's folder, with sizes; the page with numbers is left out."""
-    folder = pathlib.Path(anatomy.paths().store_dir)
-    return {path.name: path.stat().st_size for path in folder.iterdir() if path.name != "usage"}
+    found = {}
+    for entry in os.scandir(anatomy.paths().store_dir):
+        with contextlib.suppress(FileNotFoundError):  # it went meanwhile
+            found[entry.name] = entry.stat().st_size
+    del found["usage"]
+    return found
 
 
 def spilled() -> set[str]:
