@@ -6,13 +6,18 @@ Who must know watches the socket's *monitor*: a pair of sockets inside this proc
 
 from __future__ import annotations
 
+import struct
+
 import zmq
-from zmq.utils.monitor import recv_monitor_message
 
 _CAME = int(zmq.EVENT_HANDSHAKE_SUCCEEDED)
 _WENT = int(zmq.EVENT_DISCONNECTED)
 _FAILED = int(zmq.EVENT_CONNECT_RETRIED)
 _NOBLOCK = int(zmq.NOBLOCK)
+
+#: A report's first part, as libzmq documents it (zmq_socket_monitor): event and value; the second part is the address.
+#: Read here, because pyzmq's own reader loads asyncio, a fifth of what an agent's start takes.
+_REPORT = struct.Struct("=HI")
 
 
 class Links:
@@ -34,11 +39,12 @@ class Links:
         changes: list[tuple[str, bool]] = []
         while True:
             try:
-                news = recv_monitor_message(self._monitor, _NOBLOCK)
+                report, address = self._monitor.recv_multipart(_NOBLOCK)
             except zmq.Again:
                 return changes
-            if news["event"] in (_CAME, _WENT, _FAILED):
-                changes.append((news["endpoint"].decode(), news["event"] == _CAME))
+            event, _value = _REPORT.unpack(report)
+            if event in (_CAME, _WENT, _FAILED):
+                changes.append((address.decode(), event == _CAME))
 
     def close(self) -> None:
         """Stop watching."""
