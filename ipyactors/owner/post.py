@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 
 from ipyactors.ground import ids
 from ipyactors.owner.doors import Doors
@@ -21,10 +22,13 @@ class Post:
         self._leader = leader
         self.is_closed = False
 
-    def tell_agent(self, *messages: Message) -> None:
-        """Send to this machine's agent, now."""
+    def tell_agent(self, *messages: Message, news: Callable[[], tuple[Message, ...]] = tuple) -> None:
+        """Send to this machine's agent, now, and with it what ``news`` returns: whatever is sent later is newer."""
         with deferred(), self._lock:
-            if messages and not self.is_closed:
+            if self.is_closed:
+                return
+            messages += news()
+            if messages:
                 self._doors.outbound.send(ids.AGENT_ID, messages)
                 self.wake_if_arrived()
 

@@ -104,7 +104,7 @@ class Storage:
         except NoRoomError:
             written = self._write_after_all(payload, segment_id, size, name)
         self._uncounted_bytes += written
-        self._post.tell_agent(SegmentSealed(segment_id, written), *self._pool_news())
+        self._post.tell_agent(SegmentSealed(segment_id, written), news=self._pool_news)
         stored = Stored(segment_id, written, (self.location,))
         return self.hold(payload.with_bytes(b"", (), stored))
 
@@ -167,7 +167,7 @@ class Storage:
             return
         segment_ids = tuple(stored.segment_id for stored in dropped)
         reused = self._arena.take_back(segment_ids, only_own=True)
-        self._post.tell_agent(FreeSegments(segment_ids, reused), *self._pool_news())
+        self._post.tell_agent(FreeSegments(segment_ids, reused), news=self._pool_news)
         scattered = tuple(stored.segment_id for stored in dropped if not stored.locations)
         if scattered:
             self._post.tell_head(ForgetSegments(scattered))
@@ -177,11 +177,12 @@ class Storage:
                     self._post.tell_agent_at(location, FreeSegments((stored.segment_id,)))
 
     def _pool_news(self) -> tuple[PoolChanged, ...]:
-        size = self._arena.pool_bytes
-        if size == self._pool_bytes:
-            return ()
-        self._pool_bytes = size
-        return (PoolChanged(size),)
+        return () if self._arena.pool_bytes == self._pool_bytes else self._pool_after(())
+
+    def _pool_after(self, taken_back: tuple[bytes, ...]) -> tuple[PoolChanged, ...]:
+        """Return what the agent is to hear of the pool; to be read where nothing else can be sent first."""
+        self._pool_bytes = self._arena.pool_bytes
+        return (PoolChanged(self._pool_bytes, taken_back),)
 
     # -- reading ----------------------------------------------------------------------------------------------
 
@@ -275,11 +276,10 @@ class Storage:
                 freed = self._still_freed(message.segment_ids)
                 # Under one of these ids another process may have written since: that stays.
                 self._arena.take_back(freed, only_own=True)
-                self._pool_bytes = self._arena.pool_bytes
-                self._post.tell_agent(PoolChanged(self._pool_bytes, freed))
+                self._post.tell_agent(news=lambda: self._pool_after(freed))
             case TrimPool():
                 self._arena.trim()
-                self._post.tell_agent(*self._pool_news())
+                self._post.tell_agent(news=self._pool_news)
 
     def _still_freed(self, segment_ids: tuple[bytes, ...]) -> tuple[bytes, ...]:
         """Return those segments that this process has not written again since."""

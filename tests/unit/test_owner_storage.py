@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pathlib
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -37,8 +38,8 @@ class Post:
         self.told: list[ProcessToStore] = []
         self.answers: list[RoomMade] = []
 
-    def tell_agent(self, *messages: Any) -> None:
-        self.told += messages
+    def tell_agent(self, *messages: Any, news: Callable[[], tuple[Any, ...]] = tuple) -> None:
+        self.told += messages + news()
 
     def tell_agent_at(self, location: Location, *messages: Any) -> None:
         raise AssertionError(f"{location} was told {messages}")
