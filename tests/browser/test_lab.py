@@ -8,6 +8,7 @@ import pathlib
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -35,30 +36,31 @@ def running_lab(folder: pathlib.Path) -> Iterator[str]:
     own = {f"JUPYTER_{name}_DIR": str(folder / name.lower()) for name in ("CONFIG", "DATA", "RUNTIME")}
     lab = [sys.executable, "-m", "jupyter", "lab", "--no-browser", "--allow-root", "--port=0"]
     lab.append("--LabApp.expose_app_in_browser=True")  # so that a test can give Lab's own commands
-    process = subprocess.Popen(
-        [*lab, f"--notebook-dir={folder}"],
-        cwd=folder,
-        env={**os.environ, **own},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stderr is not None
+    log = folder / "lab.log"  # a file, because Lab would stand still when nobody empties a full pipe
+    with log.open("wb") as sink:
+        process = subprocess.Popen(
+            [*lab, f"--notebook-dir={folder}"],
+            cwd=folder,
+            env={**os.environ, **own},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=sink,
+        )
     try:
-        for line in process.stderr:
-            if found := re.search(r"http://(?:127\.0\.0\.1|localhost):\d+/lab\?token=\w+", line):
-                yield found.group()
-                break
-        else:
-            pytest.fail(f"JupyterLab ended with exit code {process.wait()}")
+        while not (found := re.search(r"http://(?:127\.0\.0\.1|localhost):\d+/lab\?token=\w+", log.read_text())):
+            assert process.poll() is None, f"JupyterLab ended with exit code {process.returncode}:\n{log.read_text()}"
+            time.sleep(0.1)
+        yield found.group()
     finally:
         process.terminate()
-        process.communicate(timeout=30)
+        process.wait(timeout=30)
+        print(log.read_text())
 
 
 FIGURE = "Array.from(document.querySelectorAll('.jp-Notebook img')).some(one => one.naturalWidth > 400)"
 COMMANDS = "window.jupyterapp.commands"
+#: The dot beside the kernel's name. A kernel that is told to restart while it still starts may never come up.
+KERNEL_READY = "document.querySelector('.jp-Notebook-ExecutionIndicator')?.dataset.status === 'idle'"
 
 
 def open_notebook(page: Page, address: str) -> None:
@@ -89,6 +91,7 @@ def test_the_notebook_runs_from_top_to_bottom_in_lab(tmp_path: pathlib.Path) -> 
     with running_lab(tmp_path) as address, open_browser() as page:
         open_notebook(page, address)
         page.wait("!!window.jupyterapp", "Lab's commands")
+        page.wait(KERNEL_READY, "an idle kernel")
         page.ask(f"{COMMANDS}.execute('notebook:clear-all-cell-outputs'); 1")
         page.wait(f"{TO_THE_END}; !({FIGURE})", "a notebook without outputs")
         page.ask(f"{COMMANDS}.execute('notebook:restart-run-all'); 1")
