@@ -100,6 +100,25 @@ class ActorAlreadyExistsError(ActorError, ValueError):
     """Raised when a live actor of the namespace has that name already."""
 
 
+class StorageFullError(ActorError):
+    """Raised when the log of a durable actor has no room for a call, which was not run; with room, calls go on."""
+
+
+class LogDamagedError(ActorError):
+    """Raised when a log is broken where it had been whole. Nothing of it was changed.
+
+    ``file`` and ``position`` tell where (bytes of the log before it), ``lsn`` the last call that could be read.
+    """
+
+    file: str = ""
+    position: int = 0
+    lsn: int = 0
+
+
+class LogSealedError(ActorError):
+    """Raised in an actor's own process when its log cannot be written any more; another incarnation goes on from it."""
+
+
 class PlacementError(IpyactorsError):
     """Raised when no node could ever hold what was asked for; the text says what is asked and what exists."""
 
@@ -130,7 +149,12 @@ class ObjectLostError(IpyactorsError):
 
 
 class OwnerDiedError(ObjectLostError):
-    """Raised when the process that made the reference is gone, and the object with it."""
+    """Raised when the process that made the reference is gone, and the object with it.
+
+    The text says why what had returned the reference does not run again; ``reason`` is one word for it.
+    """
+
+    reason: str = ""
 
 
 class ObjectFetchTimedOutError(ObjectLostError):

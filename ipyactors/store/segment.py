@@ -24,6 +24,7 @@ import os
 from collections.abc import Callable, Sequence
 
 from ipyactors.ground import faultpoints
+from ipyactors.ground.files import allocate
 from ipyactors.store import layout
 from ipyactors.store.layout import Header
 
@@ -65,7 +66,7 @@ class Draft:
         if size > self.file_bytes:
             faultpoints.hit("store.write.before_fallocate")
             self.mapping = None  # it is too short
-            _allocate(self.descriptor, self.file_bytes, size - self.file_bytes)
+            allocate(self.descriptor, self.file_bytes, size - self.file_bytes)
             self.file_bytes = size
             faultpoints.hit("store.write.after_fallocate")
 
@@ -220,20 +221,3 @@ def _copy(target: memoryview, at: int, source: memoryview) -> None:
     for start in range(0, len(source), _COPY_BYTES):
         chunk = source[start : start + _COPY_BYTES]
         target[at + start : at + start + len(chunk)] = chunk
-
-
-def _allocate(descriptor: int, offset: int, length: int) -> None:
-    """Give a file memory or disk blocks from ``offset`` on, and the length that goes with it."""
-    if hasattr(os, "posix_fallocate"):
-        try:
-            os.posix_fallocate(descriptor, offset, length)
-        except OSError as error:
-            if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):
-                raise
-        else:
-            return
-    # macOS, and file systems that cannot: what is written has its blocks.
-    zeros = memoryview(bytes(min(length, _COPY_BYTES)))
-    end = offset + length
-    while offset < end:
-        offset += os.pwrite(descriptor, zeros[: end - offset], offset)

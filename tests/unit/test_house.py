@@ -92,6 +92,7 @@ _OWNER = ["reactor", "retries", "outbox", "leases", "borrowing", "calls", "objec
 _REBUILDING = ["arguments", "lineage", "losses", "rebuild", "replays", "runs"]
 _SEVERAL_NODES = ["head/copies", "head/nodes", "head/settling", "node/membership", "owner/locality"]
 _HEAD = ["reactor", "members", "leases", "waiting", "actors", "handles", "placement", "restarts", "tables", "describe"]
+_DURABLE = ("disk", "record", "segment", "log", "turns", "manifest", "recovery", "actor_log")
 PURE = [
     *(f"owner/{name}.py" for name in (*_OWNER, *_REBUILDING)),
     *(f"{role}/census.py" for role in ("owner", "head", "node")),
@@ -107,6 +108,7 @@ PURE = [
     "node/pulls.py",
     "node/transfer.py",
     "node/serving.py",
+    *(f"durable/{name}.py" for name in _DURABLE),
 ]
 IMPURE = {"zmq", "asyncio", "time", "os", "threading", "socket", "subprocess", "select", "signal"}
 

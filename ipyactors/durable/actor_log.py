@@ -1,0 +1,144 @@
+"""One incarnation of a durable actor and its log: what may be done when.
+
+The order is the whole point. A call is in the log before it is executed; what it took from outside and how it ended are
+as safe as the actor's level asks before anybody hears of them. One thread uses this, that which executes the calls.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+from ipyactors.durable import log, manifest, recovery, turns
+from ipyactors.durable.disk import Disk
+from ipyactors.durable.log import Contents, LogWriter
+from ipyactors.durable.manifest import CheckpointData, Manifest
+from ipyactors.durable.record import OVERHEAD_BYTES, Abort, Call, Checkpoint, Done, Open, Value
+from ipyactors.durable.recovery import History, HistoryError
+from ipyactors.durable.turns import Recorded, Turns, Verdict
+from ipyactors.ground.exceptions import LogDamagedError
+
+#: Bytes that a call's record has besides its arguments, generously.
+_CALL_BYTES = 1024 + OVERHEAD_BYTES
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Remains:
+    """What an actor's folder holds: its checkpoints that are whole, newest first, and its log from the oldest on.
+
+    ``problems`` tells what is wrong with checkpoints that are not whole, by file name.
+    """
+
+    actor_id: bytes
+    checkpoints: tuple[Manifest, ...]
+    contents: Contents
+    problems: dict[str, str]
+
+    def since(self, checkpoint: Manifest | None) -> History:
+        """Return what became of the actor since a checkpoint; None: since the beginning. Raises LogDamagedError."""
+        try:
+            return recovery.follow(checkpoint, self.contents)
+        except HistoryError as error:
+            damaged = LogDamagedError(
+                f"The log of actor {self.actor_id.hex()} contradicts itself: {error}. Nothing was changed and nothing "
+                "was run: the state before that call can be had from a checkpoint or by replaying up to it."
+            )
+            damaged.actor_id, damaged.lsn = self.actor_id.hex(), error.lsn
+            raise damaged from error
+
+
+def read_remains(disk: Disk, actor_id: bytes) -> Remains:
+    """Read an actor's folder. Raises LogDamagedError; changes nothing."""
+    checkpoints, problems = manifest.read_all(disk)
+    since = min((one.position for one in checkpoints), default=0)
+    return Remains(actor_id, tuple(checkpoints), log.read(disk, actor_id, since), problems)
+
+
+class ActorLog:
+    """The log in the hands of the incarnation that runs. ``turns`` are the tables, after replay.
+
+    Every method that writes raises LogSealedError when the disk fails: then the process must end without another word.
+    """
+
+    def __init__(self, disk: Disk, remains: Remains, history: History, incarnation: int, opened: Open) -> None:
+        """Open the log for writing behind all that is there, and say so in it."""
+        self._disk = disk
+        self._incarnation = incarnation
+        self._checkpoints = list(remains.checkpoints)
+        self.turns: Turns = history.turns
+        self._writer = LogWriter(disk, remains.actor_id, incarnation, remains.contents, syncs=opened.level == "host")
+        self._writer.append(opened, self.turns.last_lsn)
+        self._writer.secure()
+
+    @property
+    def position(self) -> int:
+        """Where the log ends."""
+        return self._writer.end
+
+    # -- calls ------------------------------------------------------------------------------------------------
+
+    def take(self, call: Call) -> Verdict:
+        """Judge a call that has come, and put it into the log if it is new; :meth:`write` before it is executed.
+
+        Raises StorageFullError: then nothing has changed, and the call must not be executed.
+        """
+        verdict = turns.judge(self.turns, call)
+        if verdict is Verdict.NEW:
+            size = len(call.args.data) + sum(len(value.data) for value in call.arg_values) + len(call.key)
+            self._writer.make_room(size + _CALL_BYTES)
+            lsn = self.turns.last_lsn + 1
+            self._writer.append(call, lsn)
+            turns.begin(self.turns, lsn, call)
+        return verdict
+
+    def write(self) -> None:
+        """Make what was taken survive this process: now it may be executed."""
+        self._writer.write()
+
+    def add_value(self, lsn: int, value: Value) -> None:
+        """Note what a call takes from outside; :meth:`secure` before anything that depends on it leaves."""
+        self._writer.append(value, lsn)
+
+    def finish(self, done: Done) -> Recorded:
+        """Note how a call ended; its answer may leave after :meth:`secure`."""
+        lsn, _ = self.turns.open[done.call_id]
+        self._writer.append(done, lsn)
+        return turns.finish(self.turns, done)
+
+    def abort(self, message: Abort) -> Recorded:
+        """Note that a call has and will have no effect; that may be said after :meth:`secure`.
+
+        Raises StorageFullError for one that is not in the log: then nothing has changed, and it may still come.
+        """
+        opened = self.turns.open.get(message.call_id)
+        if opened is None:
+            self._writer.make_room(_CALL_BYTES)
+        lsn = opened[0] if opened is not None else self.turns.last_lsn + 1
+        self._writer.append(message, lsn)
+        return turns.abort(self.turns, lsn, message)
+
+    def secure(self) -> None:
+        """Make everything as safe as the level asks: now answers may leave."""
+        self._writer.secure()
+
+    # -- checkpoints ------------------------------------------------------------------------------------------
+
+    def add_checkpoint(self, data: CheckpointData, keep: int = manifest.KEPT) -> list[Manifest]:
+        """Make a checkpoint of data that is safe, and is the state now; no call may be open.
+
+        Return those that are no longer kept, oldest first: their data may be removed. Raises OSError if it could not be
+        made one, and StorageFullError if there is no room to note it; then everything is as before.
+        """
+        self._writer.make_room(_CALL_BYTES)
+        self._writer.secure()  # who recovers from it goes on behind what is in the log now
+        newest = self._checkpoints[0].number if self._checkpoints else 0
+        made = Manifest(
+            newest + 1, data, self.turns.last_lsn, self._writer.end, self._incarnation, self.turns.snapshot()
+        )
+        manifest.write(self._disk, made)
+        self._checkpoints.insert(0, made)
+        expired = self._checkpoints[keep:]
+        del self._checkpoints[keep:]
+        self._writer.append(Checkpoint(data.checkpoint_id), self.turns.last_lsn)
+        self._disk.remove(manifest.name_of(one.number) for one in reversed(expired))
+        self._writer.drop_before(self._checkpoints[-1].position)
+        return expired[::-1]

@@ -1,0 +1,87 @@
+"""What makes a checkpoint one: a small file that says of which moment it is and that its data is there.
+
+It is written when the data is safe, and names what recovery needs besides: from where on to read the log, and the
+tables of :mod:`~ipyactors.durable.turns`. Several are kept, and the log back to the oldest, so that one that turns out
+bad costs a longer replay and no state.
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+
+import msgspec
+
+from ipyactors.durable.disk import Disk
+from ipyactors.durable.turns import Snapshot
+
+#: How many checkpoints are kept when nothing else was asked for.
+KEPT = 3
+
+_NAME = re.compile(r"checkpoint-([0-9]{12})\.json")
+
+
+class CheckpointData(msgspec.Struct, frozen=True):
+    """The data of a checkpoint, which is safe before anything says that it exists.
+
+    ``locator`` tells the store where it is, ``size`` how many bytes, ``digest`` what they are (BLAKE2b, 16 bytes); all
+    empty where the actor keeps its data itself. ``definition_id`` names the class; ``wall_s`` is for people.
+    """
+
+    checkpoint_id: str
+    definition_id: bytes = b""
+    locator: str = ""
+    size: int = 0
+    digest: bytes = b""
+    wall_s: float = 0.0
+    python: str = ""
+
+
+class Manifest(msgspec.Struct, frozen=True):
+    """The checkpoint with this number, of the state after the call ``lsn``.
+
+    ``position`` is where the log goes on after it, ``turns`` which calls were over then.
+    """
+
+    number: int
+    data: CheckpointData
+    lsn: int
+    position: int
+    incarnation: int
+    turns: Snapshot
+
+
+def name_of(number: int) -> str:
+    """Return the name of the file of the checkpoint with this number."""
+    return f"checkpoint-{number:012d}.json"
+
+
+def encode(manifest: Manifest) -> bytes:
+    """Return the file's content: JSON in one line, and the crc32 of that line in another."""
+    line = msgspec.json.encode(manifest)
+    return line + b"\n%08x\n" % zlib.crc32(line)
+
+
+def decode(content: bytes) -> Manifest:
+    """Return what a file says. Raises ValueError where it is not whole."""
+    line, _, rest = content.partition(b"\n")
+    if rest != b"%08x\n" % zlib.crc32(line):
+        raise ValueError("its checksum does not fit")
+    return msgspec.json.decode(line, type=Manifest)
+
+
+def write(disk: Disk, manifest: Manifest) -> None:
+    """Make the checkpoint one: from here on it can be recovered from. Raises OSError."""
+    disk.replace(name_of(manifest.number), encode(manifest))
+
+
+def read_all(disk: Disk) -> tuple[list[Manifest], dict[str, str]]:
+    """Return the checkpoints that are whole, newest first, and what is wrong with the others, by file name."""
+    found: list[Manifest] = []
+    problems: dict[str, str] = {}
+    for name in sorted(filter(_NAME.fullmatch, disk.names()), reverse=True):
+        try:
+            found.append(decode(disk.read(name)))
+        except (OSError, ValueError) as error:
+            problems[name] = str(error)
+    return found, problems

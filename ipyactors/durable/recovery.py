@@ -1,0 +1,107 @@
+"""From what is in the folder to what is to be done: which checkpoint, which calls again, which one is unfinished."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from ipyactors.durable import turns
+from ipyactors.durable.log import Contents
+from ipyactors.durable.manifest import Manifest
+from ipyactors.durable.record import Abort, Call, Done, Open, Record, Value
+from ipyactors.durable.turns import Turns
+
+
+class HistoryError(ValueError):
+    """Raised when whole records contradict each other, which no crash can bring about; ``lsn`` tells where."""
+
+    def __init__(self, problem: str, lsn: int) -> None:
+        super().__init__(f"{problem} (lsn {lsn})")
+        self.lsn = lsn
+
+
+@dataclasses.dataclass(slots=True)
+class Past:
+    """One call that is in the log: what it took from outside, and how it ended (None: it did not)."""
+
+    lsn: int
+    call: Call
+    values: list[Value] = dataclasses.field(default_factory=list)
+    end: Done | Abort | None = None
+
+
+@dataclasses.dataclass(slots=True)
+class History:
+    """What the log tells after a checkpoint, or from the beginning.
+
+    ``past`` has the calls to replay, by lsn; those without an end come last, and are executed for real. ``turns`` are
+    the tables as they are after it. ``crashes`` counts, by lsn, how many incarnations have died while that call ran.
+    ``opened`` is the last OPEN, None of an empty log.
+    """
+
+    turns: Turns
+    past: dict[int, Past] = dataclasses.field(default_factory=dict)
+    crashes: dict[int, int] = dataclasses.field(default_factory=dict)
+    incarnation: int = -1
+    opened: Open | None = None
+
+    @property
+    def replayed_s(self) -> float:
+        """How long the calls to replay ran when they first did."""
+        return sum(past.end.duration_s for past in self.past.values() if isinstance(past.end, Done))
+
+
+def follow(checkpoint: Manifest | None, contents: Contents) -> History:
+    """Return what became of an actor since a checkpoint, or since the beginning. Raises HistoryError."""
+    history = History(turns.restore(checkpoint.turns) if checkpoint is not None else Turns())
+    since = checkpoint.position if checkpoint is not None else 0
+    if contents.end < since:
+        raise HistoryError("the log ends before the checkpoint", history.turns.last_lsn)
+    if contents.segments and since < contents.segments[0].start:
+        raise HistoryError("what the log begins with was dropped after a checkpoint", history.turns.last_lsn)
+    for position, one in contents.positioned():
+        if position >= since:
+            if one.incarnation < history.incarnation:
+                raise HistoryError(f"incarnation {one.incarnation} wrote after {history.incarnation}", one.lsn)
+            history.incarnation = one.incarnation
+            _apply(history, one)
+    return history
+
+
+def _apply(history: History, one: Record) -> None:
+    body, lsn, tables = one.body, one.lsn, history.turns
+    match body:
+        case Call():
+            if lsn != tables.last_lsn + 1:
+                raise HistoryError(f"a call follows lsn {tables.last_lsn}", lsn)
+            if turns.judge(tables, body) is not turns.Verdict.NEW:
+                raise HistoryError(f"call {body.call_id.hex()} is there twice", lsn)
+            turns.begin(tables, lsn, body)
+            history.past[lsn] = Past(lsn, body)
+        case Value(index):
+            past = _open_at(history, lsn)
+            if index != len(past.values):
+                raise HistoryError(f"value {index} follows {len(past.values)} values", lsn)
+            past.values.append(body)
+        case Done(call_id):
+            past = _open_at(history, lsn)
+            if past.call.call_id != call_id:
+                raise HistoryError(f"the end of call {call_id.hex()} is not at its place", lsn)
+            turns.finish(tables, body)
+            past.end = body
+        case Abort(call_id):
+            if call_id in tables.open:
+                _open_at(history, lsn).end = body
+            elif lsn != tables.last_lsn + 1:
+                raise HistoryError(f"a call that was given up follows lsn {tables.last_lsn}", lsn)
+            turns.abort(tables, lsn, body)
+        case Open(interrupted=interrupted):
+            history.opened = body
+            if interrupted:
+                history.crashes[interrupted] = history.crashes.get(interrupted, 0) + 1
+
+
+def _open_at(history: History, lsn: int) -> Past:
+    past = history.past.get(lsn)
+    if past is None or past.end is not None:
+        raise HistoryError("a record belongs to no call that is open", lsn)
+    return past

@@ -1,0 +1,179 @@
+"""Which calls a durable actor has taken, which it has done, and what to make of one that comes (again).
+
+A call is known by its id, which is the same however often it is sent and whichever incarnation it reaches. The
+tables follow from the log alone: :func:`begin`, :func:`finish` and :func:`abort` are applied when a record is written,
+and again when it is read. What callers have acknowledged is not in the log; it only frees memory.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+from collections.abc import Iterable
+
+import msgspec
+
+from ipyactors.durable.record import Abort, Call, Done, Outcome
+
+
+class Recorded(msgspec.Struct, array_like=True, frozen=True):
+    """A call that is over, kept until its caller has the answer. ``digest`` tells what was called with what.
+
+    ``answer`` is what the caller is told; of an aborted call, the reason in words.
+    """
+
+    call_id: bytes
+    caller_id: bytes
+    counter: int
+    lsn: int
+    outcome: Outcome
+    answer: bytes
+    digest: bytes
+    key: str = ""
+
+    @property
+    def is_keyed(self) -> bool:
+        """Whether its key answers for it, for good; that of an aborted call is free again."""
+        return bool(self.key) and self.outcome is not Outcome.ABORTED
+
+
+class Snapshot(msgspec.Struct, array_like=True, frozen=True):
+    """The tables between two calls, as a checkpoint keeps them."""
+
+    last_lsn: int
+    settled: dict[bytes, int] = {}
+    recorded: tuple[Recorded, ...] = ()
+
+
+class Verdict(enum.Enum):
+    """What is to be done with a call that has come."""
+
+    NEW = enum.auto()
+    """Log it and run it."""
+    RUNNING = enum.auto()
+    """It is in the log and not over: answer when it is."""
+    RECORDED = enum.auto()
+    """It is over: send the recorded answer."""
+    SETTLED = enum.auto()
+    """Its caller has had the answer: a late duplicate, to be dropped."""
+    DIVERGED = enum.auto()
+    """Its id or key is that of a call of another method, or with other arguments."""
+
+
+@dataclasses.dataclass(slots=True)
+class Turns:
+    """The tables. ``open`` holds the calls that are in the log and not over, by id, in the order of their lsns.
+
+    ``settled`` tells of each caller up to which counter (exclusive) it has all answers; ``keys`` maps an idempotency
+    key to the call that had it first, which is kept for good.
+    """
+
+    last_lsn: int = 0
+    open: dict[bytes, tuple[int, Call]] = dataclasses.field(default_factory=dict)
+    recorded: dict[bytes, Recorded] = dataclasses.field(default_factory=dict)
+    settled: dict[bytes, int] = dataclasses.field(default_factory=dict)
+    keys: dict[str, bytes] = dataclasses.field(default_factory=dict)
+    _by_caller: dict[bytes, set[bytes]] = dataclasses.field(default_factory=dict)
+
+    def snapshot(self) -> Snapshot:
+        """Return what a checkpoint keeps; no call may be open."""
+        assert not self.open, "a checkpoint is taken between calls"
+        return Snapshot(self.last_lsn, dict(self.settled), tuple(self.recorded.values()))
+
+    def check_invariants(self) -> None:
+        """Raise AssertionError unless the tables agree with each other."""
+        lsns = [lsn for lsn, _ in self.open.values()]
+        assert lsns == sorted(lsns), lsns
+        assert not lsns or lsns[-1] <= self.last_lsn
+        assert not self.open.keys() & self.recorded.keys()
+        kept = {call_id for ids in self._by_caller.values() for call_id in ids}
+        assert kept == {one.call_id for one in self.recorded.values() if not one.is_keyed}
+        assert all(one.lsn <= self.last_lsn for one in self.recorded.values())
+
+
+def restore(snapshot: Snapshot) -> Turns:
+    """Return the tables as a checkpoint has kept them."""
+    turns = Turns(snapshot.last_lsn, settled=dict(snapshot.settled))
+    for recorded in snapshot.recorded:
+        _keep(turns, recorded)
+    return turns
+
+
+def judge(turns: Turns, call: Call) -> Verdict:
+    """Return what is to be done with a call that has come; changes nothing."""
+    call_id = turns.keys.get(call.key, call.call_id) if call.key else call.call_id
+    opened = turns.open.get(call_id)
+    if opened is not None:
+        return Verdict.RUNNING if opened[1].digest == call.digest else Verdict.DIVERGED
+    recorded = turns.recorded.get(call_id)
+    if recorded is not None:
+        # An aborted call that never was in the log has no digest.
+        return Verdict.RECORDED if recorded.digest in (call.digest, b"") else Verdict.DIVERGED
+    return Verdict.SETTLED if call.counter < turns.settled.get(call.caller_id, 0) else Verdict.NEW
+
+
+def find(turns: Turns, call: Call) -> Recorded:
+    """Return the record of a call that was judged RECORDED."""
+    return turns.recorded[turns.keys.get(call.key, call.call_id) if call.key else call.call_id]
+
+
+def begin(turns: Turns, lsn: int, call: Call) -> None:
+    """The call is in the log at ``lsn``."""
+    turns.last_lsn = lsn
+    turns.open[call.call_id] = lsn, call
+    if call.key:
+        turns.keys.setdefault(call.key, call.call_id)
+
+
+def finish(turns: Turns, done: Done) -> Recorded:
+    """The call was executed, and the log says how it ended. Return what its callers are told."""
+    lsn, call = turns.open.pop(done.call_id)
+    return _keep(turns, _record(call, lsn, done.outcome, done.answer))
+
+
+def abort(turns: Turns, lsn: int, message: Abort) -> Recorded:
+    """The call has no effect, and the log says so; it may never have been there. Return what its callers are told."""
+    turns.last_lsn = max(turns.last_lsn, lsn)
+    _, call = turns.open.pop(message.call_id, (lsn, None))
+    reason = message.reason.encode()
+    if call is None:
+        return _keep(
+            turns, Recorded(message.call_id, message.caller_id, message.counter, lsn, Outcome.ABORTED, reason, b"")
+        )
+    return _keep(turns, _record(call, lsn, Outcome.ABORTED, reason))
+
+
+def settle(turns: Turns, caller_id: bytes, below: int) -> None:
+    """The caller has the answers to all its calls with a counter lower than ``below``: forget them."""
+    if below <= turns.settled.get(caller_id, 0):
+        return
+    turns.settled[caller_id] = below
+    kept = turns._by_caller.get(caller_id)
+    if kept:
+        _forget(turns, kept, [call_id for call_id in kept if turns.recorded[call_id].counter < below])
+
+
+def forget_caller(turns: Turns, caller_id: bytes) -> None:
+    """The caller is gone for good, and nobody will ask in its name."""
+    turns.settled.pop(caller_id, None)
+    kept = turns._by_caller.pop(caller_id, set())
+    _forget(turns, kept, tuple(kept))
+
+
+def _record(call: Call, lsn: int, outcome: Outcome, answer: bytes) -> Recorded:
+    return Recorded(call.call_id, call.caller_id, call.counter, lsn, outcome, answer, call.digest, call.key)
+
+
+def _keep(turns: Turns, recorded: Recorded) -> Recorded:
+    turns.recorded[recorded.call_id] = recorded
+    if recorded.is_keyed:
+        turns.keys.setdefault(recorded.key, recorded.call_id)
+    else:
+        turns._by_caller.setdefault(recorded.caller_id, set()).add(recorded.call_id)
+    return recorded
+
+
+def _forget(turns: Turns, kept: set[bytes], call_ids: Iterable[bytes]) -> None:
+    for call_id in call_ids:
+        kept.discard(call_id)
+        del turns.recorded[call_id]
