@@ -14,11 +14,18 @@ from collections.abc import Iterator
 from ipyactors.durable import record, segment
 from ipyactors.durable.disk import Disk
 from ipyactors.durable.record import Body, Record
-from ipyactors.ground.exceptions import LogDamagedError, LogSealedError, StorageFullError
+from ipyactors.ground.exceptions import LogDamagedError, StorageFullError
 
 #: What the calls that were begun may still need when the disk is full: the segment at the end has that much left, or
 #: no further call is begun.
 RESERVE_BYTES = 256 * 1024
+
+
+class LogSealedError(Exception):
+    """Raised when the log cannot be written any more: the process must end, and the next one goes on from what is there.
+
+    No user sees it as such; the death report of the process has its text.
+    """
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

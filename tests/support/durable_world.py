@@ -13,11 +13,12 @@ from collections.abc import Callable
 
 from ipyactors.durable import manifest, record, turns
 from ipyactors.durable.actor_log import ActorLog, read_remains
+from ipyactors.durable.log import LogSealedError
 from ipyactors.durable.manifest import CheckpointData
 from ipyactors.durable.record import Abort, Call, Done, Open, Outcome, Value, ValueKind
 from ipyactors.durable.recovery import Past
 from ipyactors.durable.turns import Recorded, Verdict
-from ipyactors.ground.exceptions import LogSealedError, StorageFullError
+from ipyactors.ground.exceptions import StorageFullError
 from ipyactors.testing.history import Operation
 from ipyactors.wire.specs import Payload
 from tests.support.sim_disk import ProcessDied, SimDisk

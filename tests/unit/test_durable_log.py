@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from ipyactors.durable import log, record, segment
 from ipyactors.durable.disk import Disk
 from ipyactors.durable.folder import Folder
-from ipyactors.durable.log import LogWriter
+from ipyactors.durable.log import LogSealedError, LogWriter
 from ipyactors.durable.record import Abort, Body, Call, Checkpoint, Done, Open, Outcome, Value, ValueKind
-from ipyactors.ground.exceptions import LogDamagedError, LogSealedError, StorageFullError
+from ipyactors.ground.exceptions import LogDamagedError, StorageFullError
 from ipyactors.wire.specs import Payload
 from tests.support.sim_disk import ProcessDied, SimDisk
 
