@@ -22,7 +22,7 @@ RESERVE_BYTES = 256 * 1024
 
 
 class LogSealedError(Exception):
-    """Raised when the log cannot be written any more: the process must end, and the next one goes on from what is there.
+    """Raised when the log cannot be written any more: the process must end, and the next goes on from what is there.
 
     No user sees it as such; the death report of the process has its text.
     """
