@@ -1,5 +1,9 @@
 """The reading side of a machine's store, in one process: segments are mapped where they are, read-only.
 
+The views are read-only; the mapping is private and could be written. Code that cares for no flag (torch has none, nor
+has much that is written in C) then writes to pages of this process, which nobody else sees and which the file never
+gets, where it would end the process otherwise. Pages that nobody writes to are the file's: one copy for all.
+
 A mapping lives as long as any view of it does, whatever becomes of the reference, the reader, or the file's name. So
 long its writer does not use the memory again (see ``store/segment.py``): a shared lock that belongs to the mapping
 sees to that. All who open a segment while it is mapped in this process share the mapping.
@@ -11,6 +15,7 @@ at all, segments are copied instead, under the lock: slower, and as good.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import mmap
 import os
@@ -25,10 +30,11 @@ _COPY_BYTES = 4 * 1024 * 1024
 
 
 class _Mapping(mmap.mmap):
-    """The memory of a segment: its file's, or a copy."""
+    """The memory of a segment: its file's, or a copy. ``is_write_fatal``: writing to it would end the process."""
 
     header: Header
     is_spilled: bool
+    is_write_fatal = False
 
 
 class Mapped:
@@ -89,8 +95,7 @@ class Reader:
         try:
             if len(self._mappings) >= resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2 > 0:
                 return _copy(descriptor, segment_id)
-            # Duplicates the descriptor, and with it the lock.
-            mapping = _Mapping(descriptor, 0, access=mmap.ACCESS_READ)
+            mapping = _mapped(descriptor)
         except ValueError:  # an empty file
             return None
         except OSError as error:
@@ -103,6 +108,19 @@ class Reader:
             return None
         mapping.header = header
         return mapping
+
+
+def _mapped(descriptor: int) -> _Mapping:
+    """Map a file. The mapping has a duplicate of the descriptor, and with it the lock."""
+    try:
+        return _Mapping(descriptor, 0, access=mmap.ACCESS_COPY)
+    except OSError as error:
+        # What could be written counts as memory where that is counted strictly (vm.overcommit_memory, RLIMIT_DATA).
+        if error.errno != errno.ENOMEM:
+            raise
+    mapping = _Mapping(descriptor, 0, access=mmap.ACCESS_READ)
+    mapping.is_write_fatal = True
+    return mapping
 
 
 def _lock(descriptor: int) -> bool:

@@ -1,10 +1,10 @@
 """Values to payloads and back: pickle protocol 5, by value for what a notebook defines.
 
-Three ways, the fastest that is right: plain scalars and flat containers of them are pickled by the C pickler; all
-else goes through cloudpickle, which sends functions and classes of ``__main__`` by value. Buffers over 64 KiB stay
-out of band. A fresh payload has them as views of the user's memory, which may change at any time: whoever made it
-copies them at once, into the store or (:func:`owned`) into the payload. Unpickling copies nothing, so a large array
-arrives as a read-only view.
+Two ways, the faster if it is right: plain scalars and flat containers of them are pickled by the C pickler; all else
+goes through cloudpickle, which sends functions and classes of ``__main__`` by value (``wire/pickler.py``). The buffers
+of large values stay out of band. A fresh payload has them as views of the user's memory, which may change at any time:
+whoever made it copies them at once, into the store or (:func:`owned`) into the payload. Unpickling copies nothing, so
+a large array arrives as a read-only view.
 
 References and handles announce themselves while they are being pickled (:func:`note_ref`, :func:`note_handle`), so
 that the payload can name what it carries.
@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import io
 import pickle
 import threading
 import types
@@ -25,10 +24,9 @@ import cloudpickle
 
 from ipyactors.ground.exceptions import SerializationError
 from ipyactors.ground.tracebacks import message_of
+from ipyactors.wire import pickler
+from ipyactors.wire.outside import OUT_OF_BAND_BYTES, BeginAgain
 from ipyactors.wire.specs import Payload, RefSpec
-
-#: Results and arguments up to this size travel inside the pickle; a larger buffer travels beside it.
-OUT_OF_BAND_BYTES = 64 * 1024
 
 _SCALARS = frozenset({type(None), bool, int, float, complex, str, bytes})
 _FLAT_CONTAINERS = frozenset({tuple, list})
@@ -100,7 +98,7 @@ def _collecting() -> Iterator[_Found]:
 def _is_plain(value: Any) -> bool:
     kind = type(value)
     if kind in _SCALARS:
-        return True
+        return kind is not bytes or len(value) <= OUT_OF_BAND_BYTES
     return kind in _FLAT_CONTAINERS and len(value) <= _FLAT_AT_MOST and all(type(item) in _SCALARS for item in value)
 
 
@@ -113,13 +111,17 @@ def dumps(value: Any, *, what: str = "value", in_band: bool = False) -> Payload:
     """
     if _is_plain(value):
         return Payload(pickle.dumps(value, _PROTOCOL))
-    return _dumps_any(value, what, in_band=in_band)
+    return _dumps_any(value if in_band else _beside(value), what, in_band=in_band)
 
 
 def dumps_call(args: tuple[Any, ...], kwargs: dict[str, Any], *, what: str) -> Payload:
     """Return a call's arguments as one payload of ``(args, kwargs)``."""
-    if not kwargs and len(args) <= _FLAT_AT_MOST and all(map(_is_plain, args)):
+    is_flat = len(args) <= _FLAT_AT_MOST and len(kwargs) <= _FLAT_AT_MOST
+    if is_flat and all(map(_is_plain, args)) and (not kwargs or all(map(_is_plain, kwargs.values()))):
         return Payload(pickle.dumps((args, kwargs), _PROTOCOL))
+    args = tuple(map(_beside, args))
+    if kwargs:
+        kwargs = {key: _beside(arg) for key, arg in kwargs.items()}
     return _dumps_any((args, kwargs), what, parts=_argument_parts)
 
 
@@ -127,7 +129,7 @@ def dumps_result(value: Any, name: str, part: str = "the result") -> Payload:
     """Return what the call of ``name`` returned as a payload; ``part`` says which of several values it is."""
     if _is_plain(value):
         return Payload(pickle.dumps(value, _PROTOCOL))
-    return _dumps_any(value, f"{part} of {name}", fate=_FATE_OF_A_RESULT)
+    return _dumps_any(_beside(value), f"{part} of {name}", fate=_FATE_OF_A_RESULT)
 
 
 def dumps_error(error: Any) -> Payload:
@@ -135,51 +137,38 @@ def dumps_error(error: Any) -> Payload:
     return owned(_dumps_any(error, "the exception", fate=_FATE_OF_AN_ERROR))
 
 
-class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle is not typed
-    """Cloudpickle, but a tensor of torch goes as the array that it is: its own way copies it into the pickle."""
+class _Bytes:
+    """Large bytes. Pickle would copy them into itself; as a buffer they are copied where they are to be only."""
 
-    def reducer_override(self, value: Any) -> Any:
-        if type(value).__name__ == "Tensor" and type(value).__module__ == "torch":
-            try:
-                return _tensor, (value.detach().numpy(), value.requires_grad)
-            except (TypeError, RuntimeError):  # on a GPU, sparse, or of a type that numpy has not
-                pass
-        return super().reducer_override(value)
+    __slots__ = ("value",)
+
+    def __init__(self, value: bytes | bytearray) -> None:
+        self.value = value
+
+    def __reduce__(self) -> tuple[type[bytes | bytearray], tuple[pickle.PickleBuffer]]:
+        return type(self.value), (pickle.PickleBuffer(self.value),)
 
 
-def _tensor(array: Any, requires_grad: bool) -> Any:
-    import warnings
-
-    import torch  # type: ignore[import-not-found]
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it cannot be written to, as every large value that arrives
-        return torch.from_numpy(array).requires_grad_(requires_grad)
+def _beside(value: Any) -> Any:
+    """Return what to pickle in the place of a value that is not part of another one."""
+    kind = type(value)
+    if (kind is bytes or kind is bytearray) and len(value) > OUT_OF_BAND_BYTES:
+        return _Bytes(value)
+    return value
 
 
 def _dumps_any(
-    value: Any, what: str, *, in_band: bool = False, parts: Parts | None = None, fate: str = _FATE
+    value: Any, what: str, *, in_band: bool = False, parts: Parts | None = None, fate: str = _FATE, again: bool = False
 ) -> Payload:
-    buffers: list[memoryview] = []
-
-    def keep_inside(buffer: pickle.PickleBuffer) -> bool:
-        try:
-            view = buffer.raw()
-        except BufferError:  # not contiguous: pickle copies it
-            return True
-        if view.nbytes <= OUT_OF_BAND_BYTES:
-            return True
-        buffers.append(view)
-        return False
-
-    file = io.BytesIO()
     with _collecting() as found:
         try:
-            _Pickler(file, protocol=_PROTOCOL, buffer_callback=None if in_band else keep_inside).dump(value)
+            data, buffers = pickler.dumps_inside(value) if in_band else pickler.dumps(value, is_large=again)
+        except BeginAgain:
+            return _dumps_any(value, what, parts=parts, fate=fate, again=True)
         except (Exception, SystemExit, GeneratorExit) as error:  # what pickling runs is the user's code
             raise explain_failure(value, what, error, parts or _parts, fate) from _users_part(error)
         refs, actor_ids, keepers = tuple(found.refs or ()), tuple(found.actor_ids or ()), found.keepers or ()
-    return Payload(file.getvalue(), tuple(buffers), refs, actor_ids).holding(*keepers)
+    return Payload(data, tuple(buffers), refs, actor_ids).holding(*keepers)
 
 
 def is_large(payload: Payload) -> bool:
@@ -196,7 +185,7 @@ def owned(payload: Payload) -> Payload:
 
 
 def loads(payload: Payload) -> Any:
-    """Return the value of a payload. Arrays over 64 KiB are read-only views of the frame that they came in."""
+    """Return the value of a payload. What was out of band is a read-only view of the memory that it came in."""
     if payload.buffers:
         return pickle.loads(payload.data, buffers=[view.toreadonly() for view in payload.buffers])
     return pickle.loads(payload.data)
