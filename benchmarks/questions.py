@@ -6,10 +6,10 @@ import importlib
 
 from benchmarks.question import Question
 
-NAMES = ("start", "task", "actor", "recovery", "create", "data")
+NAMES = ("start", "task", "actor", "recovery", "create", "data", "memory")
 
 
 def find_question(name: str) -> Question:
-    """Return the question of that name. Imports only its module: ``data`` needs numpy, and ``start`` must not."""
+    """Return the question of that name. Imports only its module: others need numpy, and ``start`` must not."""
     question: Question = importlib.import_module(f"benchmarks.{name}").QUESTION
     return question

@@ -52,6 +52,18 @@ class Echo:
         return os.getpid()
 
 
+class Reader(Echo):
+    """An actor that keeps an array that it has read."""
+
+    def __init__(self) -> None:
+        self._kept: Sequence[float] = ()
+
+    def read(self, array: Sequence[float]) -> float:
+        """Read all of it and keep it; return the sum."""
+        self._kept = array
+        return float(array.sum())  # type: ignore[attr-defined]  # this module needs no numpy
+
+
 class Counter(Echo):
     """An actor whose state a recovery must bring back."""
 

@@ -108,6 +108,14 @@ class Peer:
         """Pass what :meth:`put` returned instead of the array; return the element that the worker saw."""
         raise NoSuchThingError("no store")
 
+    def open_readers(self, count: int) -> None:
+        """Create so many actors of ``work.Reader``, each in a process of its own, and wait until all are there."""
+        raise NoSuchThingError("no actors that keep what is stored")
+
+    def read_in_all(self, stored: Any) -> list[float]:
+        """Have each of them read and keep what :meth:`put` returned; return the sums that they saw."""
+        raise NoSuchThingError("no actors that keep what is stored")
+
 
 def time_crashes(run: Callable[[str], object], effort: Effort) -> list[float]:
     """Return the seconds of each ``run(marker)``, every time with a marker file that is not there yet."""

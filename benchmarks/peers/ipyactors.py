@@ -28,9 +28,11 @@ class IpyactorsPeer(Peer):
         self._crash_once = ipyactors.remote(work.crash_once)
         self._actor_class = ipyactors.remote(work.Echo)
         self._kept: dict[str, Any] = {}
+        self._readers: list[Any] = []
 
     def stop(self) -> None:
         self._kept.clear()
+        self._readers.clear()
         self._api.shutdown()
 
     def occupy_workers(self, durations_s: list[float]) -> None:
@@ -84,6 +86,14 @@ class IpyactorsPeer(Peer):
 
     def pass_stored(self, stored: Any) -> float:
         return float(self._api.get(self._touch.remote(stored)))
+
+    def open_readers(self, count: int) -> None:
+        reader = self._api.remote(work.Reader)
+        self._readers = [reader.remote() for _ in range(count)]
+        self._api.get([one.echo.remote(1) for one in self._readers])
+
+    def read_in_all(self, stored: Any) -> list[float]:
+        return list(self._api.get([one.read.remote(stored) for one in self._readers]))
 
     def _actor(self) -> Any:
         if "actor" not in self._kept:

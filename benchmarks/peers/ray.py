@@ -31,9 +31,11 @@ class RayPeer(Peer):
         self._crash_once = ray.remote(work.crash_once)
         self._actor_class = ray.remote(work.Echo).options(num_cpus=0)
         self._kept: Any = None
+        self._readers: list[Any] = []
 
     def stop(self) -> None:
         self._kept = None
+        self._readers.clear()
         self._ray.shutdown()
 
     def occupy_workers(self, durations_s: list[float]) -> None:
@@ -74,6 +76,14 @@ class RayPeer(Peer):
 
     def pass_stored(self, stored: Any) -> float:
         return float(self._ray.get(self._touch.remote(stored)))
+
+    def open_readers(self, count: int) -> None:
+        reader = self._ray.remote(work.Reader).options(num_cpus=0)
+        self._readers = [reader.remote() for _ in range(count)]
+        self._ray.get([one.echo.remote(1) for one in self._readers])
+
+    def read_in_all(self, stored: Any) -> list[float]:
+        return list(self._ray.get([one.read.remote(stored) for one in self._readers]))
 
     def _actor(self) -> Any:
         if self._kept is None:
