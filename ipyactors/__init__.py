@@ -1,33 +1,41 @@
-"""Tasks and actors from a notebook cell that survive a crash."""
+"""Tasks and actors from a notebook cell that survive a crash.
+
+The names are loaded when they are first used (PEP 562): every process of a session imports this package before
+anything else, and the agent and the head need little of it.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+import importlib
+from typing import TYPE_CHECKING, Any
 
-from ipyactors import actor, exceptions, util
-from ipyactors.api.actor import ActorClass
-from ipyactors.api.calls import as_completed, cancel, get, get_actor, kill, put, wait
-from ipyactors.api.context import RuntimeContext, get_runtime_context
-from ipyactors.api.descriptions import method
-from ipyactors.api.handles import ActorHandle
-from ipyactors.api.inspect import (
-    available_resources,
-    cluster_resources,
-    events,
-    explain,
-    list_actors,
-    list_named_actors,
-    nodes,
-    on_event,
-    timeline,
-)
-from ipyactors.api.memory import memory
-from ipyactors.api.memory_report import MemoryReport
-from ipyactors.api.memory_rows import MemoryRow
-from ipyactors.api.remote import RemoteFunction, remote
-from ipyactors.api.runtime import SessionContext, init, is_initialized, shutdown
 from ipyactors.ground.version import __version__
-from ipyactors.owner.refs import ObjectRef, ObjectRefGenerator
+
+if TYPE_CHECKING:
+    from ipyactors import actor, exceptions, util
+    from ipyactors.api.actor import ActorClass
+    from ipyactors.api.calls import as_completed, cancel, get, get_actor, kill, put, wait
+    from ipyactors.api.context import RuntimeContext, get_runtime_context
+    from ipyactors.api.descriptions import method
+    from ipyactors.api.handles import ActorHandle
+    from ipyactors.api.init import init
+    from ipyactors.api.inspect import (
+        available_resources,
+        cluster_resources,
+        events,
+        explain,
+        list_actors,
+        list_named_actors,
+        nodes,
+        on_event,
+        timeline,
+    )
+    from ipyactors.api.memory import memory
+    from ipyactors.api.memory_report import MemoryReport
+    from ipyactors.api.memory_rows import MemoryRow
+    from ipyactors.api.remote import RemoteFunction, remote
+    from ipyactors.api.runtime import SessionContext, is_initialized, shutdown
+    from ipyactors.owner.refs import ObjectRef, ObjectRefGenerator
 
 __all__ = [
     "ActorClass",
@@ -67,6 +75,59 @@ __all__ = [
     "util",
     "wait",
 ]
+
+#: Where each name is: what the imports above say to type checkers.
+_HOMES = {
+    "ActorClass": "ipyactors.api.actor",
+    "ActorHandle": "ipyactors.api.handles",
+    "MemoryReport": "ipyactors.api.memory_report",
+    "MemoryRow": "ipyactors.api.memory_rows",
+    "ObjectRef": "ipyactors.owner.refs",
+    "ObjectRefGenerator": "ipyactors.owner.refs",
+    "RemoteFunction": "ipyactors.api.remote",
+    "RuntimeContext": "ipyactors.api.context",
+    "SessionContext": "ipyactors.api.runtime",
+    "actor": "ipyactors.actor",
+    "as_completed": "ipyactors.api.calls",
+    "available_resources": "ipyactors.api.inspect",
+    "cancel": "ipyactors.api.calls",
+    "cluster_resources": "ipyactors.api.inspect",
+    "events": "ipyactors.api.inspect",
+    "exceptions": "ipyactors.exceptions",
+    "explain": "ipyactors.api.inspect",
+    "get": "ipyactors.api.calls",
+    "get_actor": "ipyactors.api.calls",
+    "get_runtime_context": "ipyactors.api.context",
+    "init": "ipyactors.api.init",
+    "is_initialized": "ipyactors.api.runtime",
+    "kill": "ipyactors.api.calls",
+    "list_actors": "ipyactors.api.inspect",
+    "list_named_actors": "ipyactors.api.inspect",
+    "memory": "ipyactors.api.memory",
+    "method": "ipyactors.api.descriptions",
+    "nodes": "ipyactors.api.inspect",
+    "on_event": "ipyactors.api.inspect",
+    "put": "ipyactors.api.calls",
+    "remote": "ipyactors.api.remote",
+    "shutdown": "ipyactors.api.runtime",
+    "timeline": "ipyactors.api.inspect",
+    "util": "ipyactors.util",
+    "wait": "ipyactors.api.calls",
+}
+
+if not TYPE_CHECKING:  # a type checker would believe that there is any name
+
+    def __getattr__(name: str) -> Any:
+        home = _HOMES.get(name)
+        if home is None:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        module = importlib.import_module(home)
+        value = globals()[name] = module if home == f"{__name__}.{name}" else getattr(module, name)
+        return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
 
 
 def load_ipython_extension(shell: Any) -> None:

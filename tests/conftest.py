@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -22,6 +23,12 @@ if os.environ.get("CI"):
 _folders = RunFolders.make()
 _evidence: list[str] = []
 os.environ.update(_folders.environment(), PYTHONFAULTHANDLER="1")
+
+# A shell without job control has what it starts in the background ignore these, and children inherit that: how a run
+# was started must not decide what a test about interrupts finds.
+for _number, _handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, _handler)
 
 
 @pytest.fixture(scope="session")

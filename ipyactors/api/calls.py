@@ -30,7 +30,12 @@ def put(value: Any, *, copies: int = 1) -> ObjectRef:
     """Store a value and return a reference to it, to pass it to many calls without sending it each time.
 
     What was put cannot be made again: with ``copies=2`` a large value (over 64 KiB) is on a second machine too before
-    this returns, and survives the loss of either. Small values are with their owner alone.
+    this returns, and survives the loss of either, while this process lives: a worker's values go with it. Small values
+    are with their owner alone. Nor can a result be made again whose task took a reference from here that is gone since:
+    keep it, or pass the value itself, which is kept with the task (within ``max_lineage_bytes``).
+
+    A value lives as long as somebody can reach it. Whoever pickles a reference himself (``pickle.dumps(ref)``) keeps
+    its value until the session ends, for nobody knows what becomes of those bytes.
 
     Raises TypeError for a reference, which has its value stored already; SerializationError; ObjectStoreFullError;
     OptionError for more copies than there are machines.
@@ -39,9 +44,9 @@ def put(value: Any, *, copies: int = 1) -> ObjectRef:
     if isinstance(value, (ObjectRef, ObjectRefGenerator)):
         raise TypeError(f"put takes a value; {value!r} is a reference already. Put it in a list to store it as such.")
     if isinstance(copies, bool) or not isinstance(copies, int):
-        raise OptionTypeError(f"copies={copies!r}: takes an int, not {type(copies).__name__}.")
+        raise OptionTypeError(f"copies={copies!r}: takes an int, not {type(copies).__name__}. Nothing was stored.")
     if copies < 1:
-        raise OptionError(f"copies={copies}: takes 1 (this machine alone) or more.")
+        raise OptionError(f"copies={copies}: takes 1 (this machine alone) or more. Nothing was stored.")
     return runtime.engine().put(value, copies)
 
 

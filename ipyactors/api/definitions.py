@@ -28,6 +28,9 @@ from ipyactors.wire.specs import Definition, Payload, RefSpec, SourceText
 
 TOKEN_BYTES = 8
 
+#: Of definitions that are larger, in bytes, the user is warned: they go to each worker in a message, and live in it.
+LARGE_BYTES = 1 << 20
+
 
 class Part(msgspec.Struct, array_like=True, frozen=True):
     """One function or class. ``needs`` are the tokens of the remote things that its pickle refers to.
@@ -118,6 +121,7 @@ class Defined:
         """Return the definition; the first call pickles it. Raises SerializationError, naming the culprit."""
         if self._definition is None:
             with _lock:
+                is_new = self._part is None  # and no other process or definition had it before
                 bundle = self._get_bundle()
                 data = pickle.dumps(_Bundled(_encode(bundle)), 5)
                 refs, actor_ids = _carried(bundle)
@@ -128,7 +132,19 @@ class Defined:
                     Payload(data, (), refs, actor_ids).holding(*self._held),
                     tuple(sources.values()),
                 )
+                if is_new and len(data) > LARGE_BYTES:
+                    self._warn_of_size(len(data))
         return self._definition
+
+    def _warn_of_size(self, size: int) -> None:
+        from ipyactors.api import large_definitions  # hardly anybody needs it
+
+        things = {self._token: self}
+        waiting = [self]
+        while waiting:
+            waiting = [thing for one in waiting for thing in one._needs if thing._token not in things]
+            things |= {thing._token: thing for thing in waiting}
+        large_definitions.warn(self._kind, self._name, size, [thing._target for thing in things.values()])
 
     def _get_bundle(self) -> Bundle:
         with _lock:

@@ -31,7 +31,8 @@ def method(**given: Any) -> Callable[[_Function], _Function]:
 
     These are ``num_returns``, ``max_task_retries``, ``retry_exceptions`` and ``effect``. They rank above the actor's
     own and below those of ``handle.m.options(...)``. ``effect="readonly"`` says that the method leaves the actor as it
-    was: when the data of a result is lost, the actor is asked for it again, and what it returns then is the value.
+    was: when the data of a result is lost, the actor is asked for it again, unless other calls have begun to change it
+    since, so that it would be another value; then the result is lost.
     ``"replay"``, the default, and ``"persist"`` make no difference in this version.
 
     Raises OptionError, OptionTypeError.

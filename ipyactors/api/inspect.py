@@ -65,23 +65,31 @@ def explain(subject: ObjectRef | ObjectRefGenerator | ActorHandle) -> str:
     """Return in words what a reference, a generator or an actor is doing or waiting for, and why."""
     __tracebackhide__ = True
     if isinstance(subject, ActorHandle):
-        return runtime.engine().explain(client_of(subject, "explain"))
+        return runtime.engine_for("explain").explain(client_of(subject, "explain"))
     if not isinstance(subject, (ObjectRef, ObjectRefGenerator)):
         raise TypeError(f"explain takes a reference or an actor handle, not {type(subject).__name__}.")
-    return runtime.engine().explain(subject)
+    return runtime.engine_for("explain").explain(subject)
 
 
 # -- actors ----------------------------------------------------------------------------------------------------
 
 
 def list_actors() -> list[dict[str, Any]]:
-    """Return one dict per actor that the head knows, dead ones included; what a table of actors shows."""
-    return [_row(status) for status in runtime.engine().describe_cluster().actors]
+    """Return one dict per actor that the head knows, dead ones included; what a table of actors shows.
+
+    Raises SessionError without a session, as all that looks at what has been done in one: none is started for that.
+    """
+    __tracebackhide__ = True
+    return [_row(status) for status in runtime.engine_for("list_actors").describe_cluster().actors]
 
 
 def list_named_actors(all_namespaces: bool = False) -> list[Any]:
-    """Return the names of the live actors of this namespace, or dicts of name and namespace for all namespaces."""
-    engine = runtime.engine()
+    """Return the names of the live actors of this namespace, or dicts of name and namespace for all namespaces.
+
+    Raises SessionError without a session.
+    """
+    __tracebackhide__ = True
+    engine = runtime.engine_for("list_named_actors")
     live = [one for one in engine.describe_cluster().actors if one.name and one.state is not ActorState.DEAD]
     if all_namespaces:
         return [{"name": one.name, "namespace": one.namespace} for one in live]
@@ -109,8 +117,12 @@ def _row(status: ActorStatus) -> dict[str, Any]:
 
 
 def events() -> list[Event]:
-    """Return what has happened, oldest first: everything in a driver, in a worker what its own calls did."""
-    return runtime.engine().events()
+    """Return what has happened, oldest first: everything in a driver, in a worker what its own calls did.
+
+    Raises SessionError without a session: events go with theirs.
+    """
+    __tracebackhide__ = True
+    return runtime.engine_for("events").events()
 
 
 def on_event(callback: Callable[[Event], None]) -> Callable[[], None]:
@@ -127,9 +139,11 @@ def on_event(callback: Callable[[Event], None]) -> Callable[[], None]:
 def timeline(filename: str | os.PathLike[str] | None = None) -> list[dict[str, Any]]:
     """Return the events as Chrome trace events (for Perfetto or ``chrome://tracing``); times in microseconds.
 
-    With ``filename`` they are written there as JSON too, compressed if the name ends in ``.gz``.
+    With ``filename`` they are written there as JSON too, compressed if the name ends in ``.gz``. Raises SessionError
+    without a session.
     """
-    traced = [_trace(event) for event in events()]
+    __tracebackhide__ = True
+    traced = [_trace(event) for event in runtime.engine_for("timeline").events()]
     if filename is not None:
         path = pathlib.Path(filename)
         data = json.dumps(traced).encode()

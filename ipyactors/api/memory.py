@@ -33,16 +33,20 @@ def memory(
     All processes and all stores are asked, so it is for people and not for loops: it takes some milliseconds, and two
     seconds where a process cannot answer because native code holds its interpreter; the report names it then.
 
+    A value that nobody can reach any more takes up shared memory as long as an array (or another view) made of it is
+    left: it counts against ``object_store_memory`` until then, and is a row of kind ``freed``, which says who maps it.
+
     ``group_by`` adds up by call site or by owner; ``sort_by`` puts the largest first, or the oldest; ``limit`` is how
     many rows, or groups, are wanted. Of each process at most the 10,000 largest objects are listed.
 
     The report shows itself as a table, and is a sequence of rows; ``report.to_dict()`` is for JSON.
 
-    Raises TypeError or ValueError for a wrong argument; HeadUnavailableError if the head does not answer.
+    Raises TypeError or ValueError for a wrong argument; HeadUnavailableError if the head does not answer; SessionError
+    without a session, and none is started.
     """
     __tracebackhide__ = True
     check(group_by, sort_by, limit)
-    return make_report(runtime.engine().take_census(), group_by=group_by, sort_by=sort_by, limit=limit)
+    return make_report(runtime.engine_for("memory").take_census(), group_by=group_by, sort_by=sort_by, limit=limit)
 
 
 def check(group_by: object, sort_by: object, limit: object) -> None:

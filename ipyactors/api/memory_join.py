@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Literal
 
 from ipyactors.api.memory_rows import (
+    FREED,
     CallSite,
     MemoryHolder,
     MemoryNode,
@@ -27,6 +28,8 @@ from ipyactors.wire.census_messages import (
     StoreReported,
 )
 
+_LOST = (ObjectState.LOST, ObjectState.REMAKEABLE)
+
 
 class Joined:
     """A census, looked at from the objects: ``rows``, in no order, and ``nodes``."""
@@ -42,9 +45,13 @@ class Joined:
         }
         self._by_pid = {(one.node_id, one.pid): one for one in self._processes.values()}
         self._segments: defaultdict[bytes, list[tuple[bytes, SegmentRecord]]] = defaultdict(list)
+        self._freed: list[tuple[bytes, SegmentRecord]] = []
         for node_id, store in reply.stores.items():
             for segment in store.segments:
-                self._segments[segment.segment_id].append((node_id, segment))
+                if segment.is_freed:
+                    self._freed.append((node_id, segment))
+                else:
+                    self._segments[segment.segment_id].append((node_id, segment))
         self._borrowed: defaultdict[bytes, list[tuple[MemoryProcess, BorrowRecord]]] = defaultdict(list)
         for process_id, report in reply.objects.items():
             for borrowed in report.borrowed:
@@ -54,7 +61,7 @@ class Joined:
             for report in reply.objects.values()
             for record in report.owned
         }
-        self.rows = [*self._owned_rows(), *self._unnamed_rows()]
+        self.rows = [*self._owned_rows(), *self._unnamed_rows(), *self._freed_rows()]
         self.nodes = [self._node(node.node_id, node.hostname) for node in reply.nodes]
 
     def process(self, process_id: bytes) -> MemoryProcess:
@@ -79,13 +86,15 @@ class Joined:
         for owner_id, report in self._reply.objects.items():
             owner = self.process(owner_id)
             for record in report.owned:
+                found = self._segments.get(record.object_id, ())
+                is_found = bool(found) and record.state in _LOST  # its owner has not looked for it yet
                 yield MemoryRow(
                     record.object_id.hex(),
-                    record.size,
+                    max(segment.size for _, segment in found) if is_found else record.size,
                     record.kind.value,
                     record.name,
                     record.index,
-                    record.state.value,
+                    (ObjectState.READY if is_found else record.state).value,
                     tuple(self._places(record)),
                     owner,
                     tuple(self._holders(record, owner)),
@@ -94,7 +103,7 @@ class Joined:
                 )
 
     def _unnamed_rows(self) -> Iterator[MemoryRow]:
-        """Yield what stores have and owners have not named: of the dead, of the silent, or lately freed or made."""
+        """Yield what stores have and owners have not named: of the dead, of the silent, or what was just freed."""
         named = {record.object_id for report in self._reply.objects.values() for record in report.owned}
         for segment_id, found in self._segments.items():
             owner_id = ids.owner_of(segment_id)
@@ -104,13 +113,32 @@ class Joined:
             yield MemoryRow(
                 segment_id.hex(),
                 max(segment.size for _, segment in found),
-                ObjectKind.UNKNOWN.value,
+                # An owner names what it makes before it is in a store, so what it does not name it has let go of.
+                ObjectKind.UNKNOWN.value if report is None else FREED,
                 "",
                 0,
                 ObjectState.READY.value,
                 tuple(map(_place, found)),
                 self.process(owner_id),
                 (*self._borrowers(segment_id, {}), *self._mappings(segment_id)),
+                None,
+                None,
+            )
+
+    def _freed_rows(self) -> Iterator[MemoryRow]:
+        """Yield what nobody can reach any more, and views keep; each for itself, for it may have been made again."""
+        for node_id, segment in self._freed:
+            pids = [self._process_at(node_id, pid) for pid in segment.mapped_by]
+            yield MemoryRow(
+                segment.segment_id.hex(),
+                segment.size,
+                FREED,
+                "",
+                0,
+                ObjectState.READY.value,
+                (_place((node_id, segment)),),
+                self.process(ids.owner_of(segment.segment_id)),
+                tuple(MemoryHolder("mapping", 1, one) for one in pids) or (MemoryHolder("mapping", 1),),
                 None,
                 None,
             )
@@ -182,7 +210,8 @@ class Joined:
             store.limit_bytes,
             store.spilled_bytes,
             store.pool_bytes,
-            len(store.segments) + store.left_out,
+            sum(not segment.is_freed for segment in store.segments) + store.left_out,
+            store.mapped_bytes,
         )
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, overload
 
 from ipyactors.api.memory_rows import MemoryGroup, MemoryNode, MemoryPlace, MemoryRow
+from ipyactors.ground import ids
 
 #: A printed table has at most this many rows, and no cell is wider than this; a notebook's table has all of it.
 _ROWS_SHOWN = 30
@@ -115,12 +116,14 @@ class MemoryReport(Sequence[MemoryRow]):
         return f"{place.medium} of {_short(place.node_id)}" if place.node_id and len(self.nodes) > 1 else place.medium
 
     def _node_words(self, node: MemoryNode) -> str:
-        which = f" ({_short(node.node_id)})" if len(self.nodes) > 1 else ""
         used, limit, pool, disk = map(
             words_of_bytes, (node.used_bytes, node.limit_bytes, node.pool_bytes, node.spilled_bytes)
         )
+        if node.mapped_bytes:
+            pool = f"{words_of_bytes(node.mapped_bytes)} of it freed and still mapped, {pool}"
         return (
-            f"{node.hostname}{which}: {used} of {limit} shared memory in use ({pool} of it kept for new values), "
+            f"{node.hostname} ({_short(node.node_id)}): {used} of {limit} shared memory in use "
+            f"({pool} of it kept for new values), "
             f"{disk} on disk, {_counted(node.objects, 'object')} in the store"
         )
 
@@ -151,7 +154,7 @@ def _group_cells(group: MemoryGroup) -> tuple[str, ...]:
 
 
 def _short(node_id: str) -> str:
-    return node_id[2:10]
+    return node_id[: 2 * ids.SHORT_BYTES]
 
 
 def _counted(number: int, noun: str) -> str:

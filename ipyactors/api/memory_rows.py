@@ -6,6 +6,9 @@ import dataclasses
 import os
 from typing import Literal
 
+#: The kind of what is still in a store although its owner has let go of it: it is removed in a moment.
+FREED = "freed"
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class MemoryProcess:
@@ -62,8 +65,8 @@ class MemoryHolder:
     ``how`` says what: ``references`` (variables, containers), ``calls`` (under way, that take it), ``reruns`` (finished
     calls whose results may have to be made again with it), ``object`` (``object_id`` contains a reference to it, and is
     ``container`` in words), ``lent`` (to a process that has not said that it has it), ``mapping`` (a view of its
-    memory), ``pinned`` (a reference to it was pickled outside of any call). ``since`` is the call, or the line, that
-    brought the reference to a process that does not own the object.
+    memory; without a process where the system does not say whose), ``pinned`` (a reference to it was pickled outside of
+    any call). ``since`` is the call, or the line, that brought the reference to a process that does not own the object.
     """
 
     how: Literal["references", "calls", "reruns", "object", "lent", "mapping", "pinned"]
@@ -92,17 +95,18 @@ class MemoryHolder:
             case "lent":
                 return f"lent to {self.process}"
             case "mapping":
-                return f"mapped by {self.process}"
+                return f"mapped by {self.process}" if self.process is not None else "mapped by some process"
             case "pinned":
                 return "pickled by user code"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class MemoryRow:
-    """One object. ``size_bytes`` is 0 while it is pending; ``age_s`` is right to 0.1 s, None where it is not known.
+    """One object. ``size_bytes`` is 0 while it is pending or lost; ``age_s`` is right to 0.1 s, None if it is unknown.
 
     ``kind`` is ``put``, ``task result``, ``method result``, ``item`` (of a generator), ``arguments`` (of a call, where
-    they are too large to travel with it) or ``unknown`` (in a store, and its owner has not named it). ``name`` is the
+    they are too large to travel with it), ``freed`` (nobody can reach it any more: it is removed in a moment, or when
+    its last view goes) or ``unknown`` (in a store, and its owner is gone or has not answered). ``name`` is the
     function or ``Class.method``, ``index`` which of several values it is, from 1.
     """
 
@@ -111,7 +115,7 @@ class MemoryRow:
     kind: str
     name: str
     index: int
-    state: Literal["pending", "ready", "failed"]
+    state: Literal["pending", "ready", "failed", "lost", "lost, can be made again"]
     places: tuple[MemoryPlace, ...]
     owner: MemoryProcess
     holders: tuple[MemoryHolder, ...]
@@ -138,7 +142,8 @@ class MemoryGroup:
 class MemoryNode:
     """The store of one machine. ``pool_bytes`` of ``used_bytes`` are freed memory, kept for the values to come.
 
-    All are 0 for a machine that did not answer.
+    ``mapped_bytes`` of them are of freed values that views still map; ``objects`` are without these. All are 0 for a
+    machine that did not answer.
     """
 
     node_id: str
@@ -148,6 +153,7 @@ class MemoryNode:
     spilled_bytes: int
     pool_bytes: int
     objects: int
+    mapped_bytes: int = 0
 
 
 def words_of(kind: str, name: str, index: int) -> str:

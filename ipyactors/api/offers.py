@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ipyactors.ground.exceptions import OptionError, OptionTypeError
-from ipyactors.ground.options import OPTIONS
+from ipyactors.ground.options import OPTIONS, nearest
 
 #: What can be said of a machine, in the order in which messages name it.
 NAMES = ("num_cpus", "num_gpus", "memory", "resources", "object_store_memory")
 
 #: Less shared memory than this is a mistake, such as a number of megabytes.
 STORE_AT_LEAST_BYTES = 1_000_000
+
+
+#: Who writes ``"1GB"`` is shown how to.
+BYTES_EXAMPLE = "such as 1_000_000_000"
+
+
+@contextlib.contextmanager
+def nothing_started() -> Iterator[None]:
+    """Have each OptionError that is raised inside say that nothing was started."""
+    try:
+        yield
+    except OptionError as error:
+        raise type(error)(f"{error} Nothing was started.", **vars(error)) from None
 
 
 def parse_offer(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -53,7 +67,10 @@ def _parse_node(index: int, node: Any) -> dict[str, Any]:
         raise OptionTypeError(f"{where}={node!r}: takes a dict, not {type(node).__name__}.", option="nodes")
     for name in node:
         if name not in NAMES:
-            raise OptionError(f"{where}: there is no {name!r}. A machine takes: {', '.join(NAMES)}.", option="nodes")
+            near = nearest(str(name), NAMES)
+            raise OptionError(
+                f"{where}: there is no {name!r}.{near} A machine takes: {', '.join(NAMES)}.", option="nodes"
+            )
     try:
         return parse_offer(node)
     except OptionTypeError as error:
@@ -65,7 +82,7 @@ def _parse_node(index: int, node: Any) -> dict[str, Any]:
 def _parse(name: str, value: Any) -> Any:
     if name != "object_store_memory":
         return OPTIONS[name].parse(value)
-    takes = f"a number of bytes >= {STORE_AT_LEAST_BYTES:,}"
+    takes = f"a number of bytes >= {STORE_AT_LEAST_BYTES:,}, {BYTES_EXAMPLE}"
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise OptionTypeError(f"{name}={value!r}: takes {takes}, not {type(value).__name__}.", option=name)
     if not STORE_AT_LEAST_BYTES <= value < float("inf"):

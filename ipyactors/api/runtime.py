@@ -6,12 +6,11 @@ import atexit
 import os
 import threading
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from ipyactors.api import offers
-from ipyactors.ground.exceptions import OptionError, OptionTypeError, SessionError
+from ipyactors.ground.exceptions import SessionError
 from ipyactors.owner import process
 
 if TYPE_CHECKING:
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class SessionContext:
-    """The live session, as :func:`init` returns it; as a context manager it ends the session at the block's end."""
+    """The live session, as :func:`ipyactors.init` returns it; as a context manager it ends it after the block."""
 
     def __init__(self, engine: Engine, given: Mapping[str, Any]) -> None:
         self._engine = engine
@@ -110,7 +109,7 @@ def _first_use() -> Engine:
             check_not_forked()
             attached = _attach()
             if attached is None:
-                init()
+                start({})
             else:
                 _runtime.engine = attached
                 _runtime.context = SessionContext(attached, {})
@@ -125,6 +124,21 @@ def live_engine() -> Engine | None:
     return _runtime.engine
 
 
+def engine_for(what: str) -> Engine:
+    """Return this process's engine for ``what``, which only looks: to start one for that would show an empty one.
+
+    Raises SessionError if there is none.
+    """
+    __tracebackhide__ = True
+    if _runtime.engine is None and process.session() is None:
+        check_not_forked()
+        raise SessionError(
+            f"{what}: there is no session in this process, and so nothing to look at. Nothing was started. "
+            "Call ipyactors.init() first, or what starts one: .remote() or put()."
+        )
+    return engine()
+
+
 def check_not_forked() -> None:
     """Raise SessionError in a process that was forked from one with a live session."""
     if _runtime.forked:
@@ -134,68 +148,19 @@ def check_not_forked() -> None:
         )
 
 
-def init(
-    address: str | None = None,
-    *,
-    num_cpus: float | None = None,
-    num_gpus: float | None = None,
-    memory: int | None = None,
-    resources: Mapping[str, float] | None = None,
-    object_store_memory: int | None = None,
-    nodes: Sequence[Mapping[str, Any]] | None = None,
-    namespace: str | None = None,
-    session: str | None = None,
-    hosts: object = None,
-    engine: str = "local",
-    log_to_driver: bool | None = None,
-    max_lineage_bytes: int | None = None,
-) -> SessionContext:
-    """Start the session of this process and return it; return the live one if there is one.
+def start(given: Mapping[str, Any], meanwhile: Callable[[], object] = lambda: None) -> SessionContext:
+    """Return the live session; start it if there is none. Warns about arguments that have no effect.
 
-    With ``address``, which is the name of a session or the path of its folder, this process comes to a session that
-    another one has started on this machine; :func:`shutdown` then leaves it, and it goes on.
-
-    ``num_cpus``, ``num_gpus``, ``memory`` (bytes), ``resources`` and ``object_store_memory`` (bytes of shared memory
-    for large values) are what this machine offers; what is not given is detected. ``nodes`` starts several machines,
-    each with an agent, workers and a store of its own, all on this computer: a list with a dict of such amounts for
-    each; the first one is this machine's own. ``namespace`` is where this process names its actors. ``session`` names
-    the session's folder. What workers print appears here, unless ``log_to_driver`` is False. ``max_lineage_bytes`` is
-    how much each process keeps to make lost objects again (default: the environment's IPYACTORS_MAX_LINEAGE_BYTES, else
-    1 GiB; 0: nothing).
-
-    Raises OptionError for a wrong argument, StartError if the processes cannot be started, SessionError if there is
-    no session at ``address``. A second call with other arguments changes nothing and warns.
+    ``given`` are arguments of :func:`~ipyactors.api.init.init`, checked. ``meanwhile`` is called while the processes
+    start.
     """
-    _check_available(engine, hosts=hosts)
-    offer = {
-        "num_cpus": num_cpus,
-        "num_gpus": num_gpus,
-        "memory": memory,
-        "resources": resources,
-        "object_store_memory": object_store_memory,
-    }
-    given = {
-        **offers.parse_offer(offer),
-        "nodes": offers.parse_nodes(nodes),
-        "address": _text_or_none("address", address),
-        "namespace": _text_or_none("namespace", namespace),
-        "session": _text_or_none("session", session),
-        "log_to_driver": _flag_or_none("log_to_driver", log_to_driver),
-        "max_lineage_bytes": _bytes_or_none("max_lineage_bytes", max_lineage_bytes),
-    }
-    offers.check_together(given)
-    return _started(given)
-
-
-def _started(given: Mapping[str, Any]) -> SessionContext:
-    """Return the live session; start it if there is none. Warns about arguments that have no effect."""
     with _runtime.lock:
         if _is_over():
             shutdown()
         if _runtime.engine is None:
             check_not_forked()
-            started_with = {**given, "log_to_driver": given["log_to_driver"] is not False}
-            _runtime.engine = _attach() or _runtime.start(**started_with)
+            started_with = {**given, "log_to_driver": given.get("log_to_driver") is not False}
+            _runtime.engine = _attach() or _runtime.start(**started_with, meanwhile=meanwhile)
             _runtime.context = SessionContext(_runtime.engine, started_with)
         context = _runtime.context
         assert context is not None
@@ -204,39 +169,9 @@ def _started(given: Mapping[str, Any]) -> SessionContext:
                 f"init: the session is running already; {', '.join(differing)} had no effect. "
                 "Call ipyactors.shutdown() first to start another.",
                 UserWarning,
-                stacklevel=3,
+                stacklevel=4,  # the line that calls init(), beyond what checks its keywords
             )
         return context
-
-
-def _check_available(engine: str, **unavailable: object) -> None:
-    for name, value in unavailable.items():
-        if value is not None:
-            raise OptionError(f"init({name}=...) is not available in this version; leave it out.", option=name)
-    if engine != "local":
-        raise OptionError(f"engine={engine!r}: takes 'local', the only one in this version.", option="engine")
-
-
-def _text_or_none(name: str, value: object) -> str | None:
-    if value is not None and not isinstance(value, str):
-        raise OptionTypeError(f"{name}={value!r}: takes a non-empty str, not {type(value).__name__}.", option=name)
-    if value == "":
-        raise OptionError(f"{name}={value!r}: takes a non-empty str.", option=name)
-    return value
-
-
-def _flag_or_none(name: str, value: object) -> bool | None:
-    if value is not None and not isinstance(value, bool):
-        raise OptionTypeError(f"{name}={value!r}: takes True or False, not {type(value).__name__}.", option=name)
-    return value
-
-
-def _bytes_or_none(name: str, value: object) -> int | None:
-    if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
-        raise OptionTypeError(f"{name}={value!r}: takes a number of bytes, not {type(value).__name__}.", option=name)
-    if value is not None and value < 0:
-        raise OptionError(f"{name}={value!r}: takes a number of bytes >= 0.", option=name)
-    return value
 
 
 def shutdown() -> None:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from ipyactors.owner import constructors, outbox, values
+from ipyactors.owner import arrivals, constructors, outbox, values
 from ipyactors.owner.actors import ActorClient
 from ipyactors.owner.objects import Entry
+from ipyactors.owner.origins import Origin
 from ipyactors.owner.session import Session
 from ipyactors.owner.templates import ActorTemplate
+from ipyactors.store.reader import Mapped
 from ipyactors.wire.head_messages import CreateActor, ReleaseActor
 from ipyactors.wire.interrupts import deferred
 from ipyactors.wire.specs import ActorSpec, Payload
 
 
 class Creation:
-    """What is known of an actor that the head does not know yet. ``keep`` holds the arguments' handles alive."""
+    """What is known of an actor that the head does not know yet. ``keep`` holds the arguments' handles alive.
+
+    ``origin`` is the line that creates it, for its arguments.
+    """
 
     def __init__(
         self,
@@ -23,6 +28,7 @@ class Creation:
         payload: Payload,
         deps: tuple[Entry, ...],
         keep: object,
+        origin: Origin,
     ) -> None:
         self._session = session
         self._client = client
@@ -30,22 +36,31 @@ class Creation:
         self._payload = payload
         self._deps = deps
         self._keep = keep
+        self._origin = origin
+        self._mapped: dict[bytes, Mapped] = {}
         self._unready = 0
 
     def request(self, request_id: int) -> CreateActor:
         """Return the message; the references' values are there by now. Raises what an argument failed with."""
-        template = self._template
         for entry in self._deps:
             if entry.failure is not None:
                 values.value_of(entry)
-        spec = ActorSpec(
+        with deferred(), self._session.lock:
+            own = self._own_arguments()
+            spec = self._spec(own)
+            constructors.keep(self._session.state, self._session.mail, spec)
+        self._client.creation = CreateActor(request_id, spec, self._template.get_if_exists)
+        return self._client.creation
+
+    def _spec(self, own: Entry | None) -> ActorSpec:
+        template = self._template
+        return ActorSpec(
             actor_id=self._client.actor_id,
             class_name=template.class_name,
             owner_id=self._session.process_id,
             definition=template.definition,
-            args=self._payload,
-            # With their bytes: they are needed again at each restart, when the references may be long gone.
-            arg_values=tuple(self._session.in_message(entry.payload) for entry in self._deps if entry.payload),
+            args=self._payload if own is None else self._name(own, self._payload.actor_ids),
+            arg_values=tuple(map(self._value, self._deps)),
             name=template.name,
             namespace=template.namespace or self._session.namespace,
             detached=template.detached,
@@ -55,10 +70,41 @@ class Creation:
             is_async=template.is_async,
             handle=template.handle,
         )
-        with deferred(), self._session.lock:
-            constructors.keep(self._session.state, self._session.mail, spec)
-        self._client.creation = CreateActor(request_id, spec, template.get_if_exists)
-        return self._client.creation
+
+    def _own_arguments(self) -> Entry | None:
+        """Return the object that the arguments are, if they are in the store."""
+        payload = self._payload
+        if payload.stored is None:
+            return None
+        entry = Entry(payload.stored.segment_id, origin=self._origin)
+        entry.complete(payload)
+        self._session.state.lineage.entries[entry.object_id] = entry
+        return entry
+
+    def _value(self, entry: Entry) -> Payload:
+        """Return the value of a reference among the arguments: itself, or the name of what is in a store."""
+        payload = entry.payload
+        if payload is None:  # it was lost, and is being made again
+            return self._name(entry)
+        if payload.stored is None:
+            return payload
+        if self._template.detached:
+            # With its bytes: it is needed again at each restart, when this process may be long gone.
+            mapped = self._mapped[payload.stored.segment_id]
+            return payload.with_bytes(bytes(mapped.data), mapped.buffers)
+        return self._name(entry)
+
+    def _name(self, entry: Entry, actor_ids: tuple[bytes, ...] = ()) -> Payload:
+        return constructors.stand_for(self._session.state, self._session.mail, entry, actor_ids)
+
+    def bring(self) -> None:
+        """Map the values that the actor takes along, if it is to outlive this process; may wait for others."""
+        if self._takes_along:
+            self._mapped = arrivals.bring(self._session, self._deps, None) or {}
+
+    @property
+    def _takes_along(self) -> bool:
+        return self._template.detached and any(entry.stored is not None for entry in self._deps)
 
     def send_when_ready(self) -> None:
         """Send the request, once the arguments are there, and do not wait for the answer."""
@@ -69,11 +115,27 @@ class Creation:
         for entry in waiting:
             session.when_done(entry, self._on_argument)
         if not waiting:
-            self._send()
+            self._on_arguments()
 
     def _on_argument(self, _entry: Entry) -> None:
         self._unready -= 1
         if not self._unready:
+            self._on_arguments()
+
+    def _on_arguments(self) -> None:
+        session = self._session
+        if self._takes_along:
+            with deferred(), session.lock:
+                session.callbacks.submit(self._bring_and_send)  # it may wait, and who reads must not
+        else:
+            self._send()
+
+    def _bring_and_send(self) -> None:
+        try:
+            self.bring()
+        except Exception as error:
+            self._fail(error)
+        else:
             self._send()
 
     def _send(self) -> None:
@@ -82,7 +144,15 @@ class Creation:
             try:
                 session.mail.to_head(self.request(0))
             except Exception as error:
-                outbox.on_creation_failed(session.state, self._client, error)
+                self._fail(error)
+            self.finish()
+        session.flush()
+
+    def _fail(self, error: Exception) -> None:
+        session = self._session
+        with deferred(), session.lock:
+            # Kept for the calls to come; without its traceback, whose frames would keep the arguments as long.
+            outbox.on_creation_failed(session.state, self._client, error.with_traceback(None))
             self.finish()
         session.flush()
 
@@ -90,6 +160,7 @@ class Creation:
         """Let go of what was kept until the head had the specification."""
         self._client.creating = False
         self._keep = None
+        self._mapped = {}
 
     def abandon(self) -> None:
         """Forget an actor of which nobody gets a handle: the head refused it, or its answer was not waited for."""

@@ -67,7 +67,7 @@ class LocalEngine:
         payload, deps, keep = pack(self.session, args, kwargs, template.name)
         task_id = self.session.next_task_id()
         call = TaskCall(template, task_id, payload, deps, current.call.get())
-        return submit(self.session, call, template.num_returns, keep, origins.note(template, _OURS_ABOVE))
+        return submit(self.session, call, template.num_returns, keep, origins.note(template.facts, _OURS_ABOVE))
 
     def call_method(
         self, client: ActorClient, template: MethodTemplate, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -88,14 +88,15 @@ class LocalEngine:
         """Create an actor; a named one only after the head has agreed to the name."""
         session = self.session
         session.check_open()
-        # In the message: the head keeps it for restarts, on whatever machine.
-        payload, deps, keep = pack(session, args, kwargs, f"{template.class_name}.__init__", in_message=True)
+        name = f"{template.class_name}.__init__"
+        payload, deps, keep = pack(session, args, kwargs, name, in_message=template.detached)
         actor_id = ids.new_actor_id()
         with deferred(), session.lock:
             client = outbox.client_of(session.state, actor_id)
             client.class_name, client.name = template.class_name, template.name
             client.weight, client.handles, client.creating = 1, 1, True
-        creation = Creation(session, client, template, payload, deps, keep)
+        origin = origins.note(template, _OURS_ABOVE)
+        creation = Creation(session, client, template, payload, deps, keep, origin)
         if not template.name:
             creation.send_when_ready()
             return client, None
@@ -103,6 +104,7 @@ class LocalEngine:
             if deps:
                 self.session.fetch(deps)
                 session.wait(lambda: all(entry.done for entry in deps))
+                creation.bring()
             reply = session.ask_head(creation.request)
             if reply.existing is None and not reply.error:
                 creation.finish()
@@ -164,7 +166,7 @@ class LocalEngine:
             session.fetch(entries)
             progress = AllDoneOrFailed(session.state.objects, entries)
             if not session.wait(progress, timeout_s):
-                raise not_in_time(entries, timeout_s)
+                raise not_in_time(session, entries, timeout_s)
             for entry in entries:
                 if entry.failure is not None:
                     session.announcer.catch_up()
@@ -174,7 +176,7 @@ class LocalEngine:
             # All at once: what is on other machines travels side by side. The mappings are held until they are used.
             held = arrivals.bring(session, entries, left_until(deadline))
             if held is None:
-                raise not_in_time(entries, timeout_s)
+                raise not_in_time(session, entries, timeout_s)
         session.announcer.catch_up()
         return [session.value_of(entry) for entry in entries]
 
@@ -269,7 +271,8 @@ class LocalEngine:
         return reply
 
     def take_census(self) -> CensusReply:
-        """Have the head ask everybody."""
+        """Have the head ask everybody, once what was let go of here is on its way to be freed."""
+        self.session.turn()
         reply: CensusReply = self.session.ask_head(TakeCensus)
         return reply
 

@@ -6,7 +6,7 @@ the same in its own interpreter: on two cores, that takes a third off the start.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ipyactors.ground import ids
@@ -34,12 +34,13 @@ def start_local_engine(
     session: str | None = None,
     log_to_driver: bool = True,
     max_lineage_bytes: int | None = None,
+    meanwhile: Callable[[], object] = lambda: None,
 ) -> LocalEngine:
     """Start the processes, make this one the driver, and return its engine; with ``address``, come to those that run.
 
     ``nodes`` says what each machine offers, the first one's included; without it there is one, which offers what else
-    is given. What is not given is detected by the agent. Returns when the runtime takes work. Raises StartError;
-    nothing is left behind then. With ``address``, raises SessionError.
+    is given. What is not given is detected by the agent. ``meanwhile`` is called while the agents start. Returns when
+    the runtime takes work. Raises StartError; nothing is left behind then. With ``address``, raises SessionError.
     """
     limit_bytes = lineage_limit_bytes(max_lineage_bytes)
     if address is not None:
@@ -51,17 +52,18 @@ def start_local_engine(
     try:
         for offer in offers[1:]:
             machines.append(start_further(first, offer))  # noqa: PERF401 - one that fails must not hide the others
-        return _drive(machines, log_to_driver=log_to_driver)
+        return _drive(machines, meanwhile, log_to_driver=log_to_driver)
     except BaseException:
         for machine in machines:
             machine.agent.stop()
         raise
 
 
-def _drive(machines: Sequence[Machine], *, log_to_driver: bool) -> LocalEngine:
+def _drive(machines: Sequence[Machine], meanwhile: Callable[[], object], *, log_to_driver: bool) -> LocalEngine:
     """Make this process the driver of the session that it has started."""
     from ipyactors.engines.local import LocalEngine  # imports ZeroMQ, while the agents do the same
 
+    meanwhile()
     for machine in machines:
         machine.agent.wait_ready()
     first = machines[0]

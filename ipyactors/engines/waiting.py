@@ -7,7 +7,10 @@ from collections import deque
 from collections.abc import Sequence
 
 from ipyactors.ground.exceptions import GetTimeoutError
+from ipyactors.owner import stranded
 from ipyactors.owner.objects import Entry, ObjectTable
+from ipyactors.owner.session import Session
+from ipyactors.wire.interrupts import deferred
 
 
 class AllDoneOrFailed:
@@ -85,11 +88,13 @@ def left_until(deadline_s: float | None) -> float | None:
     return None if deadline_s is None else max(0.0, deadline_s - time.monotonic())
 
 
-def not_in_time(entries: Sequence[Entry], timeout_s: float | None) -> GetTimeoutError:
+def not_in_time(session: Session, entries: Sequence[Entry], timeout_s: float | None) -> GetTimeoutError:
     """Return the error for a ``get`` that took too long."""
     missing = sum(not entry.done for entry in entries)
     what = f"{missing} of {len(entries)} values were" if missing else "the data of the values was"
+    with deferred(), session.lock:
+        why = "".join(f"{reason}. " for reason in stranded.reasons(session.state, entries))
     return GetTimeoutError(
-        f"{what} not there within {timeout_s:g} s. Nothing is lost: get the same references again, or ask "
+        f"{what} not there within {timeout_s:g} s. {why}Nothing is lost: get the same references again, or ask "
         "ipyactors.explain(ref) what they wait for."
     )

@@ -37,7 +37,9 @@ def lineage_limit_bytes(given_bytes: int | None) -> int:
     name = "IPYACTORS_MAX_LINEAGE_BYTES"
     given = os.environ.get(name, "")
     if given and not given.isdecimal():
-        raise OptionError(f"{name}={given!r}: takes a number of bytes >= 0.", option=name)
+        raise OptionError(
+            f"{name}={given!r}: takes a number of bytes >= 0, such as 1000000000. Nothing was started.", option=name
+        )
     return int(given) if given else MAX_LINEAGE_BYTES
 
 

@@ -115,10 +115,6 @@ class LogDamagedError(ActorError):
     lsn: int = 0
 
 
-class LogSealedError(ActorError):
-    """Raised in an actor's own process when its log cannot be written any more; another incarnation goes on from it."""
-
-
 class PlacementError(IpyactorsError):
     """Raised when no node could ever hold what was asked for; the text says what is asked and what exists."""
 
@@ -174,7 +170,10 @@ class ObjectReconstructionFailedPutError(ObjectReconstructionFailedError):
 
 
 class ObjectReconstructionFailedActorResultError(ObjectReconstructionFailedError):
-    """Raised when an actor's method has made it that is not declared ``readonly``, or the actor cannot be asked."""
+    """Raised when an actor's method has made it that is not declared ``readonly``, or the actor cannot be asked.
+
+    Or it could be, and has changed since, so that the same reference would give another value.
+    """
 
     reason = "actor_result"
 

@@ -12,6 +12,9 @@ PROCESS_ID_BYTES = 8
 ACTOR_ID_BYTES = 16
 OBJECT_ID_BYTES = 20
 
+#: So much of an id is shown to people: the letter, and four bytes that tell it from others.
+SHORT_BYTES = 5
+
 #: Routing ids of the two processes that every other process knows by role.
 HEAD_ID = b"head"
 AGENT_ID = b"agent"
@@ -76,5 +79,5 @@ def index_of(an_object_id: bytes) -> int:
 
 
 def short(an_id: bytes) -> str:
-    """Return the eight hex digits after the kind letter, for people to read."""
-    return an_id[1:5].hex()
+    """Return the first ten hex digits, for people to read: they are also found in the whole id."""
+    return an_id[:SHORT_BYTES].hex()

@@ -11,7 +11,7 @@ import difflib
 import enum
 import math
 import numbers
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Literal, Self
 
 from ipyactors.ground.exceptions import OptionError, OptionTypeError
@@ -245,7 +245,7 @@ _ROWS: tuple[tuple[Any, ...], ...] = (
     ("get_if_exists", _ACTOR, Kind.FLAG, _flag, "True or False; needs a name", False,
      "return the live actor of that name, if there is one, instead of a new one"),
     ("lifetime", _ACTOR, Kind.CHOICE, _lifetime, "'detached' or 'non_detached'", "non_detached",
-     "'detached': lives on without handles and without its creator, until killed"),
+     "'detached': lives on without handles and creator, until killed; its constructor's arguments are copied"),
     ("durable", _ACTOR, Kind.CHOICE, _durable, "None or False", False,
      "keep the actor's state through crashes (not available in this version)", False),
 )  # fmt: skip
@@ -293,9 +293,13 @@ def check_names(given: Mapping[str, Any], *places: Place) -> None:
         if name in OPTIONS:
             owners = " or ".join(sorted(OPTIONS[name].places))
             raise OptionError(f"{name!r} is an option of a {owners}, not of a {where}. {known}", option=name)
-        near = difflib.get_close_matches(name, valid, n=3)
-        hint = f" Did you mean {' or '.join(repr(match) for match in near)}?" if near else ""
-        raise OptionError(f"There is no option {name!r}.{hint} {known}", option=name)
+        raise OptionError(f"There is no option {name!r}.{nearest(name, valid)} {known}", option=name)
+
+
+def nearest(name: str, valid: Sequence[str]) -> str:
+    """Return what comes near to a misspelt name as a sentence, with a space before it; nothing if nothing does."""
+    near = difflib.get_close_matches(name, valid, n=3)
+    return f" Did you mean {' or '.join(repr(match) for match in near)}?" if near else ""
 
 
 def parse(given: Mapping[str, Any], place: Place) -> dict[str, Any]:

@@ -124,15 +124,21 @@ def _labelled(frame: traceback.FrameSummary) -> traceback.FrameSummary:
 # -- putting together --------------------------------------------------------------------------------------------
 
 
-class _Here(Exception):  # noqa: N818 - no error
-    """Raised inside a stub to get hold of its frame."""
+def _stub() -> Iterator[None]:
+    """Lend its code to frames that claim to be elsewhere; it never runs.
+
+    A generator, since its frame is there before it runs. Such a frame has no caller (``f_back`` is None). One that has
+    run would keep its caller alive, and that one its own caller, each with its variables: down to the code that has
+    caught the very exception which the frame belongs to, a circle that only the garbage collector could free.
+    """
+    yield
 
 
-_STUB = compile("raise _Here", "<stub>", "exec")
+_STUB = _stub.__code__
 
 
 def _stub_code(frame: Frame) -> types.CodeType:
-    """Return code that raises, and claims to be at ``frame``.
+    """Return code that claims to be at ``frame``.
 
     Its table of positions says "this line, no columns" throughout (kind 13 of the location table, at most eight
     instructions per entry), so that nobody underlines the columns of the stub in the user's line.
@@ -200,12 +206,8 @@ def rebuild(frames: Iterable[Frame], inner: types.TracebackType | None = None) -
     """Return a traceback that shows ``frames`` (outermost first) and then ``inner``; None if there is nothing."""
     trace = inner
     for frame in reversed(list(frames)):
-        try:
-            exec(_stub_code(frame), {"__name__": "remote", "__file__": frame[0], "_Here": _Here})
-        except _Here as here:
-            stub = here.__traceback__.tb_next if here.__traceback__ is not None else None
-            if stub is not None:
-                trace = types.TracebackType(trace, stub.tb_frame, stub.tb_lasti, max(frame[1], 1))
+        stub = types.FunctionType(_stub_code(frame), {"__name__": "remote", "__file__": frame[0]})().gi_frame
+        trace = types.TracebackType(trace, stub, stub.f_lasti, max(frame[1], 1))
     return trace
 
 

@@ -26,15 +26,30 @@ ANSWER_S = 2.0
 
 
 def on_take_census(tables: Tables, out: Out, asker_id: bytes, message: TakeCensus, now_s: float) -> None:
-    """Ask every process and every machine; whoever it was that asked is answered by :func:`answer_complete`."""
+    """Ask every process and every machine; whoever it was that asked is answered by :func:`answer_complete`.
+
+    Those who have yet to come back to a head that was started again are waited for as well. The asker may be one of
+    them: what it had said to the head before reaches this one first.
+    """
     number = tables.next_search_id()
     owners = [owner.owner_id for owner in tables.owners.values() if owner.is_registered]
-    waiting = {*owners, *tables.nodes}
-    tables.censuses[number] = Census(asker_id, message.request_id, now_s + ANSWER_S, waiting)
-    for owner_id in owners:
-        out.to_owner(owner_id, ReportObjects(number, message.at_most))
-    for node_id in tables.nodes:
-        out.to_node(node_id, ReportStore(number, message.at_most))
+    everybody = {*owners, *tables.awaited, *tables.nodes}
+    census = Census(asker_id, message.request_id, now_s + ANSWER_S, message.at_most, everybody, set(everybody))
+    tables.censuses[number] = census
+    _ask(tables, out, number, census)
+
+
+def _ask(tables: Tables, out: Out, number: int, census: Census) -> None:
+    """Ask those who are there by now, and were not before."""
+    for asked_id in list(census.unasked):
+        owner = tables.owners.get(asked_id)
+        if asked_id in tables.nodes:
+            out.to_node(asked_id, ReportStore(number, census.at_most))
+        elif owner is not None and owner.is_registered:
+            out.to_owner(asked_id, ReportObjects(number, census.at_most))
+        else:
+            continue
+        census.unasked.discard(asked_id)
 
 
 def on_objects_reported(tables: Tables, owner: Owner, message: ObjectsReported) -> None:
@@ -59,7 +74,9 @@ def answer_complete(tables: Tables, out: Out, now_s: float) -> float | None:
     Part of every turn, so that nobody has to say here that a process or a machine is gone.
     """
     for number, census in list(tables.censuses.items()):
-        census.waiting.intersection_update(tables.owners.keys() | tables.nodes.keys())
+        census.waiting.intersection_update(tables.owners.keys() | tables.nodes.keys() | tables.awaited)
+        census.unasked.intersection_update(census.waiting)
+        _ask(tables, out, number, census)
         if not census.waiting or now_s >= census.until_s:
             del tables.censuses[number]
             out.to_owner(census.asker_id, _reply(tables, census))

@@ -1,7 +1,8 @@
 """Stored values, as far as the head has a part in them: it knows all machines, and who is gone.
 
-Where values are is known to their owners; the head keeps no table of them. It passes on three things: the question
-where segments are, that an owner wants segments removed wherever they may be, and that an owner is gone.
+Where values are is known to their owners; the head keeps no table of them. It passes on two things: the question
+where segments are, and that an owner wants segments removed wherever they may be. What becomes of those whose owner is
+gone is in ``claims.py``.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ from ipyactors.wire.specs import Location
 from ipyactors.wire.store_messages import (
     CopiesFound,
     FindCopies,
-    ForgetOwner,
     ForgetSegments,
     LookForSegments,
     SegmentsFound,
@@ -42,6 +42,7 @@ def on_segments_found(tables: Tables, out: Out, node: Node, message: SegmentsFou
     place = Location(node.node_id, node.address)
     for segment_id in message.segment_ids:
         search.found.setdefault(segment_id, []).append(place)
+    search.sizes.update(zip(message.segment_ids, message.sizes, strict=False))
     _answer_if_complete(tables, out, message.request_id)
 
 
@@ -56,12 +57,10 @@ def on_forget_segments(tables: Tables, out: Out, owner: Owner, message: ForgetSe
 # -- when members come and go ----------------------------------------------------------------------------------------
 
 
-def forget_owner(tables: Tables, out: Out, owner_id: bytes) -> None:
-    """Have every machine remove what a process that is gone has owned; its own questions need no answer."""
+def on_owner_gone(tables: Tables, owner_id: bytes) -> None:
+    """Drop the questions of a process that is gone."""
     for number in [number for number, search in tables.searches.items() if search.owner_id == owner_id]:
         del tables.searches[number]
-    for node_id in tables.nodes:
-        out.to_node(node_id, ForgetOwner(owner_id))
 
 
 def on_node_lost(tables: Tables, out: Out, node_id: bytes) -> None:
@@ -78,4 +77,5 @@ def _answer_if_complete(tables: Tables, out: Out, number: int) -> None:
     if not search.waiting:
         del tables.searches[number]
         locations = {segment_id: tuple(places) for segment_id, places in search.found.items() if places}
-        out.to_owner(search.owner_id, CopiesFound(search.request_id, locations))
+        sizes = {segment_id: search.sizes[segment_id] for segment_id in locations if segment_id in search.sizes}
+        out.to_owner(search.owner_id, CopiesFound(search.request_id, locations, sizes))

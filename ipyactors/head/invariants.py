@@ -88,6 +88,12 @@ def _check_leases(tables: Tables) -> None:
 
 
 def _check_owners(tables: Tables) -> None:
+    claimed = {(object_id, owner.owner_id) for owner in tables.owners.values() for object_id in owner.claimed}
+    listed = {(object_id, owner_id) for object_id, claimants in tables.claims.items() for owner_id in claimants}
+    assert claimed == listed, "objects are claimed by those who do not know it, or the other way round"
+    assert all(tables.claims.values()), "an object is claimed by nobody, and kept"
+    for waiting in tables.claimings.values():
+        assert waiting is None or (waiting and waiting <= tables.owners.keys()), "an answer is awaited from nobody"
     for owner in tables.owners.values():
         assert owner.owner_id not in tables.gone, f"{owner} is gone and still there"
         for lease_id in owner.leases:

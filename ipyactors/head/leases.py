@@ -50,7 +50,7 @@ def on_want_leases(tables: Tables, owner: Owner, message: WantLeases) -> None:
         wish = Wish(owner.owner_id, message.shape_id, message.demand, 0, message.name, tables.next_ticket())
         tables.wishes[key] = wish
         owner.shapes.add(message.shape_id)
-    wish.count, wish.prefer = message.count, message.prefer
+    wish.count, wish.prefer, wish.waits = message.count, message.prefer, message.waits
     _undo_unbound(tables, wish, wish.count)
     tables.needs_placing = True
 
@@ -98,6 +98,7 @@ def on_drop_worker(tables: Tables, out: Out, message: DropWorker) -> None:
 
 def on_owns_objects(tables: Tables, owner: Owner, message: OwnsObjects) -> None:
     """Spare the worker when it is idle, while values that others may ask for would be lost with it."""
+    owner.owns_objects = message.owns
     worker = tables.workers.get(owner.owner_id)
     if worker is not None:
         worker.owns_objects = message.owns

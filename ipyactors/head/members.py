@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import msgspec
 
-from ipyactors.head import actors, copies, handles, leases
+from ipyactors.head import actors, claims, copies, handles, leases
 from ipyactors.head.out import Out
 from ipyactors.head.tables import Actor, Ending, Owner, Tables, Worker, WorkerUse
 from ipyactors.wire.deaths import describe_death
@@ -101,7 +101,8 @@ def on_process_gone(tables: Tables, out: Out, process_id: bytes, wall_s: float) 
     tables.events.unwatch(process_id)
     for watcher_id in tables.watchers.pop(process_id, ()):
         out.to_owner(watcher_id, OwnerLost(process_id))
-    copies.forget_owner(tables, out, process_id)
+    copies.on_owner_gone(tables, process_id)
+    claims.on_owner_gone(tables, out, process_id)
     for actor_id in list(tables.early_holds):
         handles.drop_early_hold(tables, actor_id, process_id)
     owner = tables.owners.get(process_id)

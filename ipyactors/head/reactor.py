@@ -10,7 +10,7 @@ with how things are, or ignored.
 
 from __future__ import annotations
 
-from ipyactors.head import actors, census, copies, describe, handles, leases, members, nodes, settling, waiting
+from ipyactors.head import actors, census, claims, copies, describe, handles, leases, members, nodes, settling, waiting
 from ipyactors.head.out import Out
 from ipyactors.head.tables import Owner, Tables
 from ipyactors.wire import census_messages as counted
@@ -161,6 +161,10 @@ def _on_registered(tables: Tables, out: Out, owner: Owner, message: Message, now
             copies.on_find_copies(tables, out, owner, message)
         case stored.ForgetSegments():
             copies.on_forget_segments(tables, out, owner, message)
+        case stored.ObjectsClaimed():
+            claims.on_objects_claimed(tables, out, owner, message)
+        case stored.ReleaseClaims():
+            claims.on_release_claims(tables, out, owner, message)
         case counted.ObjectsReported():
             census.on_objects_reported(tables, owner, message)
         case _:

@@ -13,7 +13,7 @@ whoever has not come back is taken for gone.
 from __future__ import annotations
 
 from ipyactors.ground import ids
-from ipyactors.head import handles, leases, members, nodes
+from ipyactors.head import claims, handles, leases, members, nodes
 from ipyactors.head.out import Out
 from ipyactors.head.tables import Owner, Tables, WorkerUse
 from ipyactors.wire.events import Event, EventKind
@@ -68,6 +68,7 @@ def settle(tables: Tables, out: Out, wall_s: float) -> None:
                 out.to_owner(owner.owner_id, WorkerLost(worker_id, _unseen(worker_id, owner)))
         owner.leased_before = ()
     tables.unheard.clear()
+    claims.on_settled(tables, out)
 
 
 def _missing(tables: Tables) -> str:

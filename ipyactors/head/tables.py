@@ -92,7 +92,10 @@ class Lease:
 
 @dataclasses.dataclass(slots=True)
 class Wish:
-    """An owner's wish for ``count`` more leases of a shape; ``unbound`` of them are decided and wait for a worker."""
+    """An owner's wish for ``count`` more leases of a shape; ``unbound`` of them are decided and wait for a worker.
+
+    ``waits``: it is kept even if it fits no machine.
+    """
 
     owner_id: bytes
     shape_id: int
@@ -102,12 +105,15 @@ class Wish:
     ticket: int
     unbound: int = 0
     prefer: bytes = b""
+    waits: bool = False
 
 
 @dataclasses.dataclass(slots=True)
 class Owner:
     """A driver or a worker's session. It may be lent handles before it has registered; ``address`` is empty then.
 
+    ``owns_objects``: others may hold references to objects of its. ``claimed`` are the objects of processes that are
+    gone to which it holds references itself.
     ``node_id`` is its machine, empty where it did not say. ``leased_before`` are the workers that an earlier head had
     leased to it, until this one has settled.
     """
@@ -119,6 +125,8 @@ class Owner:
     leases: set[int] = dataclasses.field(default_factory=set)
     holding: set[bytes] = dataclasses.field(default_factory=set)
     owned: set[bytes] = dataclasses.field(default_factory=set)
+    claimed: set[bytes] = dataclasses.field(default_factory=set)
+    owns_objects: bool = False
     leased_before: tuple[bytes, ...] = ()
     node_id: bytes = b""
     pid: int = 0
@@ -138,16 +146,22 @@ class Search:
     segment_ids: tuple[bytes, ...]
     waiting: set[bytes]
     found: dict[bytes, list[Location]] = dataclasses.field(default_factory=dict)
+    sizes: dict[bytes, int] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(slots=True)
 class Census:
-    """A census under way: who asked as what, until when (monotonic), who has yet to answer, and what came so far."""
+    """A census under way: who asked as what, until when (monotonic), who has yet to answer, and what came so far.
+
+    ``unasked`` are those of ``waiting`` who have yet to be there to be asked; ``at_most`` is how much each may name.
+    """
 
     asker_id: bytes
     request_id: int
     until_s: float
+    at_most: int
     waiting: set[bytes]
+    unasked: set[bytes]
     objects: dict[bytes, ObjectsReported] = dataclasses.field(default_factory=dict)
     stores: dict[bytes, StoreReported] = dataclasses.field(default_factory=dict)
 
@@ -240,6 +254,11 @@ class Tables:
         self.watchers: dict[bytes, set[bytes]] = {}
         """By owner id: who wants to be told when that owner is gone."""
         self.searches: dict[int, Search] = {}
+        self.claims: dict[bytes, set[bytes]] = {}
+        """By id of an object whose owner is gone: the processes that refer to it."""
+        self.claimings: dict[bytes, set[bytes] | None] = {}
+        """By owner that is gone: who has yet to say what it claims; None: nobody is asked before the head has settled.
+        """
         self.censuses: dict[int, Census] = {}
         self.events = EventLog()
         self.needs_placing = False

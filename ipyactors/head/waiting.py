@@ -56,7 +56,7 @@ def _serve_wish(tables: Tables, out: Out, wish: Wish, reserved: dict[bytes, Unit
     """Decide one lease; return whether it was possible."""
     nodes = tables.open_nodes()
     if not placement.can_ever_fit(nodes, wish.demand):
-        if not tables.awaited_nodes:
+        if not (tables.awaited_nodes or wish.waits):
             leases.refuse_wish(tables, out, wish)
         return False
     serving = [node for node in nodes if leases.can_serve(node, now_s)]

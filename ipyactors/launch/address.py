@@ -49,28 +49,40 @@ def find_session(address: str) -> SessionNote:
         raise OptionError(
             f"address={address!r}: takes the name of a session, or the absolute path of its folder.", option="address"
         )
-    try:
-        note = msgspec.json.decode(_file_of(folder).read_bytes(), type=SessionNote)
-    except (OSError, msgspec.MsgspecError):
+    note = _read(folder)
+    if note is None:
         what = "has ended, or was not started" if folder.is_dir() else "does not exist"
-        raise SessionError(f"address={address!r}: this session {what}. Nothing was started.") from None
+        raise SessionError(f"address={address!r}: this session {what}. Nothing was started. {_which_there_are()}")
     if not liveness.is_running(note.agent):
         raise SessionError(
             f"address={address!r}: this session has ended; its agent, process {note.agent.pid}, is gone. "
-            "Nothing was started."
+            f"Nothing was started. {_which_there_are()}"
         )
     return note
+
+
+def _read(folder: pathlib.Path) -> SessionNote | None:
+    """Return the note in a session's folder, if there is one."""
+    try:
+        return msgspec.json.decode(_file_of(folder).read_bytes(), type=SessionNote)
+    except (OSError, msgspec.MsgspecError):
+        return None
+
+
+def _which_there_are() -> str:
+    """Return in words what an address may be."""
+    live = ", ".join(note.paths.name for note in live_sessions())
+    if not live:
+        return "No session is live here: call init() without address to start one."
+    return f"Give cluster.address, or the name of a session, or of its folder. Live ones: {live}."
 
 
 def live_sessions() -> list[SessionNote]:
     """Return the notes of this user's sessions that run on this computer, in the order of their names."""
     folder = home() / "sessions"
     names = sorted(os.listdir(folder)) if folder.is_dir() else []
-    found = []
-    for name in names:
-        with contextlib.suppress(OptionError, SessionError):
-            found.append(find_session(name))
-    return found
+    notes = [_read(folder / name) for name in names if not name.startswith(".")]
+    return [note for note in notes if note is not None and liveness.is_running(note.agent)]
 
 
 def _file_of(state_dir: str | pathlib.Path) -> pathlib.Path:

@@ -80,7 +80,8 @@ def start_further(first: Machine, offer: Offer) -> Machine:
     identity = liveness.identify(first.agent.pid) if first.agent.is_alive() else None
     if identity is None:
         raise StartError(
-            f"no machine was added to session {first.config.paths.name!r}: the session has ended. Nothing was started."
+            f"no machine was added to session {first.config.paths.name!r}: the session has ended. Nothing was started. "
+            "Start another one: init(nodes=[...]) or LocalCluster()."
         )
     node_id = ids.new_node_id()
     prepared = prepare_machine(first.config.paths, node_id)

@@ -30,7 +30,7 @@ from ipyactors.launch.folders import PreparedSession, end_machine, remove_folder
 from ipyactors.launch.machines import folder_of, sweep_machine, sweep_machines
 from ipyactors.wire import liveness
 
-AGENT_ROLE = "ipyactors.node.agent:main"
+AGENT_ROLE = "ipyactors.node.main:main"
 
 #: What the agent writes to the ready pipe when all is well; anything else is an error's text.
 READY = b"ready"

@@ -23,7 +23,10 @@ def prepare_machine(first: SessionPaths, node_id: bytes) -> PreparedSession:
     """
     state_dir = pathlib.Path(first.state_dir)
     if not os.path.exists(first.run_dir):
-        raise StartError(f"no machine was added to session {first.name!r}: the session has ended. Nothing was started.")
+        raise StartError(
+            f"no machine was added to session {first.name!r}: the session has ended. Nothing was started. "
+            "Start another one: init(nodes=[...]) or LocalCluster()."
+        )
     try:
         paths = make_folders(first.name, state_dir, label=ids.short(node_id), head_dir=first.run_dir)
     except OSError as error:

@@ -1,8 +1,8 @@
 """The agent's shell: reads facts off sockets, pipes and signals, hands them to the reactor, does what it says.
 
 One thread, one poll, a handful of descriptors: the driver's alive pipe and other lifelines, the zygote's socketpair,
-two or three ZeroMQ channels, and the pipe that signals write to. The order at the start matters: zygote and head are
-forked before the first ZeroMQ context exists.
+two or three ZeroMQ channels, and the pipe that signals write to. The order at the start matters: the head is forked
+before the first ZeroMQ context exists, and the zygote before this file is imported (``main.py``).
 """
 
 from __future__ import annotations
@@ -14,27 +14,23 @@ import select
 import shutil
 import signal
 import socket
-import sys
 import time
-import traceback
-from typing import NoReturn
-
-import msgspec
 
 from ipyactors.ground.clock import Clock, SystemClock
 from ipyactors.ground.config import AgentConfig, SessionPaths
-from ipyactors.launch.local import READY
+from ipyactors.ground.exceptions import StartError
+from ipyactors.launch.local import READY, last_words
 from ipyactors.node import membership, reactor, resources
 from ipyactors.node.children import Child
-from ipyactors.node.entry import Roles, drain, preload, wakeup_descriptor
+from ipyactors.node.entry import drain
 from ipyactors.node.evidence import Coroner, OomCounter
+from ipyactors.node.frames import FrameSocket
 from ipyactors.node.joining import FirstMachine
 from ipyactors.node.lifelines import Lifelines, ReadyPipe
 from ipyactors.node.mail import Mail
 from ipyactors.node.processes import Ending, Processes
 from ipyactors.node.store_keeper import StoreKeeper
 from ipyactors.node.sweeping import Sweeper
-from ipyactors.wire import liveness
 from ipyactors.wire.codec import Message
 from ipyactors.wire.marks import read_marks
 from ipyactors.wire.node_messages import (
@@ -65,47 +61,12 @@ _HEAD_BINDS_WITHIN_S = 1.0
 _ORPHAN_ENDS_WITHIN_S = 5.0
 
 
-def main() -> None:
-    """Be the agent. Arguments: alive descriptor, ready descriptor, the lock's if there is one. Ends the process."""
-    run_agent(Roles())
-
-
-def run_agent(roles: Roles) -> NoReturn:
-    """Be an agent whose head and workers are ``roles``."""
-    alive_fd, ready_fd, *lock_fds = (int(word) for word in sys.argv[2:])
-    # For the head that is exec'd later: these are the agent's own. The lock's descriptor stays open until the end.
-    for descriptor in (alive_fd, ready_fd, *lock_fds):
-        os.set_inheritable(descriptor, False)
-    ready = ReadyPipe(ready_fd)
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s agent %(levelname)s: %(message)s")
-    code = 1
-    agent = None
-    try:
-        config = msgspec.msgpack.decode(sys.stdin.buffer.read(), type=AgentConfig)
-        sys.argv[1:] = []
-        agent = Agent(config, roles, alive_fd, ready)
-        agent.start()
-        agent.serve()
-        code = agent.exit_code
-    except BaseException:
-        _log.exception("the agent ends because of an error of its own; everything on this machine ends with it")
-        ready.say(traceback.format_exc().encode())
-    finally:
-        if agent is not None:
-            agent.end()
-        logging.shutdown()
-        os._exit(code)
-
-
 class Agent:
     """See the head of this file. The reactor's ``Out`` is this object."""
 
-    def __init__(
-        self, config: AgentConfig, roles: Roles, alive_fd: int, ready: ReadyPipe, clock: Clock | None = None
-    ) -> None:
-        self._clock = clock or SystemClock()
+    def __init__(self, config: AgentConfig, processes: Processes, alive_fd: int, ready: ReadyPipe) -> None:
+        self._clock: Clock = SystemClock()
         self._config = config
-        self._roles = roles
         self._lifelines = Lifelines(config, alive_fd)
         self._first_machine: FirstMachine | None = None
         self._sweeper = Sweeper(config.paths)
@@ -113,8 +74,8 @@ class Agent:
         self._ready = ready
         self.say_ready = functools.partial(ready.say, READY)
         self.clear_up = self._sweeper.clear_up
-        self._wakeup = wakeup_descriptor(signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-        self._processes = Processes(config, roles, self._wakeup)
+        self._processes = processes
+        self._wakeup = processes.wakeup
         total = resources.detect_total(config.total)
         self._state = reactor.NodeState(
             config.paths, config.node_id, socket.gethostname(), total, config.worker_limit,
@@ -129,16 +90,14 @@ class Agent:
     # -- life --------------------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Start the zygote, and the head if this is the first machine; open the doors, and make this machine known."""
-        liveness.adopt_orphans()
-        preload(self._roles.worker, *(() if self._config.joins else (self._roles.head,)))
-        self._processes.fork_zygote()
+        """Start the head if this is the first machine; open the doors, and make this machine known."""
         if not self._config.joins:
             self._processes.fork_head()
             self._lifelines.open_for_visitors(self._config.paths.alive_path)
         self._mail = mail = Mail(self._config)
         self._store = StoreKeeper(self._config, mail, self._clock)
         self._state.store_limit_bytes = self._store.table.limit_bytes
+        _await_zygote(self._processes.zygote, self._config.paths)
         _await_head(self._config.paths)
         mail.connect_head()
         if self._config.joins:
@@ -340,6 +299,14 @@ class Agent:
         self._ready.say(f"It says: {detail}.".encode())  # unless it was ready
         if self._mail is not None:
             self._mail.flush()
+
+
+def _await_zygote(zygote: FrameSocket | None, paths: SessionPaths) -> None:
+    """Wait until the first zygote has its imports done. Raises StartError with its last words if it never will."""
+    assert zygote is not None
+    if not zygote.wait():
+        words = last_words(paths.role_log_path("zygote"))
+        raise StartError(f"the process that forks workers ended before it could fork any. {words}")
 
 
 def _await_head(paths: SessionPaths) -> None:

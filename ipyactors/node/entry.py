@@ -43,17 +43,21 @@ def find_role(role: str) -> Callable[..., Any]:
     return found
 
 
-def preload(*roles: str) -> None:
-    """Import what these roles need, so that they find it in memory after the fork."""
-    # The roof too: then the first ``import ipyactors`` in a user's function costs nothing.
-    importlib.import_module("ipyactors")
-    for role in roles:
-        find_role(role)
-    # Frozen objects are not visited by the collector, so their pages stay shared with the children.
-    gc.collect()
+def preload(role: str) -> Callable[..., Any]:
+    """Import what the forks of this process will need, and return the function of their role."""
+    # What is imported stays, so the collector need not look at it: not now, and, frozen, never in a fork either,
+    # whose pages are shared for as long as nobody writes to them.
+    gc.disable()
+    found = find_role(role)
+    # The whole roof too: then ``import ipyactors`` in a user's function costs nothing.
+    roof = importlib.import_module("ipyactors")
+    for name in roof.__all__:
+        getattr(roof, name)
     gc.freeze()
+    gc.enable()
     if os.path.isdir("/proc/self/task") and (count := len(os.listdir("/proc/self/task"))) > 1:
-        _log.warning("%d threads run before the zygote is forked; they will be missing in workers", count)
+        _log.warning("%d threads run before workers are forked; they will be missing there", count)
+    return found
 
 
 def fork_role(run: Callable[[], object], log: str, keep: Sequence[int]) -> int:

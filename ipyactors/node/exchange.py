@@ -96,10 +96,10 @@ class Exchange:
         transfer.on_freed(self._fetching.pulls, self._fetching, segment_ids, _FORGOTTEN, now)
         serving.on_forgotten(self._lending.serving, self._lending, segment_ids)
 
-    def on_owner_gone(self, owner_id: bytes, now: float) -> None:
-        """Stop fetching and serving what that process owned."""
-        transfer.on_owner_gone(self._fetching.pulls, self._fetching, owner_id, now)
-        serving.on_owner_gone(self._lending.serving, self._lending, owner_id)
+    def on_owner_gone(self, owner_id: bytes, keep: frozenset[bytes], now: float) -> None:
+        """Stop fetching and serving what that process owned, but for ``keep``."""
+        transfer.on_owner_gone(self._fetching.pulls, self._fetching, owner_id, now, keep)
+        serving.on_owner_gone(self._lending.serving, self._lending, owner_id, keep)
 
     def on_process_gone(self, process_id: bytes, now: float) -> None:
         """Stop fetching what only that process waited for."""

@@ -6,6 +6,7 @@ ever blocks in a write: each could be writing while the other one is, and both w
 
 from __future__ import annotations
 
+import select
 import socket
 import struct
 from typing import Any
@@ -69,6 +70,14 @@ class FrameSocket:
                 self.at_end = True
             self._unread += chunk
         return self._cut()
+
+    def wait(self) -> list[Any]:
+        """Return the messages that come next, waiting for them; none: the stream is at its end."""
+        poll = select.poll()
+        poll.register(self, select.POLLIN)
+        while not (messages := self.receive()) and not self.at_end:
+            poll.poll()
+        return messages
 
     def _cut(self) -> list[Any]:
         """Take the whole messages off what was read."""

@@ -1,7 +1,7 @@
 """The processes of this machine, as the operating system sees them: started, reaped, ended.
 
-Head and zygote are forked at first, while the agent has one thread and no ZeroMQ context, so that they share the
-memory of what was imported. Later ones are exec'd. The agent is their parent, and the adoptive parent of every
+Head and zygote are forked at first, while the agent has one thread and no ZeroMQ context, which saves them the start of
+an interpreter. Later ones are exec'd. The agent is their parent, and the adoptive parent of every
 orphan below it (``PR_SET_CHILD_SUBREAPER``), so ``wait4(-1)`` sees all of them end, and nothing can hide from
 :meth:`Processes.end_all`.
 """
@@ -48,7 +48,7 @@ class Processes:
     def __init__(self, config: AgentConfig, roles: Roles, wakeup: int) -> None:
         self._config = config
         self._roles = roles
-        self._wakeup = wakeup
+        self.wakeup = wakeup
         self._list = ProcessList(config.paths)
         self._workers: dict[int, Identity] = {}
         self._execed: dict[int, subprocess.Popen[bytes]] = {}
@@ -68,9 +68,9 @@ class Processes:
     # -- start -------------------------------------------------------------------------------------------------
 
     def fork_zygote(self) -> None:
-        """Fork the first zygote."""
+        """Fork the first zygote. It is not ready yet: it has its imports to do, while the agent does its own."""
         ours, theirs = socket.socketpair()
-        run = functools.partial(run_zygote, theirs, self._worker_config(), find_role(self._roles.worker))
+        run = functools.partial(run_zygote, theirs, self._worker_config(), self._roles.worker)
         self.zygote_pid = fork_role(run, self._log("zygote"), keep=(theirs.fileno(),))
         self._adopt_zygote(ours, theirs)
 
@@ -155,7 +155,7 @@ class Processes:
                     os.kill(pid, signal.SIGKILL)
         deadline = time.monotonic() + timeout_s
         poll = select.poll()
-        poll.register(self._wakeup, select.POLLIN)
+        poll.register(self.wakeup, select.POLLIN)
         while not self._has_no_child():
             if time.monotonic() > deadline:
                 return False

@@ -166,7 +166,8 @@ class Pull:
 class Pulls:
     """All pulls of this machine.
 
-    ``cut`` are sources that have no connection now, ``lost`` are machines that are gone, ``gone`` owners that are.
+    ``cut`` are sources that have no connection now, ``lost`` are machines that are gone, ``gone`` owners that are, each
+    with the segments that others have claimed.
     """
 
     node_id: bytes
@@ -176,13 +177,18 @@ class Pulls:
     waiting: deque[Pull] = dataclasses.field(default_factory=deque)
     cut: set[bytes] = dataclasses.field(default_factory=set)
     lost: dict[bytes, str] = dataclasses.field(default_factory=dict)
-    gone: dict[bytes, None] = dataclasses.field(default_factory=dict)
+    gone: dict[bytes, frozenset[bytes]] = dataclasses.field(default_factory=dict)
     numbers: int = 0
 
     def new_number(self) -> int:
         """Return a number that no pull has had."""
         self.numbers += 1
         return self.numbers
+
+    def is_unwanted(self, segment_id: bytes) -> bool:
+        """Return whether its owner is gone, and nobody has claimed it."""
+        keep = self.gone.get(ids.owner_of(segment_id))
+        return keep is not None and segment_id not in keep
 
     def active(self) -> int:
         """Return how many are on."""

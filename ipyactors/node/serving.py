@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 from collections import deque
 from collections.abc import Collection
+from typing import TypeVar
 
 from ipyactors.ground import ids
 from ipyactors.node.transfer_out import ServeOut
@@ -28,6 +29,8 @@ RETRY_S = 1.0
 #: somebody asks: whoever wrote one is given the time to take its memory back.
 KEPT_FREED = 10_000
 
+_Value = TypeVar("_Value")
+
 
 @dataclasses.dataclass(slots=True)
 class Serving:
@@ -35,7 +38,8 @@ class Serving:
 
     ``requests`` are the pieces that each reader waits for; the first reader is next. ``reading`` counts those that are
     being read from their files, ``files`` maps the segments whose files are open to when they were last wanted.
-    ``readers`` are those who may have copies from here; ``undelivered`` is what readers must still be told.
+    ``readers`` are those who may have copies from here; ``undelivered`` is what readers must still be told. ``gone``
+    are owners, each with the segments that others have claimed.
     """
 
     requests: dict[bytes, deque[ReadSegment]] = dataclasses.field(default_factory=dict)
@@ -45,7 +49,12 @@ class Serving:
     undelivered: dict[bytes, dict[bytes, None]] = dataclasses.field(default_factory=dict)
     retry_at_s: float | None = None
     freed: dict[bytes, None] = dataclasses.field(default_factory=dict)
-    gone: dict[bytes, None] = dataclasses.field(default_factory=dict)
+    gone: dict[bytes, frozenset[bytes]] = dataclasses.field(default_factory=dict)
+
+    def is_unwanted(self, segment_id: bytes) -> bool:
+        """Return whether its owner is gone, and nobody has claimed it."""
+        keep = self.gone.get(ids.owner_of(segment_id))
+        return keep is not None and segment_id not in keep
 
     def check_invariants(self) -> None:
         """Raise AssertionError if the tables contradict each other."""
@@ -67,7 +76,7 @@ def on_read(serving: Serving, out: ServeOut, reader_id: bytes, message: ReadSegm
     """Line a question up; the same one is not lined up twice."""
     _tell_undelivered(serving, out, reader_id)
     segment_id = message.segment_id
-    is_over = segment_id in serving.freed or ids.owner_of(segment_id) in serving.gone
+    is_over = segment_id in serving.freed or serving.is_unwanted(segment_id)
     if is_over or message.offset < 0 or message.length <= 0:
         out.send(reader_id, _nothing(message))
         return
@@ -138,7 +147,7 @@ def on_forgotten(serving: Serving, out: ServeOut, segment_ids: Collection[bytes]
     """Serve these no more; other stores are told by somebody else."""
     gone = set(segment_ids)
     for segment_id in segment_ids:
-        _remember(serving.freed, segment_id)
+        _remember(serving.freed, segment_id, None)
         serving.readers.pop(segment_id, None)
         _close(serving, out, segment_id)
     for reader_id, waiting in list(serving.requests.items()):
@@ -167,11 +176,10 @@ def on_reader_lost(serving: Serving, out: ServeOut, reader_id: bytes) -> None:
     _read_next(serving, out)
 
 
-def on_owner_gone(serving: Serving, out: ServeOut, owner_id: bytes) -> None:
-    """Serve nothing of that owner's any more; other stores are told by the head."""
-    _remember(serving.gone, owner_id)
-    known = {**serving.readers, **serving.files}
-    on_forgotten(serving, out, [segment_id for segment_id in known if ids.owner_of(segment_id) == owner_id])
+def on_owner_gone(serving: Serving, out: ServeOut, owner_id: bytes, keep: frozenset[bytes] = frozenset()) -> None:
+    """Serve nothing of that owner's any more but what others claim (``keep``); other stores are told by the head."""
+    _remember(serving.gone, owner_id, keep)
+    on_forgotten(serving, out, list(filter(serving.is_unwanted, {**serving.readers, **serving.files})))
 
 
 # -- details ---------------------------------------------------------------------------------------------------------
@@ -189,10 +197,10 @@ def _read_next(serving: Serving, out: ServeOut) -> None:
         out.read(reader_id, asked)
 
 
-def _remember(memory: dict[bytes, None], an_id: bytes) -> None:
+def _remember(memory: dict[bytes, _Value], an_id: bytes, value: _Value) -> None:
     """Remember an id among the latest ``KEPT_FREED``."""
     memory.pop(an_id, None)
-    memory[an_id] = None
+    memory[an_id] = value
     if len(memory) > KEPT_FREED:
         del memory[next(iter(memory))]
 

@@ -16,8 +16,9 @@ from typing import TypeAlias
 from ipyactors.node import store_limit
 from ipyactors.node.hands import Hands, Results
 from ipyactors.node.store_files import NotMovedError, StoreFiles
-from ipyactors.node.store_reactor import Failure
-from ipyactors.store import sweep
+from ipyactors.node.store_moves import Failure
+from ipyactors.store import segment, sweep
+from ipyactors.wire.store_messages import MappedFile
 
 
 @dataclasses.dataclass(slots=True, frozen=True)
@@ -39,9 +40,10 @@ class NotMoved:
 
 @dataclasses.dataclass(slots=True, frozen=True)
 class Removed:
-    """The memory of a file is free."""
+    """``size`` bytes of memory are removed, but for ``mapped`` files: these count by themselves from now on."""
 
     size: int
+    mapped: tuple[MappedFile, ...] = ()
 
 
 DiskFact: TypeAlias = Moved | NotMoved | Removed
@@ -83,6 +85,14 @@ class Disk:
         in_memory, on_disk = map(sweep.mappers, self._folders)
         return on_disk | in_memory
 
+    def freed_mappers(self) -> dict[MappedFile, tuple[int, ...]]:
+        """Return the freed segments that were set aside, and the pids of the processes that map them."""
+        return sweep.freed_mappers(self._folders[0])
+
+    def is_mapped(self, file: MappedFile) -> bool:
+        """Return whether somebody still maps a freed segment."""
+        return segment.is_mapped(self._files.path_of(file))
+
     def spill(self, segment_id: bytes) -> None:
         """Have a segment moved to disk."""
         self._mover.do(functools.partial(_move, self._files.spill, segment_id))
@@ -93,14 +103,21 @@ class Disk:
 
     def remove(self, segment_id: bytes, size: int) -> None:
         """Take a segment's names away; the thread does the rest, and says that ``size`` bytes are free."""
-        self._remove(self._files.set_aside(segment_id), size)
+        self._remove(self._files.set_aside(segment_id), segment_id, size)
+
+    def remove_mapped(self, file: MappedFile) -> None:
+        """Have a freed segment removed that nobody maps any more."""
+        self._remove([self._files.path_of(file)], file.segment_id, file.size)
 
     def remove_spilled(self, segment_id: bytes) -> None:
         """Take the name away that a segment has on disk; the thread does the rest."""
-        self._remove(self._files.set_aside(segment_id, only_spilled=True), 0)
+        self._remove(self._files.set_aside(segment_id, only_spilled=True), segment_id, 0)
 
     def remove_unfinished(self) -> None:
-        """Have removed what processes that are gone were writing, or kept for their next values."""
+        """Have removed what processes that are gone were writing, or kept for their next values.
+
+        What they had set aside and told nobody is found.
+        """
         self._remover.do(self._remove_unfinished)
 
     def close(self) -> None:
@@ -111,20 +128,20 @@ class Disk:
         self._remover.close()
         self._results.close()
 
-    def _remove(self, aside: list[str], size: int) -> None:
+    def _remove(self, aside: list[str], segment_id: bytes, size: int) -> None:
         if aside or size:
-            self._remover.do(functools.partial(self._remove_aside, aside, size))
+            self._remover.do(functools.partial(self._remove_aside, aside, segment_id, size))
 
-    def _remove_aside(self, aside: list[str], size: int) -> list[DiskFact]:
-        for path in aside if not self._is_closed else ():
-            self._files.remove(path)
-        return [Removed(size)]
+    def _remove_aside(self, aside: list[str], segment_id: bytes, size: int) -> list[DiskFact]:
+        files = [self._files.remove(path, segment_id) for path in aside if not self._is_closed]
+        return [Removed(size, tuple(file for file in files if file is not None))]
 
     def _remove_unfinished(self) -> list[DiskFact]:
-        if not self._is_closed:
-            with contextlib.suppress(OSError):
-                sweep.remove_unfinished(*self._folders)
-        return []
+        if self._is_closed:
+            return []
+        with contextlib.suppress(OSError):
+            sweep.remove_unfinished(*self._folders)
+        return [Removed(0, tuple(sweep.mapped_files(self._folders[0])))]
 
 
 def _move(act: Callable[[bytes], int], segment_id: bytes) -> list[DiskFact]:

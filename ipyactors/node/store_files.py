@@ -20,10 +20,11 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from ipyactors.ground import faultpoints
-from ipyactors.node.store_reactor import Failure, Places
-from ipyactors.node.store_table import Shelf
+from ipyactors.node.store_moves import Failure
+from ipyactors.node.store_table import Places, Shelf
 from ipyactors.store import layout, segment
 from ipyactors.wire import liveness
+from ipyactors.wire.store_messages import MappedFile
 
 _COPY_BYTES = 4 * 1024 * 1024
 
@@ -81,18 +82,28 @@ class StoreFiles:
                 aside.append(temporary)
         return aside
 
-    def remove(self, path: str) -> None:
-        """Remove a file that was set aside. Takes a while if it is large."""
+    def remove(self, path: str, segment_id: bytes) -> MappedFile | None:
+        """Remove a file that was set aside. Takes a while if it is large.
+
+        If it is in shared memory and somebody maps it, it stays, under the name that says so, and is returned.
+        """
         with contextlib.suppress(OSError):
             if path.startswith(f"{self.store_dir}/"):
                 descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
                 try:
+                    if not segment.lock(descriptor, fcntl.LOCK_EX):
+                        return segment.set_aside(descriptor, path, segment_id)
                     os.unlink(path)
                     _give_back_memory(descriptor)
                 finally:
                     os.close(descriptor)
             else:
                 os.unlink(path)
+        return None
+
+    def path_of(self, file: MappedFile) -> str:
+        """Return where the file of a freed segment is that somebody maps."""
+        return f"{self.store_dir}/{layout.mapped_name(file.segment_id, file.inode)}"
 
     # -- copying -------------------------------------------------------------------------------------------------
 

@@ -12,13 +12,14 @@ from collections.abc import Collection
 
 from ipyactors.ground.clock import Clock
 from ipyactors.ground.config import AgentConfig
-from ipyactors.node import census, resources, store_reactor
+from ipyactors.node import census, resources, store_moves, store_reactor
 from ipyactors.node.exchange import Exchange
 from ipyactors.node.mail import Mail
 from ipyactors.node.store_disk import Disk, DiskFact, Moved, NotMoved, Removed
 from ipyactors.node.store_limit import plan_limit
+from ipyactors.node.store_mapped import LOOKS_A_SECOND, LOOKS_AT_ONE_MORE, LOOKS_FOR_ROOM
+from ipyactors.node.store_moves import Failure
 from ipyactors.node.store_out import Transfers
-from ipyactors.node.store_reactor import Failure
 from ipyactors.node.store_table import Segment, Shelf, StoreTable
 from ipyactors.store.usage import Usage
 from ipyactors.wire.census_messages import ReportStore
@@ -66,7 +67,7 @@ class StoreKeeper:
         self._usage.limit_bytes = planned.limit_bytes
         self.tell_process, self.tell_head, self.tell = mail.tell_process, mail.tell_head, mail.tell_process
         self.spill, self.restore = disk.spill, disk.restore
-        self.remove, self.remove_spilled = disk.remove, disk.remove_spilled
+        self.remove, self.remove_mapped, self.remove_spilled = disk.remove, disk.remove_mapped, disk.remove_spilled
         self._events: list[Event] = []
         self._rooms: deque[tuple[int, bool, str]] = deque()
         self._transfers: Transfers = Exchange(mail.context, paths, config.node_id, self)
@@ -86,12 +87,17 @@ class StoreKeeper:
                 if places:
                     self._transfers.on_sealed(message.segment_id, now)
             case FreeSegments():
+                if message.mapped:
+                    self._look_at_mapped(LOOKS_AT_ONE_MORE, now)
                 store_reactor.on_freed(table, self, peer, message, now)
                 self._transfers.on_freed(message.segment_ids, now)
             case PoolChanged():
+                if message.mapped:
+                    self._look_at_mapped(LOOKS_AT_ONE_MORE, now)
                 store_reactor.on_pool_changed(table, self, peer, message, now)
             case MakeRoom():
                 self._look_at_disks()
+                self._look_at_mapped(LOOKS_FOR_ROOM, now)
                 store_reactor.on_make_room(table, self, peer, message, now)
             case SegmentMapped():
                 store_reactor.on_mapped(table, self, message, now)
@@ -108,8 +114,9 @@ class StoreKeeper:
         """Act on the word of the head about stored values."""
         match message:
             case ForgetOwner():
-                store_reactor.on_owner_gone(self.table, self, message.owner_id, now)
-                self._transfers.on_owner_gone(message.owner_id, now)
+                keep = frozenset(message.keep)
+                store_reactor.on_owner_gone(self.table, self, message.owner_id, now, keep)
+                self._transfers.on_owner_gone(message.owner_id, keep, now)
             case ForgetSegments():
                 store_reactor.on_forgotten(self.table, self, message.segment_ids, now)
                 self._transfers.on_forgotten(message.segment_ids, now)
@@ -117,7 +124,9 @@ class StoreKeeper:
                 self._drop_vanished(message.segment_ids, now)
                 store_reactor.on_look_for(self.table, self, message)
             case ReportStore():
-                self._mail.tell_head(census.report(self.table, self._disk.published(), self._disk.mappers(), message))
+                self._look_at_mapped(LOOKS_FOR_ROOM, now)
+                found = (self._disk.published(), self._disk.mappers(), self._disk.freed_mappers())
+                self._mail.tell_head(census.report(self.table, *found, message))
             case NodeLost():
                 store_reactor.on_node_lost(self.table)
                 self._transfers.on_node_lost(message.node_id, message.detail, now)
@@ -149,9 +158,10 @@ class StoreKeeper:
             self._look_at_disks()
         for fact in facts:
             self._on_fact(fact, now)
-        due_s = store_reactor.next_turn_s(self.table, now)
+        due_s = store_reactor.next_turn_s(self.table)
         if due_s is not None and due_s <= now:
             self._look_at_disks()
+            self._look_at_mapped(LOOKS_A_SECOND, now)
             store_reactor.on_turn(self.table, self, now)
         rooms = len(self._rooms)
         for _ in range(rooms):
@@ -167,14 +177,16 @@ class StoreKeeper:
         match fact:
             case Moved():
                 places = self._disk.places(fact.segment_id)
-                store_reactor.on_moved(self.table, self, fact.segment_id, fact.size, places, now, self._clock.wall())
+                store_moves.on_moved(self.table, self, fact.segment_id, fact.size, places, now, self._clock.wall())
             case NotMoved():
                 if fact.failure is Failure.FULL and self.table.no_spill_before_s <= now:
                     _log.warning("a value stays where it is, for it could not be moved: %s", fact.detail)
                 places = self._disk.places(fact.segment_id)
-                store_reactor.on_move_failed(self.table, self, fact.segment_id, fact.failure, places, now)
+                store_moves.on_move_failed(self.table, self, fact.segment_id, fact.failure, places, now)
             case Removed():
-                store_reactor.on_removed(self.table, self, fact.size, now)
+                if fact.mapped:
+                    self._look_at_mapped(LOOKS_AT_ONE_MORE, now)
+                store_moves.on_removed(self.table, self, fact.size, fact.mapped, now)
 
     @property
     def descriptors(self) -> tuple[int, ...]:
@@ -183,7 +195,7 @@ class StoreKeeper:
 
     def pause_s(self, now: float) -> float | None:
         """Return after how long to take a turn although nothing has arrived; None: never."""
-        moments = (store_reactor.next_turn_s(self.table, now), self._transfers.next_turn_s)
+        moments = (store_reactor.next_turn_s(self.table), self._transfers.next_turn_s)
         return min((max(0.0, moment - now) for moment in moments if moment is not None), default=None)
 
     def close(self) -> None:
@@ -205,8 +217,10 @@ class StoreKeeper:
 
     def make_room(self, number: int, _segment_id: bytes, size: int) -> None:
         """Make room for what is about to come."""
+        now = self._clock.monotonic()
         self._look_at_disks()
-        store_reactor.on_transfer_wish(self.table, self, number, size, self._clock.monotonic())
+        self._look_at_mapped(LOOKS_FOR_ROOM, now)
+        store_reactor.on_transfer_wish(self.table, self, number, size, now)
 
     def give_back(self, number: int) -> None:
         """Take room back that is not needed."""
@@ -228,6 +242,13 @@ class StoreKeeper:
         return self._mail.send(reader_id, [message])
 
     # -- details -----------------------------------------------------------------------------------------------------
+
+    def _look_at_mapped(self, count: int, now: float) -> None:
+        """Find out whose last view has gone, among at most ``count`` freed segments that were mapped."""
+        files = self.table.mapped.to_look_at(count)
+        unmapped = [file for file in files if not self._disk.is_mapped(file)]
+        if unmapped:
+            store_moves.on_unmapped(self.table, self, unmapped, now)
 
     def _look_at_disks(self) -> None:
         self.table.free_bytes, self.table.disk_bytes = self._disk.free_bytes()

@@ -8,6 +8,7 @@ from typing import Protocol
 from ipyactors.wire.events import Event
 from ipyactors.wire.store_messages import (
     DropCopies,
+    MappedFile,
     PullSegment,
     ReadSegment,
     SegmentChunk,
@@ -44,6 +45,10 @@ class StoreOut(Protocol):
 
     def remove(self, segment_id: bytes, size: int) -> None:
         """Take a segment's names away, now; ``size`` bytes of memory follow, and then a fact says so."""
+        ...
+
+    def remove_mapped(self, file: MappedFile) -> None:
+        """Remove the file of a freed segment that nobody maps any more; its memory follows, and then a fact says so."""
         ...
 
     def remove_spilled(self, segment_id: bytes) -> None:
@@ -112,8 +117,8 @@ class Transfers(Protocol):
         """Learn that every store is told by the head to remove these."""
         ...
 
-    def on_owner_gone(self, owner_id: bytes, now: float) -> None:
-        """Learn that every store is told by the head to remove what that process owned."""
+    def on_owner_gone(self, owner_id: bytes, keep: frozenset[bytes], now: float) -> None:
+        """Learn that every store is told by the head to remove what that process owned, but for ``keep``."""
         ...
 
     def on_process_gone(self, process_id: bytes, now: float) -> None:

@@ -10,22 +10,13 @@ where a file of that segment is just now, and these decide.
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Iterable
-from typing import TypeAlias
 
 from ipyactors.ground import ids
 from ipyactors.node.store_out import StoreOut
-from ipyactors.node.store_room import BUSY_S, DISK_RETRY_S, in_mb, relieve, remove, wish
-from ipyactors.node.store_table import (
-    MoveKind,
-    Return,
-    Segment,
-    Shelf,
-    StoreTable,
-    Wish,
-)
-from ipyactors.wire.events import Event, EventKind
+from ipyactors.node.store_room import in_mb, of_it_mapped, relieve, remove, report, wish
+from ipyactors.node.store_table import Places, Return, Segment, Shelf, StoreTable, Wish
+from ipyactors.wire.events import EventKind
 from ipyactors.wire.store_messages import (
     FreeSegments,
     LookForSegments,
@@ -37,25 +28,11 @@ from ipyactors.wire.store_messages import (
     SegmentsFound,
 )
 
-#: Where there is a file of a segment: in memory (ORIGINAL) first, then on disk. In both only for a moment.
-Places: TypeAlias = tuple[Shelf, ...]
-
 #: A writer that was told to take memory back has this long; after that, it is removed.
 RETURN_LASTS_S = 10.0
 
-#: While memory is short and nothing can be done about it, this is how often to look again.
+#: While memory is short and nothing can be done about it, or views keep some, this is how often to look again.
 LOOK_AGAIN_S = 1.0
-
-
-class Failure(enum.Enum):
-    """Why a segment was not moved; nothing is lost."""
-
-    BUSY = "busy"
-    """Somebody has mapped it."""
-    GONE = "gone"
-    """It is not where it was: removed, or written again."""
-    FULL = "full"
-    """There is no room where it was to go, or the disk does not work."""
 
 
 # -- what processes say ----------------------------------------------------------------------------------------------
@@ -87,13 +64,14 @@ def on_sealed(
     if not places:
         # Freed before this was heard. The writer may have a mapping of what is gone.
         out.tell_process(process_id, ReuseSegments((segment_id,)))
-    elif ids.owner_of(segment_id) in table.gone_owners:
+    elif table.is_unwanted(segment_id):
         remove(table, out, segment_id, message.size if Shelf.ORIGINAL in places else 0)
     else:
         table.put(Segment(segment_id, message.size, places[0], process_id))
         if places[0] is Shelf.DISK and known is None:
-            detail = f"{in_mb(message.size)}, written straight to disk: shared memory has no room for it"
-            _report(table, out, EventKind.OBJECT_SPILLED, segment_id, detail, wall_s)
+            reason = f"shared memory has no room for it{of_it_mapped(table)}"
+            detail = f"{in_mb(message.size)}, written straight to disk: {reason}"
+            report(table, out, EventKind.OBJECT_SPILLED, segment_id, detail, wall_s)
     relieve(table, out, now)
 
 
@@ -104,12 +82,22 @@ def on_freed(table: StoreTable, out: StoreOut, process_id: bytes, message: FreeS
         known = _take(table, segment_id)
         if known is not None and known.shelf is Shelf.DISK:
             out.remove_spilled(segment_id)
-    _free(table, out, (one for one in message.segment_ids if one not in reused), process_id, now)
+    for file in message.mapped:
+        known = _take(table, file.segment_id)
+        table.mapped.add(file)
+        if known is not None and known.shelf is Shelf.DISK:
+            out.remove_spilled(file.segment_id)
+        if known is not None and known.writer not in (b"", process_id):
+            out.tell_process(known.writer, ReuseSegments((file.segment_id,)))  # it may have a mapping of it, too
+    done = reused.union(file.segment_id for file in message.mapped)
+    _free(table, out, (one for one in message.segment_ids if one not in done), process_id, now)
     relieve(table, out, now)
 
 
 def on_pool_changed(table: StoreTable, out: StoreOut, process_id: bytes, message: PoolChanged, now: float) -> None:
-    """Count what a process keeps; what it was told to take back is in that, or removed."""
+    """Count what a process keeps; what it was told to take back is in that, or removed, or set aside."""
+    for file in message.mapped:
+        table.mapped.add(file)
     if process_id in table.gone:
         return
     table.trims.pop(process_id, None)
@@ -141,6 +129,7 @@ def on_mapped(table: StoreTable, out: StoreOut, message: SegmentMapped, now: flo
     if segment.shelf is Shelf.DISK:
         table.to_restore.pop(segment.segment_id, None)
         table.to_restore[segment.segment_id] = None
+        segment.disk_uses += 1
         relieve(table, out, now)
 
 
@@ -171,10 +160,16 @@ def on_process_gone(table: StoreTable, out: StoreOut, process_id: bytes, now: fl
 # -- what the head says ----------------------------------------------------------------------------------------------
 
 
-def on_owner_gone(table: StoreTable, out: StoreOut, owner_id: bytes, now: float) -> list[bytes]:
-    """Remove all that a process owned; return what that was."""
-    table.remember_gone_owner(owner_id)
-    owned = [segment.segment_id for segment in table.segments() if ids.owner_of(segment.segment_id) == owner_id]
+def on_owner_gone(
+    table: StoreTable, out: StoreOut, owner_id: bytes, now: float, keep: frozenset[bytes] = frozenset()
+) -> list[bytes]:
+    """Remove all that a process owned but what others have claimed (``keep``); return what that was."""
+    table.remember_gone_owner(owner_id, keep)
+    owned = [
+        segment.segment_id
+        for segment in table.segments()
+        if ids.owner_of(segment.segment_id) == owner_id and segment.segment_id not in keep
+    ]
     on_forgotten(table, out, owned, now)
     return owned
 
@@ -198,7 +193,8 @@ def on_drop_copies(table: StoreTable, out: StoreOut, segment_ids: Iterable[bytes
 def on_look_for(table: StoreTable, out: StoreOut, message: LookForSegments) -> None:
     """Say what is here. It may be all that is left, so it is not dropped from now on."""
     found = tuple(segment_id for segment_id in message.segment_ids if on_pull(table, segment_id, keep=True))
-    out.tell_head(SegmentsFound(message.request_id, found))
+    sizes = tuple(segment.size for segment in map(table.find, found) if segment is not None)
+    out.tell_head(SegmentsFound(message.request_id, found, sizes))
 
 
 def on_node_lost(table: StoreTable) -> None:
@@ -226,52 +222,10 @@ def on_pulled(table: StoreTable, out: StoreOut, number: int, segment: Segment, n
     _end_transfer(table, number)
     segment.pulled_s = now
     known = table.find(segment.segment_id)
-    if ids.owner_of(segment.segment_id) in table.gone_owners:
+    if table.is_unwanted(segment.segment_id):
         remove(table, out, segment.segment_id, 0 if segment.shelf is Shelf.DISK else segment.size)
     elif known is None:
         table.put(segment)
-    relieve(table, out, now)
-
-
-# -- what the disk's thread says -------------------------------------------------------------------------------------
-
-
-def on_moved(
-    table: StoreTable, out: StoreOut, segment_id: bytes, size: int, places: Places, now: float, wall_s: float
-) -> None:
-    """Note that a segment is on disk now, or in memory again, where it takes ``size`` bytes."""
-    move = table.moves.pop(segment_id)
-    segment = table.find(segment_id)
-    if segment is not None:
-        before, full = segment.shelf, 100 * table.used_bytes // max(1, table.limit_bytes)
-        _look_where(table, out, segment, places, segment.size if move.is_stale else size)
-        if places and segment.shelf is Shelf.DISK is not before:
-            detail = f"{in_mb(size)}, least recently used while {full} % of shared memory was in use"
-            _report(table, out, EventKind.OBJECT_SPILLED, segment_id, detail, wall_s)
-        elif places and before is Shelf.DISK is not segment.shelf:
-            _report(table, out, EventKind.OBJECT_RESTORED, segment_id, f"{in_mb(size)}, used again", wall_s)
-    relieve(table, out, now)
-
-
-def on_move_failed(
-    table: StoreTable, out: StoreOut, segment_id: bytes, failure: Failure, places: Places, now: float
-) -> None:
-    """Leave a segment where it is. It is not tried again at once; if it is not there any more, it is forgotten."""
-    move = table.moves.pop(segment_id)
-    segment = table.find(segment_id)
-    if segment is not None:
-        _look_where(table, out, segment, places, segment.size)
-    if failure is Failure.FULL and move.kind is MoveKind.SPILL:
-        table.no_spill_before_s = now + DISK_RETRY_S
-    elif failure is Failure.BUSY and segment is not None and places:
-        segment.busy_until_s = now + BUSY_S
-        table.touch(segment)
-    relieve(table, out, now)
-
-
-def on_removed(table: StoreTable, out: StoreOut, size: int, now: float) -> None:
-    """Note that the memory of a removed file is free."""
-    table.removing_bytes -= size
     relieve(table, out, now)
 
 
@@ -280,6 +234,7 @@ def on_removed(table: StoreTable, out: StoreOut, size: int, now: float) -> None:
 
 def on_turn(table: StoreTable, out: StoreOut, now: float) -> None:
     """Give up what did not come in time."""
+    table.looked_s = now
     table.promises = [promise for promise in table.promises if promise.until_s > now]
     for process_id, until_s in table.trims.items():
         if until_s <= now:
@@ -290,13 +245,15 @@ def on_turn(table: StoreTable, out: StoreOut, now: float) -> None:
     relieve(table, out, now)
 
 
-def next_turn_s(table: StoreTable, now: float) -> float | None:
+def next_turn_s(table: StoreTable) -> float | None:
     """Return when :func:`on_turn` has something to do, if nothing happens before."""
     moments = [promise.until_s for promise in table.promises]
     moments += [until_s for until_s in table.trims.values() if until_s]
     moments += [next(iter(returned.values())).until_s for returned in table.returns.values()]
-    if table.used_bytes > table.high_bytes and not table.coming_bytes():
-        moments.append(max(table.no_spill_before_s, now + LOOK_AGAIN_S))
+    if table.mapped:
+        moments.append(table.looked_s + LOOK_AGAIN_S)
+    elif table.used_bytes > table.high_bytes and not table.coming_bytes():
+        moments.append(max(table.no_spill_before_s, table.looked_s + LOOK_AGAIN_S))
     return min(moments, default=None)
 
 
@@ -349,18 +306,3 @@ def _take(table: StoreTable, segment_id: bytes) -> Segment | None:
     if segment_id in table.moves:
         table.moves[segment_id].is_stale = True
     return segment
-
-
-def _look_where(table: StoreTable, out: StoreOut, segment: Segment, places: Places, size: int) -> None:
-    """Count a segment where it is after a move, whatever processes have done to it meanwhile."""
-    if not places:
-        table.take(segment)
-        return
-    if len(places) > 1:
-        out.remove_spilled(segment.segment_id)
-    if (places[0] is Shelf.DISK) != (segment.shelf is Shelf.DISK):
-        table.place(segment, places[0], size)
-
-
-def _report(table: StoreTable, out: StoreOut, kind: EventKind, segment_id: bytes, detail: str, wall_s: float) -> None:
-    out.report(Event(kind, wall_s, node_id=table.node_id, task_id=segment_id, detail=detail))

@@ -4,13 +4,22 @@ Memory is freed in this order: the pools of processes (nobody's values), copies 
 then values are spilled, the least recently used first. What somebody has mapped is not spilled, for its memory would
 stay. Room is given in the order of the wishes. Who cannot be given any in memory writes straight to disk, and only if
 that is full too, it is told so. What is used on disk comes back when there is plenty of room.
+
+Without plenty of room, what is used on disk again and again changes places with what was used least recently in memory.
+That is no thrashing, for three reasons. It takes ``HOT_USES`` uses on disk each time; room is made below the high
+watermark first, so that bringing a value back never pushes out another (or itself) later; and the disk is given
+``EXCHANGE_BYTES_S`` for it, however many values are used in turn. A store that is too small for what is used is slow
+then, by disk; it does not stop.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from ipyactors.node.store_out import StoreOut
 from ipyactors.node.store_table import MAX_MOVES, Move, MoveKind, Promise, Segment, Shelf, StoreTable, Wish
-from ipyactors.wire.store_messages import RoomMade, TrimPool
+from ipyactors.wire.events import Event, EventKind
+from ipyactors.wire.store_messages import MappedFile, RoomMade, TrimPool
 
 #: Room that was given and is not used for this long is given to others.
 PROMISE_LASTS_S = 60.0
@@ -26,6 +35,10 @@ BUSY_S = 1.0
 
 #: When a spill failed for want of room on the disk, none is begun for this long.
 DISK_RETRY_S = 10.0
+
+#: So often a value must be used on disk to change places with another, and this is how fast values do.
+HOT_USES = 3
+EXCHANGE_BYTES_S = 50_000_000
 
 #: This much is left free on the disk by values that go there straight.
 DISK_RESERVE_BYTES = 64 * 1024 * 1024
@@ -62,7 +75,7 @@ def relieve(table: StoreTable, out: StoreOut, now: float) -> None:
     if table.used_bytes > table.high_bytes:
         shed(table, out, table.used_bytes - table.low_bytes, now)
     elif table.to_restore and not table.wishes:
-        _restore(table, out)
+        _restore(table, out, now)
 
 
 def missing_bytes(table: StoreTable, size: int) -> int:
@@ -87,9 +100,28 @@ def remove(table: StoreTable, out: StoreOut, segment_id: bytes, size: int) -> No
     out.remove(segment_id, size)
 
 
+def remove_unmapped(table: StoreTable, out: StoreOut, files: Iterable[MappedFile]) -> None:
+    """Have freed segments removed that nobody maps any more; their memory counts until that is done."""
+    for file in files:
+        if table.mapped.drop(file):
+            table.removing_bytes += file.size
+            out.remove_mapped(file)
+
+
+def report(table: StoreTable, out: StoreOut, kind: EventKind, segment_id: bytes, detail: str, wall_s: float) -> None:
+    """Have the drivers hear what became of a segment."""
+    out.report(Event(kind, wall_s, node_id=table.node_id, task_id=segment_id, detail=detail))
+
+
 def in_mb(size: int) -> str:
     """Return a size in words."""
     return f"{size / 1e6:,.1f} MB"
+
+
+def of_it_mapped(table: StoreTable) -> str:
+    """Return in words how much memory views keep, to follow a word about memory; nothing if they keep none."""
+    kept = table.mapped.total_bytes
+    return f" (of it, {in_mb(kept)} are freed values that views still map)" if kept else ""
 
 
 def _trim_pools(table: StoreTable, out: StoreOut, now: float) -> int:
@@ -135,16 +167,42 @@ def _spill(table: StoreTable, out: StoreOut, wanted: int, now: float) -> bool:
     return False
 
 
-def _restore(table: StoreTable, out: StoreOut) -> None:
-    """Begin to bring back what was used on disk, the latest first, as much as stays below the low watermark."""
+def _restore(table: StoreTable, out: StoreOut, now: float) -> None:
+    """Begin to bring back what was used on disk, the latest first, as much as stays below the low watermark.
+
+    Of the others, the latest that is used again and again is brought back to below the high one.
+    """
     for segment_id in reversed(list(table.to_restore)):
         segment = table.shelves[Shelf.DISK][segment_id]
         if len(table.moves) >= MAX_MOVES or table.used_bytes + segment.size > table.low_bytes:
+            break
+        _bring_back(table, out, segment)
+    for segment_id in reversed(list(table.to_restore)):
+        segment = table.shelves[Shelf.DISK][segment_id]
+        if segment.disk_uses >= HOT_USES and segment.size <= table.low_bytes and segment_id not in table.moves:
+            _exchange(table, out, segment, now)
             return
-        if segment_id not in table.moves and missing_bytes(table, segment.size) <= 0:
-            del table.to_restore[segment_id]
-            table.moves[segment_id] = Move(MoveKind.RESTORE, segment.size)
-            out.restore(segment_id)
+
+
+def _exchange(table: StoreTable, out: StoreOut, segment: Segment, now: float) -> None:
+    """Make room for a value that is used on disk again and again; once there is, begin to bring it back."""
+    if now < table.exchange_after_s or len(table.moves) >= MAX_MOVES:
+        return
+    over = table.used_bytes + segment.size - table.high_bytes
+    if over > 0:
+        shed(table, out, over, now)
+    elif _bring_back(table, out, segment):
+        table.exchange_after_s = now + segment.size / EXCHANGE_BYTES_S
+
+
+def _bring_back(table: StoreTable, out: StoreOut, segment: Segment) -> bool:
+    """Begin to bring a value back to memory, if that has room for it and it is not on its way."""
+    if segment.segment_id in table.moves or missing_bytes(table, segment.size) > 0:
+        return False
+    del table.to_restore[segment.segment_id]
+    table.moves[segment.segment_id] = Move(MoveKind.RESTORE, segment.size)
+    out.restore(segment.segment_id)
+    return True
 
 
 def _send_to_disk(table: StoreTable, out: StoreOut, wanted: Wish) -> None:
@@ -153,11 +211,21 @@ def _send_to_disk(table: StoreTable, out: StoreOut, wanted: Wish) -> None:
         _answer(out, wanted, spill=True)
         return
     problem = (
-        f"the store of this machine has {in_mb(table.limit_bytes)} of shared memory, of which "
-        f"{in_mb(table.used_bytes)} are in use, and the disk of {table.spill_dir}, where values go that memory has no "
-        f"room for, has {in_mb(table.disk_bytes)} left"
+        f"{_why_not_in_memory(table, wanted.size)}, and the disk of {table.spill_dir}, where values go that memory has "
+        f"no room for, has {in_mb(table.disk_bytes)} left"
     )
     _answer(out, wanted, spill=False, problem=problem)
+
+
+def _why_not_in_memory(table: StoreTable, size: int) -> str:
+    used = f"{in_mb(table.used_bytes)} are in use{of_it_mapped(table)}"
+    if table.used_bytes + size > table.limit_bytes:
+        return f"the store of this machine has {in_mb(table.limit_bytes)} of shared memory, of which {used}"
+    # By its own accounts there is room: what is missing was taken by others.
+    return (
+        f"the store of this machine may take {in_mb(table.limit_bytes)} of shared memory, of which {used}, but its "
+        f"file system, which it shares with others, has only {in_mb(table.free_bytes)} left"
+    )
 
 
 def _answer(out: StoreOut, wanted: Wish, *, spill: bool, problem: str = "") -> None:

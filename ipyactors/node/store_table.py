@@ -1,7 +1,8 @@
 """What a machine's store holds, as its agent knows it: segments, where they are, and who is to get room. Pure.
 
-Bytes in shared memory belong to one of five: segments, the pools of processes, memory that is given back to a writer,
-files that are being removed, and room that was promised and is not written yet. Together they are ``used_bytes``.
+Bytes in shared memory belong to one of six: segments, the pools of processes, memory that is given back to a writer,
+freed segments that views still map, files that are being removed, and room that was promised and is not written yet.
+Together they are ``used_bytes``.
 """
 
 from __future__ import annotations
@@ -10,6 +11,12 @@ import dataclasses
 import enum
 from collections import deque
 from collections.abc import Iterator
+from typing import TypeAlias, TypeVar
+
+from ipyactors.ground.ids import owner_of
+from ipyactors.node.store_mapped import MappedFiles
+
+_Value = TypeVar("_Value")
 
 #: Above this share of the limit, memory is freed ...
 HIGH_SHARE = 0.8
@@ -33,6 +40,10 @@ class Shelf(enum.Enum):
     DISK = "disk"
 
 
+#: Where there is a file of a segment: in memory (ORIGINAL) first, then on disk. In both only for a moment.
+Places: TypeAlias = tuple[Shelf, ...]
+
+
 class MoveKind(enum.Enum):
     """What the disk's thread does with a segment."""
 
@@ -45,7 +56,8 @@ class Segment:
     """A value that is here. ``writer`` is the process that may use its memory again, if it is alive.
 
     ``pulled_s`` is when a copy arrived: whoever asked for it has not mapped it at once. ``busy_until_s``: somebody has
-    mapped it, so spilling it would give back no memory now.
+    mapped it, so spilling it would give back no memory now. ``disk_uses``: how often it was mapped on disk since it is
+    there.
     """
 
     segment_id: bytes
@@ -54,6 +66,7 @@ class Segment:
     writer: bytes = b""
     pulled_s: float = 0.0
     busy_until_s: float = 0.0
+    disk_uses: int = 0
 
 
 @dataclasses.dataclass(slots=True)
@@ -102,7 +115,9 @@ class StoreTable:
     ``to_restore`` are segments that were used on disk, the latest last. ``trims`` are processes that were told to give
     their pools back, and until when that is counted on; 0 for one that did not. ``free_bytes`` is what the file system
     of the store has left, ``disk_bytes`` that of the folder for what is spilled, both as of the last look. Nothing is
-    spilled before ``no_spill_before_s``, for the disk was full.
+    spilled before ``no_spill_before_s``, for the disk was full. ``looked_s`` is when it was last looked what has become
+    possible without anybody's word. No values change places before ``exchange_after_s``. ``gone_owners`` have each the
+    segments that others have claimed.
     """
 
     node_id: bytes
@@ -119,7 +134,7 @@ class StoreTable:
     wishes: deque[Wish] = dataclasses.field(default_factory=deque)
     promises: list[Promise] = dataclasses.field(default_factory=list)
     gone: dict[bytes, None] = dataclasses.field(default_factory=dict)
-    gone_owners: dict[bytes, None] = dataclasses.field(default_factory=dict)
+    gone_owners: dict[bytes, frozenset[bytes]] = dataclasses.field(default_factory=dict)
     free_bytes: int = 1 << 62
     disk_bytes: int = 1 << 62
     memory_bytes: int = 0
@@ -127,13 +142,17 @@ class StoreTable:
     returning_bytes: int = 0
     removing_bytes: int = 0
     no_spill_before_s: float = 0.0
+    looked_s: float = 0.0
+    exchange_after_s: float = 0.0
+    mapped: MappedFiles = dataclasses.field(default_factory=MappedFiles)
 
     # -- amounts ---------------------------------------------------------------------------------------------------
 
     @property
     def used_bytes(self) -> int:
         """What counts against the limit."""
-        return self.memory_bytes + self.pool_bytes + self.returning_bytes + self.removing_bytes + self.promised_bytes
+        leaving = self.returning_bytes + self.removing_bytes + self.mapped.total_bytes
+        return self.memory_bytes + self.pool_bytes + leaving + self.promised_bytes
 
     @property
     def pool_bytes(self) -> int:
@@ -195,6 +214,7 @@ class StoreTable:
     def place(self, segment: Segment, shelf: Shelf, size: int = -1) -> None:
         """Put a segment on another shelf, or on the same with another size."""
         self.take(segment)
+        segment.disk_uses = 0
         segment.shelf = shelf
         segment.size = segment.size if size < 0 else size
         self.put(segment)
@@ -226,11 +246,16 @@ class StoreTable:
 
     def remember_gone(self, process_id: bytes) -> None:
         """Remember that a process of this machine is gone."""
-        _remember(self.gone, process_id)
+        _remember(self.gone, process_id, None)
 
-    def remember_gone_owner(self, owner_id: bytes) -> None:
-        """Remember that what a process owned is not wanted any more."""
-        _remember(self.gone_owners, owner_id)
+    def remember_gone_owner(self, owner_id: bytes, keep: frozenset[bytes]) -> None:
+        """Remember that what a process owned is not wanted any more, but for what others have claimed."""
+        _remember(self.gone_owners, owner_id, keep)
+
+    def is_unwanted(self, segment_id: bytes) -> bool:
+        """Return whether the owner is gone, and nobody has claimed it."""
+        keep = self.gone_owners.get(owner_of(segment_id))
+        return keep is not None and segment_id not in keep
 
     def check_invariants(self) -> None:
         """Raise AssertionError if the tables contradict each other."""
@@ -238,6 +263,7 @@ class StoreTable:
         assert self.memory_bytes == sum(segment.size for segment in in_memory)
         assert self.spilled_bytes == sum(segment.size for segment in self.shelves[Shelf.DISK].values())
         assert self.removing_bytes >= 0
+        self.mapped.check_invariants()
         ids = [segment.segment_id for segment in self.segments()]
         assert len(ids) == len(set(ids)), "a segment is on two shelves"
         for shelf, segments in self.shelves.items():
@@ -257,12 +283,13 @@ class StoreTable:
         assert self.returning_bytes == sum(returning)
         for process_id in [*self.pools, *self.trims, *self.returns, *(wish.process_id for wish in self.wishes)]:
             assert process_id not in self.gone, "somebody who is gone has something"
-        assert not [segment_id for segment_id in ids if segment_id[:8] in self.gone_owners]
+        assert not [segment_id for segment_id in ids if self.is_unwanted(segment_id)]
         assert self.trims.keys() <= self.pools.keys()
         assert self.to_restore.keys() <= self.shelves[Shelf.DISK].keys()
 
 
-def _remember(table: dict[bytes, None], key: bytes) -> None:
-    table[key] = None
+def _remember(table: dict[bytes, _Value], key: bytes, value: _Value) -> None:
+    """Note something of who is gone; the oldest of too many is forgotten."""
+    table[key] = value
     while len(table) > KEPT_GONE:
         del table[next(iter(table))]

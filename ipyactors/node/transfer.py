@@ -10,7 +10,6 @@ from __future__ import annotations
 import zlib
 from collections.abc import Collection
 
-from ipyactors.ground import ids
 from ipyactors.node.pulls import (
     KEPT_GONE,
     MAX_FRESH_STARTS,
@@ -35,7 +34,7 @@ OWNER_GONE = "the process that owned it is gone"
 
 def on_pull(pulls: Pulls, out: PullOut, process_id: bytes, message: PullSegment, now: float) -> None:
     """Fetch a segment that is not here, or join those who wait for it; sources that are new are kept for later."""
-    if ids.owner_of(message.segment_id) in pulls.gone:
+    if pulls.is_unwanted(message.segment_id):
         out.tell(process_id, SegmentGone(message.segment_id, OWNER_GONE))
         return
     pull = pulls.by_segment.get(message.segment_id)
@@ -72,13 +71,14 @@ def on_freed(pulls: Pulls, out: PullOut, segment_ids: Collection[bytes], detail:
             _fail(pulls, out, pull, detail, now)
 
 
-def on_owner_gone(pulls: Pulls, out: PullOut, owner_id: bytes, now: float) -> None:
-    """Stop fetching what a process owned that is gone, now and in future."""
-    pulls.gone[owner_id] = None
+def on_owner_gone(
+    pulls: Pulls, out: PullOut, owner_id: bytes, now: float, keep: frozenset[bytes] = frozenset()
+) -> None:
+    """Stop fetching what a process owned that is gone, now and in future, but for what others claim (``keep``)."""
+    pulls.gone[owner_id] = keep
     while len(pulls.gone) > KEPT_GONE:
         del pulls.gone[next(iter(pulls.gone))]
-    owned = [segment_id for segment_id in pulls.by_segment if ids.owner_of(segment_id) == owner_id]
-    on_freed(pulls, out, owned, OWNER_GONE, now)
+    on_freed(pulls, out, list(filter(pulls.is_unwanted, pulls.by_segment)), OWNER_GONE, now)
 
 
 def on_sealed_here(pulls: Pulls, out: PullOut, segment_id: bytes, now: float) -> None:

@@ -27,7 +27,6 @@ from ipyactors.launch.argv import worker_environment
 from ipyactors.node.entry import (
     close_descriptors,
     drain,
-    find_role,
     preload,
     redirect_output,
     reset_signals,
@@ -35,7 +34,7 @@ from ipyactors.node.entry import (
 )
 from ipyactors.node.frames import FrameSocket
 from ipyactors.wire import liveness
-from ipyactors.wire.node_messages import AgentToZygote, ForkFailed, ForkWorker, WorkerExited, WorkerForked
+from ipyactors.wire.node_messages import AgentToZygote, ForkFailed, ForkWorker, WorkerExited, WorkerForked, ZygoteReady
 from ipyactors.wire.specs import ActorSpec
 
 #: What becomes of a forked child: ``run(config, worker_id, actor, incarnation)``.
@@ -46,20 +45,19 @@ _OOM_SCORE = "500"
 
 
 def main() -> None:
-    """Be a zygote that was exec'd (after the first one died). Arguments: descriptor, parent's pid, worker's entry."""
-    descriptor, parent_pid, entry = sys.argv[2:5]
+    """Be a zygote that was exec'd (after the first one died). Arguments: descriptor, parent's pid, worker's role."""
+    descriptor, parent_pid, role = sys.argv[2:5]
     liveness.die_with_parent(int(parent_pid))
     config = msgspec.msgpack.decode(sys.stdin.buffer.read(), type=WorkerConfig)
-    preload(entry)
-    run_zygote(socket.socket(fileno=int(descriptor)), config, find_role(entry))
+    run_zygote(socket.socket(fileno=int(descriptor)), config, role)
 
 
-def run_zygote(stream: socket.socket, config: WorkerConfig, entry: WorkerEntry) -> NoReturn:
-    """Fork workers until the agent is gone. Ends the process."""
+def run_zygote(stream: socket.socket, config: WorkerConfig, role: str) -> NoReturn:
+    """Import what workers need, then fork workers, who play ``role``, until the agent is gone. Ends the process."""
     sys.argv[1:] = []
     # Here and not in each worker: libraries read these when they are loaded, and a preloaded one loads here.
     os.environ.update(worker_environment(os.environ))
-    Zygote(stream, config, entry).serve()
+    Zygote(stream, config, preload(role)).serve()
     os._exit(0)
 
 
@@ -78,6 +76,7 @@ class Zygote:
         """Return when the agent is gone and every child was told to go."""
         # A signal for the terminal's process group is the driver's business.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+        self._frames.send(ZygoteReady())
         poll = select.poll()
         poll.register(self._wakeup, select.POLLIN)
         while not self._frames.at_end:

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ipyactors.api.handles import ActorHandle, client_of
-from ipyactors.ground import ids
 from ipyactors.ground.exceptions import ActorNotFoundError
 from ipyactors.notebook.actor_table import label
 from ipyactors.wire.deaths import describe_death
@@ -27,7 +26,7 @@ def find_actor(
         which = held
     found = [status for status in live if (status.name, status.namespace) == (which, namespace)]
     if not found and which:
-        found = [status for status in live if which in _beginnings(status, len(which))]
+        found = [status for status in live if status.actor_id.hex().startswith(which)]
     if not found and isinstance(held, ActorHandle):
         held_id = client_of(held, "%kill").actor_id
         found = [status for status in live if status.actor_id == held_id]
@@ -41,15 +40,10 @@ def find_actor(
     raise ActorNotFoundError(_missing(which, namespace, statuses))
 
 
-def _beginnings(status: ActorStatus, length: int) -> tuple[str, str]:
-    """Return the beginnings of the id as tables show it, and of the whole id."""
-    return ids.short(status.actor_id)[:length], status.actor_id.hex()[:length]
-
-
 def _missing(which: str, namespace: str, statuses: Sequence[ActorStatus]) -> str:
     hint = "%actors shows which there are."
     for status in statuses:
-        if status.name != which and which not in _beginnings(status, len(which)):
+        if status.name != which and not (which and status.actor_id.hex().startswith(which)):
             continue
         if status.state is ActorState.DEAD:
             hint = f"{label(status)} is dead already: its process {describe_death(status.death)}."

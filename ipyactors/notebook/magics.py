@@ -15,6 +15,7 @@ from IPython.core.magic_arguments import parse_argstring
 
 from ipyactors.api import remote, runtime
 from ipyactors.api.actor import ActorClass
+from ipyactors.api.init import init
 from ipyactors.ground.exceptions import ActorNotFoundError, OptionError
 from ipyactors.notebook import cell_compiler, replies
 from ipyactors.notebook.actor_table import ActorTable
@@ -80,7 +81,8 @@ class RemoteMagics(Magics):  # type: ignore[misc]
         shell = self.shell
         raw_cell = self.raw_cell if cell.strip() in self.raw_cell else f"%%remote {line}\n{cell}"
         text = cell_compiler.pad(shell.transform_cell(cell), cell_compiler.first_line_of_body(raw_cell))
-        filename = shell.compile.cache(text, shell.execution_count, raw_code=raw_cell)
+        number = shell.displayhook.prompt_count  # as in Out[n]; execution_count is one ahead from IPython 9.8 on
+        filename = shell.compile.cache(text, number, raw_code=raw_cell)
         return cell_compiler.compile_cell(text, filename, shell.compile)
 
     def _run(self, compiled: Cell, options: dict[Definition, Options]) -> None:
@@ -114,7 +116,7 @@ class RemoteMagics(Magics):  # type: ignore[misc]
             values = read_options(given, self.shell.user_ns)
             with warnings.catch_warnings(record=True) as warned:  # its place would be a line of this file
                 warnings.simplefilter("always")
-                runtime.init(**values, session=session, log_to_driver=False if quiet else None)
+                init(**values, session=session, log_to_driver=False if quiet else None)
         for warning in warned:
             print(f"UserWarning: {warning.message}", file=sys.stderr)
 

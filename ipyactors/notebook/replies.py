@@ -1,8 +1,9 @@
-"""The one line with which ``%%remote`` answers: what it has defined or replaced, and who still runs the old class."""
+"""What ``%%remote`` answers: what it has defined or replaced, a line for each, and who still runs the old class."""
 
 from __future__ import annotations
 
 import enum
+import textwrap
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -12,6 +13,9 @@ from ipyactors.ground.options import Place
 from ipyactors.notebook.actor_table import label
 from ipyactors.notebook.cell_compiler import Definition, Options
 from ipyactors.wire.specs import ActorState, ActorStatus
+
+#: Characters of a line. A notebook breaks longer ones where they happen to end, within a name.
+WIDTH = 88
 
 _NOUNS = {Place.TASK: "task", Place.ACTOR: "actor class"}
 
@@ -34,17 +38,23 @@ def defined(
     earlier: Mapping[str, Collection[bytes]],
     actors: Sequence[ActorStatus],
 ) -> str:
-    """Return the line.
+    """Return the lines, broken between words where they are too long.
 
     ``plain`` are the names of what was left as it is, ``before`` holds what the names meant until now, ``earlier`` the
     definition ids of the classes that they have meant at some time, ``actors`` are those of the session.
     """
-    return "; ".join(
-        f"left {definition.name} plain, as exceptions and enums are"
-        if definition.name in plain
-        else _about(definition, options[definition], before.get(definition.name), earlier, actors)
+    return "\n".join(
+        _folded(
+            f"left {definition.name} plain, as exceptions and enums are"
+            if definition.name in plain
+            else _about(definition, options[definition], before.get(definition.name), earlier, actors)
+        )
         for definition in dict.fromkeys(definitions)
     )
+
+
+def _folded(words: str) -> str:
+    return textwrap.fill(words, WIDTH, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False)
 
 
 def _about(

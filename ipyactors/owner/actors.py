@@ -19,6 +19,7 @@ from ipyactors.owner.objects import Entry
 from ipyactors.owner.templates import MethodTemplate
 from ipyactors.wire.head_messages import CreateActor
 from ipyactors.wire.specs import ActorState, ActorStatus, Death, Payload
+from ipyactors.wire.worker_messages import ActorVersion
 
 #: How many calls one caller has under way in one worker; the rest waits in the caller's outbox.
 WINDOW = 1024
@@ -52,6 +53,7 @@ class ActorClient:
         "late",
         "name",
         "next_seq",
+        "node_id",
         "outbox",
         "restarts_left",
         "state",
@@ -68,6 +70,7 @@ class ActorClient:
         self.state = ActorState.PENDING
         self.incarnation = 0
         self.worker_id = b""
+        self.node_id = b""
         self.address = ""
         self.next_seq = 1
         self.outbox: deque[MethodCall] = deque()
@@ -104,6 +107,7 @@ class ActorClient:
     def take_status(self, status: ActorStatus) -> None:
         """Copy what the head says."""
         self.state = status.state
+        self.node_id = status.node_id or self.node_id
         self.restarts_left = status.restarts_left
         self.death = status.death or self.death
         self.waiting_for = status.waiting_for
@@ -112,9 +116,13 @@ class ActorClient:
 
 
 class MethodCall(PendingCall):
-    """One call of a method."""
+    """One call of a method.
 
-    __slots__ = ("client", "template")
+    ``version`` is the state of the actor that a readonly method has seen, as its answer says; None if that is not
+    known. ``expected`` is the one that its result is wanted from, where it is made again.
+    """
+
+    __slots__ = ("client", "expected", "template", "version")
 
     def __init__(
         self,
@@ -128,6 +136,8 @@ class MethodCall(PendingCall):
         super().__init__(task_id, args, deps, template.max_task_retries, parent)
         self.template = template
         self.client = client
+        self.version: ActorVersion | None = None
+        self.expected: ActorVersion | None = None
 
     @property
     def name(self) -> str:
@@ -139,7 +149,7 @@ class MethodCall(PendingCall):
         template = self.template
         if not template.is_readonly:
             return template
-        return template, self.client, self.args, -1, self.attempt, self.parent
+        return template, self.client, self.args, -1, self.attempt, self.parent, self.version
 
 
 @dataclasses.dataclass(slots=True)

@@ -36,7 +36,8 @@ def await_all(state: OwnerState, out: Out, call: PendingCall, *also: Entry) -> N
     It waits for ``also`` too, which are not among its arguments.
     """
     call.state = CallState.WAITING
-    unready = [entry for entry in (*call.deps, *also) if not entry.done]
+    awaited = (*call.deps, *also)
+    unready = [entry for entry in awaited if not entry.done] if awaited else ()  # most calls have no such argument
     call.unready = len(unready)
     if not unready:
         _on_all_there(state, out, call)
@@ -76,7 +77,7 @@ def _on_argument(state: OwnerState, out: Out, call: PendingCall) -> None:
 
 def _on_all_there(state: OwnerState, out: Out, call: PendingCall) -> None:
     """Queue the call, or let it fail with what its argument failed with."""
-    failed = next((entry.failure for entry in call.deps if entry.failure is not None), None)
+    failed = next((entry.failure for entry in call.deps if entry.failure is not None), None) if call.deps else None
     if isinstance(call, MethodCall):
         state.ready_actors.add(call.client)
     if failed is not None:

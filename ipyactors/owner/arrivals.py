@@ -13,6 +13,7 @@ from ipyactors.owner.objects import Entry
 from ipyactors.owner.storage import filled
 from ipyactors.store.reader import Mapped
 from ipyactors.wire.interrupts import deferred
+from ipyactors.wire.specs import Payload
 
 if TYPE_CHECKING:
     from ipyactors.owner.session import Session
@@ -31,6 +32,8 @@ def bring(session: Session, entries: Sequence[Entry], timeout_s: float | None) -
         stored = [entry for entry in entries if entry.payload is not None and entry.payload.stored is not None]
         if not stored:
             return {}
+        if any(_is_of_another(session, entry) and not session.is_here(entry) for entry in stored):
+            raise _gone_with_its_session()  # nobody is asked for it: its machine's store has gone, and cannot answer
         left_s = None if deadline is None else max(0.0, deadline - time.monotonic())
         brought = storage.bring([entry.payload for entry in stored if entry.payload is not None], left_s)
         if not brought.in_time:
@@ -38,17 +41,21 @@ def bring(session: Session, entries: Sequence[Entry], timeout_s: float | None) -
         if not brought.missing:
             return brought.mapped
         missing = {gone.segment_id for gone in brought.missing}
-        if session.is_over or any(entry.object_id in missing and _is_of_another(session, entry) for entry in stored):
-            raise SessionError(
-                "the value was in the memory of a session that has ended, and went with it. "
-                "Call ipyactors.init() and submit the work again."
-            )
-        for entry in stored:
-            if entry.object_id in missing:
-                report_missing(session, entry)
+        gone = [entry for entry in stored if entry.stored is not None and entry.stored.segment_id in missing]
+        if session.is_over or any(_is_of_another(session, entry) for entry in gone):
+            raise _gone_with_its_session()
+        for entry in gone:
+            report_missing(session, entry)
         left_s = None if deadline is None else max(0.0, deadline - time.monotonic())
         if not session.wait(lambda: all(entry.done for entry in entries), left_s):
             return None
+
+
+def _gone_with_its_session() -> SessionError:
+    return SessionError(
+        "the value was in the memory of a session that has ended, and went with it. "
+        "Call ipyactors.init() and submit the work again."
+    )
 
 
 def _is_of_another(session: Session, entry: Entry) -> bool:
@@ -66,6 +73,35 @@ def report_missing(session: Session, entry: Entry) -> None:
         else:
             rebuild.on_missing(session.state, session.mail, entry)
     session.turn()
+
+
+def stood_for(session: Session, payloads: Sequence[Payload]) -> list[Payload]:
+    """Return payloads with the bytes of the objects that they stand for, fetched side by side, made again if lost.
+
+    Raises what such an object has failed with. The caller holds the objects until the bytes are unpickled.
+    """
+    __tracebackhide__ = True
+    specs = [payload.stands_for for payload in payloads]
+    found = {spec.object_id: session.custody.adopt(spec) for spec in specs if spec is not None}
+    entries = list(found.values())
+    while True:
+        session.fetch(entries)
+        session.wait(lambda: all(entry.done for entry in entries) or any(entry.failure for entry in entries))
+        for entry in entries:
+            if entry.failure is not None:
+                values.value_of(entry)
+        mapped = bring(session, entries, None) or {}
+        present = {object_id: entry.payload for object_id, entry in found.items()}
+        if all(payload is not None and _has_bytes(payload, mapped) for payload in present.values()):
+            break  # else it was lost, or failed, since
+    bytes_of = {object_id: filled(payload, mapped) for object_id, payload in present.items() if payload is not None}
+    return [
+        payload if spec is None else bytes_of[spec.object_id] for payload, spec in zip(payloads, specs, strict=True)
+    ]
+
+
+def _has_bytes(payload: Payload, mapped: dict[bytes, Mapped]) -> bool:
+    return payload.stored is None or payload.stored.segment_id in mapped
 
 
 def value_of(session: Session, entry: Entry) -> Any:

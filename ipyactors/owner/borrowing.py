@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import pickle
+import weakref
 
 from ipyactors.ground import ids
-from ipyactors.ground.exceptions import OwnerDiedError
-from ipyactors.owner import failures, loans, losses
-from ipyactors.owner.objects import Entry
+from ipyactors.owner import loans, losses
+from ipyactors.owner.objects import BorrowedEntry, Entry
 from ipyactors.owner.out import Out
 from ipyactors.owner.state import OwnerState
 from ipyactors.owner.watching import watch
-from ipyactors.wire.head_messages import OwnerLost
 from ipyactors.wire.specs import RemoteError
 from ipyactors.wire.worker_messages import FetchObject, ObjectFailed, ObjectReady, ReportMissing
 
@@ -20,6 +19,11 @@ def fetch(state: OwnerState, out: Out, entry: Entry) -> None:
     """Ask the owner of a borrowed object for it, once."""
     if entry.done or not entry.owner_address or entry.object_id in state.objects.fetching:
         return
+    if isinstance(entry, BorrowedEntry) and entry.heir is not None:
+        follow(state, out, entry, entry.heir)
+        return
+    if entry.producer is not None:
+        return  # its owner is gone, and a call makes it again
     state.objects.fetching[entry.object_id] = entry
     owner_id = ids.owner_of(entry.object_id)
     out.connect(owner_id, entry.owner_address)
@@ -33,11 +37,36 @@ def report_missing(state: OwnerState, out: Out, entry: Entry) -> None:
     if not entry.done or stored is None:
         return  # small, or this was said already
     entry.reopen()
+    if isinstance(entry, BorrowedEntry) and entry.heir is not None:
+        heir = entry.heir
+        if heir.done and heir.stored == stored:
+            report_missing(state, out, heir)
+        follow(state, out, entry, heir)
+        return
     state.objects.fetching[entry.object_id] = entry
     owner_id = ids.owner_of(entry.object_id)
     out.connect(owner_id, entry.owner_address)
     watch(state, out, owner_id)[entry.object_id] = entry
     out.to_owner(owner_id, ReportMissing(entry.object_id, tuple(place.node_id for place in stored.locations)))
+
+
+def follow(state: OwnerState, out: Out, entry: BorrowedEntry, heir: Entry) -> None:
+    """Give an open entry whose owner is gone what becomes of the object that was made in its place."""
+    entry.heir = heir
+    fetch(state, out, heir)
+    reference = weakref.ref(entry)  # or the two would keep each other while nobody needs them
+
+    def take_over(done: Entry) -> None:
+        follower = reference()
+        if follower is None or follower.done:
+            return
+        if done.failure is not None:
+            follower.fail(done.failure)
+            state.objects.failures += 1
+        elif done.payload is not None:
+            follower.complete(done.payload)
+
+    heir.when_done(take_over)
 
 
 def on_fetch(state: OwnerState, out: Out, peer: bytes, message: FetchObject) -> None:
@@ -86,15 +115,3 @@ def _arrived(state: OwnerState, object_id: bytes) -> Entry | None:
     if watched is not None:
         watched.pop(object_id, None)
     return state.objects.fetching.pop(object_id, None)
-
-
-def on_owner_lost(state: OwnerState, out: Out, message: OwnerLost) -> None:
-    """A process is gone. What has not arrived from it never will; what it had borrowed it has no more."""
-    for entry in list(state.watched.pop(message.owner_id, {}).values()):
-        state.objects.fetching.pop(entry.object_id, None)
-        entry.fail(OwnerDiedError(failures.owner_died(entry.object_id, message.detail)))
-        state.objects.failures += 1
-    loans.on_process_gone(state, out, message.owner_id)
-    state.left_streams.pop(message.owner_id, None)
-    if message.owner_id not in state.holders:
-        out.disconnect(message.owner_id)

@@ -35,3 +35,4 @@ class Callbacks:
                 action()
             except BaseException:  # whatever it is, the next callback has its turn
                 _log.exception("a callback of a future raised")
+            del action  # what it refers to must not live on while this thread waits for the next

@@ -87,7 +87,7 @@ class PendingCall(abc.ABC):
 
     @abc.abstractmethod
     def trace(self) -> object:
-        """Return all that is needed to make the call again, as a tuple; only its template where it is not to be.
+        """Return all that is needed to make the call again, as a tuple; only facts where it is not to be.
 
         The tuple is what :class:`~ipyactors.owner.lineage.Record` takes apart. Called once for each success, so it is
         no more than a tuple.
@@ -152,5 +152,5 @@ class TaskCall(PendingCall):
         """See :meth:`PendingCall.trace`."""
         template = self.template
         if not (self.retries_left and template.lineage):
-            return template
-        return template, None, self.args, self.retries_left, self.attempt, self.parent
+            return template.facts
+        return template, None, self.args, self.retries_left, self.attempt, self.parent, None

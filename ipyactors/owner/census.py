@@ -7,13 +7,13 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 
 from ipyactors.ground import ids
-from ipyactors.owner import origins
+from ipyactors.owner import origins, runs
 from ipyactors.owner.calls import CallState, PendingCall
 from ipyactors.owner.lineage import Record
 from ipyactors.owner.objects import Entry
 from ipyactors.owner.origins import Origin
 from ipyactors.owner.state import OwnerState
-from ipyactors.owner.templates import STREAMING, MethodTemplate, TaskTemplate
+from ipyactors.owner.templates import STREAMING, ActorTemplate, MethodTemplate, TaskFacts
 from ipyactors.wire.census_messages import (
     BorrowRecord,
     ObjectKind,
@@ -78,6 +78,7 @@ class _Uses:
         self.reruns = Counter(object_id for record in self.records for object_id in _needs_again(record))
         for constructor in state.constructors.values():
             self.reruns.update({spec.object_id for spec in constructor.names.refs})
+        self.lost = frozenset(entry for entry in entries if entry.done and runs.is_lost(entry))
         self.inside: defaultdict[bytes, list[bytes]] = defaultdict(list)
         for entry in entries:
             if entry.payload is not None:
@@ -125,15 +126,14 @@ def _needs_again(record: Record) -> set[bytes]:
 def _owned(state: OwnerState, uses: _Uses, sites: _Sites, entry: Entry, now_s: float) -> ObjectRecord:
     object_id, payload = entry.object_id, entry.payload
     kind, name, index = _made_by(entry)
-    state_of = ObjectState.READY if entry.done else ObjectState.PENDING
     return ObjectRecord(
         object_id,
         kind,
         name,
         index,
-        state_of if entry.failure is None else ObjectState.FAILED,
-        _size(payload),
-        _locations(payload),
+        _state(state, uses, entry),
+        _size_of(entry),
+        _locations(payload) if entry.done else (),
         references=uses.references.get(entry, 0),
         calls=uses.calls[object_id],
         borrowers=_borrowers(state, object_id),
@@ -145,6 +145,16 @@ def _owned(state: OwnerState, uses: _Uses, sites: _Sites, entry: Entry, now_s: f
     )
 
 
+def _state(state: OwnerState, uses: _Uses, entry: Entry) -> ObjectState:
+    if not entry.done:
+        return ObjectState.PENDING
+    if entry.failure is not None:
+        return ObjectState.FAILED
+    if not runs.is_lost(entry):
+        return ObjectState.READY
+    return ObjectState.REMAKEABLE if runs.can_be_made_again(state, entry, uses.lost) else ObjectState.LOST
+
+
 def _made_by(entry: Entry) -> tuple[ObjectKind, str, int]:
     """Return what makes an object, its name, and which of the values it is (from 1; 0 for the only one)."""
     maker = entry.origin[0] if entry.origin is not None else None
@@ -152,10 +162,12 @@ def _made_by(entry: Entry) -> tuple[ObjectKind, str, int]:
     match maker:
         case None:
             return (ObjectKind.UNKNOWN if entry.origin is None else ObjectKind.PUT), "", 0
-        case TaskTemplate():
+        case TaskFacts():
             kind, name = ObjectKind.TASK_RESULT, maker.name
         case MethodTemplate():
             kind, name = ObjectKind.METHOD_RESULT, f"{maker.class_name}.{maker.method}"
+        case ActorTemplate():
+            return ObjectKind.ARGUMENTS, f"{maker.class_name}.__init__", 0
         case str():
             return ObjectKind.UNKNOWN, maker, 0
     if maker.num_returns == STREAMING:
@@ -214,7 +226,7 @@ def _age(state: OwnerState, object_id: bytes, now_s: float) -> float:
 
 
 def _size_of(entry: Entry) -> int:
-    return _size(entry.payload)
+    return _size(entry.payload) if entry.done and not runs.is_lost(entry) else 0
 
 
 def _size(payload: Payload | None) -> int:

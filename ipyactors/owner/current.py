@@ -22,6 +22,7 @@ class CurrentCall:
     """The call that runs here. ``caller`` is the process id of who sent it, ``seq`` its number there.
 
     ``cancelled`` is set when the caller asked to cancel it, ``exit_detail`` when it has called ``exit_actor()``.
+    ``is_changing``, ``seen`` and ``expected`` are of :mod:`ipyactors.worker.changes`.
     """
 
     caller: bytes
@@ -32,6 +33,9 @@ class CurrentCall:
     attempt: int = 0
     cancelled: bool = False
     exit_detail: str = ""
+    is_changing: bool = False
+    seen: int = -1
+    expected: tuple[int, int] | None = None
 
 
 call: contextvars.ContextVar[CurrentCall | None] = contextvars.ContextVar("ipyactors_call", default=None)

@@ -10,6 +10,7 @@ from ipyactors.owner.actors import ActorClient, HandleToken
 from ipyactors.owner.mail import Mail
 from ipyactors.owner.objects import Entry
 from ipyactors.owner.state import OwnerState
+from ipyactors.owner.watching import watch
 from ipyactors.wire import serialize
 from ipyactors.wire.head_messages import HoldActor
 from ipyactors.wire.interrupts import deferred
@@ -38,7 +39,6 @@ class Custody:
         self._count_handle = count_handle
         self._flush = flush
         self._wake = wake
-        self.hold_segment: Callable[[Payload], object] = lambda payload: payload
         mail.lend, mail.receive = self.lend, self.receive
         state.objects.on_gone = self._on_gone
 
@@ -78,7 +78,6 @@ class Custody:
                     payload.holding(*loans.receive(self._state, self._mail, sender, payload))
                 if payload.actor_ids:
                     payload.holding(*map(self._receive_handle, payload.actor_ids))
-                self.hold_segment(payload)
 
     def receive_constructor(self, spec: ActorSpec) -> tuple[object, ...]:
         """Take over the references that the actor of this process is made from; they live as long as what is returned.
@@ -102,6 +101,11 @@ class Custody:
             self._mail.to_head(HoldActor(actor_id))
         client.weight += 1
         return HandleToken(self._count_handle, client)
+
+    def watch(self, process_id: bytes) -> None:
+        """Hear when a process is gone, or that it is."""
+        with deferred(), self._lock:
+            watch(self._state, self._mail, process_id)
 
     # -- letting go -------------------------------------------------------------------------------------------
 

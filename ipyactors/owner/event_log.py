@@ -11,6 +11,7 @@ from collections.abc import Callable
 from ipyactors.ground.clock import Clock
 from ipyactors.owner.actors import MethodCall
 from ipyactors.owner.calls import PendingCall
+from ipyactors.owner.out import Runner
 from ipyactors.wire.events import Event, EventKind
 
 #: Attempts that ended well may be a hundred thousand a second; what went wrong is kept apart and is never pushed
@@ -21,7 +22,7 @@ _NOTABLE_AT_MOST = 20_000
 _ROUTINE = frozenset({EventKind.TASK_ATTEMPT, EventKind.CALL_ATTEMPT})
 
 #: What an event is made from when somebody reads it. It must not hold the call, and so its arguments, alive.
-_Raw = tuple[EventKind, float, str, bytes, bytes, int, int, float, str]
+_Raw = tuple[EventKind, float, str, bytes, bytes, bytes, bytes, int, int, float, str]
 
 
 class EventLog:
@@ -34,13 +35,17 @@ class EventLog:
         self._unheard: list[Event] = []
         self._listeners: list[Callable[[Event], None]] = []
 
-    def record(self, kind: EventKind, call: PendingCall, duration_s: float, detail: str) -> None:
-        """Note what became of a call."""
+    def record(
+        self, kind: EventKind, call: PendingCall, duration_s: float, detail: str, by: Runner | None = None
+    ) -> None:
+        """Note what became of a call, and what has run it, where that is known."""
         actor_id, incarnation = b"", 0
         if isinstance(call, MethodCall):
             actor_id, incarnation = call.client.actor_id, call.client.incarnation
+        worker_id, node_id = (b"", b"") if by is None else (by.worker_id, by.node_id)
         raw = (
-            kind, self._clock.wall(), call.name, actor_id, call.task_id, call.attempt, incarnation, duration_s, detail
+            kind, self._clock.wall(), call.name, actor_id, worker_id, node_id, call.task_id, call.attempt, incarnation,
+            duration_s, detail,
         )  # fmt: skip
         if kind in _ROUTINE and not self._listeners:
             self._routine.append(raw)
@@ -92,15 +97,4 @@ class EventLog:
 
 
 def _event(raw: _Raw) -> Event:
-    kind, wall_s, name, actor_id, task_id, attempt, incarnation, duration_s, detail = raw
-    return Event(
-        kind,
-        wall_s,
-        name=name,
-        actor_id=actor_id,
-        task_id=task_id,
-        attempt=attempt,
-        incarnation=incarnation,
-        duration_s=duration_s,
-        detail=detail,
-    )
+    return Event(*raw)  # in the order of its fields

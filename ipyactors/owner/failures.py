@@ -5,7 +5,6 @@ Each says who, what happened, why, what became of the call, and what to do.
 
 from __future__ import annotations
 
-from ipyactors.ground import ids
 from ipyactors.ground.exceptions import (
     ActorDiedError,
     ActorUnavailableError,
@@ -108,7 +107,8 @@ def placement(who: str, demand: Units, existing: Units) -> PlacementError:
     """Return the error for what no node could ever hold."""
     return PlacementError(
         f"{who} can never be placed: it asks for {describe(demand)}, and the largest node has {describe(existing)}. "
-        "It was not run. Ask for less, or start with more: init(num_cpus=..., num_gpus=..., resources={...}).",
+        "It was not run. Ask for less, start with more: init(num_cpus=..., num_gpus=..., resources={...}), or add a "
+        "machine that has it: cluster.add_node(...).",
         demand=dict(demand),
         existing=dict(existing),
     )
@@ -118,12 +118,3 @@ def cancelled(call: PendingCall, *, started: bool) -> TaskCancelledError:
     """Return the error of a call that was cancelled."""
     became = "It was interrupted while it ran" if started else "It was not run"
     return TaskCancelledError(f"{call.name} was cancelled. {became}.", task_id=call.task_id.hex())
-
-
-def owner_died(object_id: bytes, detail: str) -> str:
-    """Return the text for an object whose owner is gone."""
-    why = f" ({detail})" if detail else ""
-    return (
-        f"The object {object_id.hex()} is lost: the process {ids.short(object_id)} that made the reference and kept "
-        f"its value is gone{why}. Make it in a process that lives longer, such as the driver."
-    )

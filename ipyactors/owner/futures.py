@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from ipyactors.owner.objects import Entry
 
-if TYPE_CHECKING:
-    from ipyactors.owner.session import Session
+
+class Waiter(Protocol):
+    """What a future needs of the session."""
+
+    def wait(self, is_done: Callable[[], bool], timeout_s: float | None = None) -> bool:
+        """Wait until something is so; return False after ``timeout_s``."""
+        ...
+
+    def value_of(self, entry: Entry) -> Any:
+        """Return the value of an entry that is done, or raise its failure."""
+        ...
 
 
 class ValueFuture(Future[Any]):
@@ -17,7 +27,7 @@ class ValueFuture(Future[Any]):
     ``settle`` makes it done, and runs the callbacks that the user has added.
     """
 
-    def __init__(self, session: Session, entry: Entry) -> None:
+    def __init__(self, session: Waiter, entry: Entry) -> None:
         super().__init__()
         self._session = session
         self._entry = entry
@@ -29,6 +39,7 @@ class ValueFuture(Future[Any]):
             self.set_result(self._session.value_of(self._entry))
         except BaseException as error:  # whatever the call raised
             self.set_exception(error)
+            del self  # or this frame, which the error's traceback has, would keep both alive
 
     def result(self, timeout: float | None = None) -> Any:
         """Return the value or raise what the call raised; TimeoutError after ``timeout`` seconds."""

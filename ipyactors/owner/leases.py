@@ -12,13 +12,15 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 
+from ipyactors.ground import ids
 from ipyactors.ground.quantities import Units
+from ipyactors.owner.announced import Announced
 from ipyactors.owner.calls import CallState, TaskCall
 from ipyactors.owner.locality import preferred_node
 from ipyactors.owner.out import Out
 from ipyactors.owner.templates import TaskTemplate
 from ipyactors.wire.head_messages import DropWorker, LeaseGranted, ReturnLease, WantLeases
-from ipyactors.wire.worker_messages import Define, RunTask
+from ipyactors.wire.worker_messages import Define, ForgetDefinitions, RunTask
 
 #: How much work is sent ahead to one worker, in seconds.
 PIPELINE_S = 0.010
@@ -34,10 +36,37 @@ _WISHES_AT_MOST = 64
 _NEWEST_WEIGHT = 0.3
 
 
-class Shape:
-    """All tasks with one demand on resources: what waits, and the leases that serve it."""
+class Stranded:
+    """What is known of a shape that fits no machine: the largest total of each resource, and since when (monotonic)."""
 
-    __slots__ = ("demand", "leases", "queue", "shape_id", "wished")
+    __slots__ = ("existing", "is_told", "since_s")
+
+    def __init__(self, existing: Units, since_s: float) -> None:
+        self.existing = existing
+        self.since_s = since_s
+        self.is_told = False
+
+
+class Shape:
+    """All tasks with one demand on resources: what waits, and the leases that serve it.
+
+    ``stranded`` is set while there is no machine for it, see :mod:`ipyactors.owner.stranded`, and ``has_new`` when a
+    new task has come meanwhile. Of what was submitted up to ``feasible_until`` (a number of a task) is known that there
+    was a machine for it.
+    """
+
+    __slots__ = (
+        "demand",
+        "feasible_until",
+        "has_new",
+        "is_left_waiting",
+        "leases",
+        "queue",
+        "shape_id",
+        "stranded",
+        "was_granted",
+        "wished",
+    )
 
     def __init__(self, shape_id: int, demand: Units) -> None:
         self.shape_id = shape_id
@@ -45,6 +74,11 @@ class Shape:
         self.queue: deque[TaskCall] = deque()
         self.leases: dict[int, Lease] = {}
         self.wished = 0
+        self.stranded: Stranded | None = None
+        self.has_new = False
+        self.is_left_waiting = False  # as the head was told
+        self.was_granted = False
+        self.feasible_until = -1
 
 
 class Lease:
@@ -61,16 +95,18 @@ class Lease:
         "is_orphan",
         "lease_id",
         "next_seq",
+        "node_id",
         "reclaimed",
         "shape",
         "stalled",
         "worker_id",
     )
 
-    def __init__(self, lease_id: int, shape: Shape, worker_id: bytes, now_s: float) -> None:
+    def __init__(self, lease_id: int, shape: Shape, worker_id: bytes, now_s: float, node_id: bytes = b"") -> None:
         self.lease_id = lease_id
         self.shape = shape
         self.worker_id = worker_id
+        self.node_id = node_id
         self.in_flight: dict[int, TaskCall] = {}
         self.next_seq = 1
         self.defined: set[bytes] = set()
@@ -89,11 +125,14 @@ class LeaseTable:
         self.leases: dict[int, Lease] = {}
         self.streams: dict[bytes, tuple[int, set[bytes]]] = {}
         """By worker id: where the numbering and the definitions of an earlier lease of the same worker ended."""
+        self.announced = Announced()
         self.mean_s: dict[bytes, float] = {}
         self.touched: set[Shape] = set()
         """Shapes to look at once at the end of the turn."""
         self.lacking: list[TaskCall] = []
         """Calls whose turn it was, and whose arguments are not there any more."""
+        self.stranded: set[Shape] = set()
+        """Shapes for which there is no machine."""
 
     def shape_of(self, template: TaskTemplate) -> Shape:
         """Return the shape that a task belongs to, made on first use."""
@@ -114,6 +153,7 @@ class LeaseTable:
         for lease_id, lease in self.leases.items():
             assert lease.shape.leases.get(lease_id) is lease, f"lease {lease_id} is not listed with its shape"
         for shape in self.by_id.values():
+            assert (shape in self.stranded) == (shape.stranded is not None), "a shape waits for a machine, or does not"
             assert all(call.state is not CallState.SENT for call in shape.queue), "a sent call is queued"
 
 
@@ -124,10 +164,28 @@ def pipeline_depth(mean_s: float | None) -> int:
     return max(1, min(PIPELINE_CALLS, int(PIPELINE_S / max(mean_s, 1e-6))))
 
 
+def was_feasible(shape: Shape, call: TaskCall) -> bool:
+    """Return whether there was a machine for a call once: it was sent, or it could have been."""
+    return bool(call.seq or call.attempt) or ids.counter_of(call.task_id) <= shape.feasible_until
+
+
+def note_feasible(shape: Shape, call: TaskCall) -> None:
+    """Note that there is, or was, a machine for a call, and for what was submitted before."""
+    shape.feasible_until = max(shape.feasible_until, ids.counter_of(call.task_id))
+
+
+def end_stranding(table: LeaseTable, shape: Shape) -> None:
+    """Note that a shape does not wait for a machine, or not any more."""
+    shape.stranded, shape.has_new = None, False
+    table.stranded.discard(shape)
+
+
 def enqueue(table: LeaseTable, call: TaskCall) -> None:
     """Put a call whose arguments are there into its shape's queue."""
     call.state = CallState.QUEUED
     shape = table.shape_of(call.template)
+    if shape.stranded is not None and not was_feasible(shape, call):
+        shape.has_new = True
     shape.queue.append(call)
     table.touched.add(shape)
 
@@ -147,7 +205,9 @@ def on_granted(table: LeaseTable, out: Out, message: LeaseGranted, now_s: float)
         out.to_head(ReturnLease(message.lease_id))
         return None
     shape.wished = max(0, shape.wished - 1)
-    lease = Lease(message.lease_id, shape, message.worker_id, now_s)
+    shape.was_granted = True
+    end_stranding(table, shape)
+    lease = Lease(message.lease_id, shape, message.worker_id, now_s, message.node_id)
     if message.worker_id in table.streams:
         lease.next_seq, lease.defined = table.streams.pop(message.worker_id)
     shape.leases[lease.lease_id] = table.leases[lease.lease_id] = lease
@@ -164,11 +224,16 @@ def dispatch(table: LeaseTable, shape: Shape, out: Out, now_s: float) -> None:
         for lease in usable:
             _fill(table, shape, lease, out, share, now_s)
     _skip_done(shape)
+    if not shape.queue:
+        end_stranding(table, shape)
+    elif any(not lease.reclaimed for lease in shape.leases.values()):  # one that is may be so with its machine
+        note_feasible(shape, shape.queue[-1])
     wish = min(len(shape.queue), _WISHES_AT_MOST)
-    if wish != shape.wished:
-        shape.wished = wish
+    waits = shape.stranded is not None and not shape.has_new
+    if wish != shape.wished or (wish and waits != shape.is_left_waiting):
+        shape.wished, shape.is_left_waiting = wish, waits
         name, prefer = (shape.queue[0].name, preferred_node(shape.queue[0])) if shape.queue else ("", b"")
-        out.to_head(WantLeases(shape.shape_id, shape.demand, wish, name, prefer))
+        out.to_head(WantLeases(shape.shape_id, shape.demand, wish, name, prefer, waits))
 
 
 def _fill(table: LeaseTable, shape: Shape, lease: Lease, out: Out, share: int, now_s: float) -> None:
@@ -195,13 +260,14 @@ def _fill(table: LeaseTable, shape: Shape, lease: Lease, out: Out, share: int, n
         queue.popleft()
         room -= 1
         share -= 1
-        _send(lease, call, template, out, now_s)
+        _send(table, lease, call, template, out, now_s)
 
 
-def _send(lease: Lease, call: TaskCall, template: TaskTemplate, out: Out, now_s: float) -> None:
+def _send(table: LeaseTable, lease: Lease, call: TaskCall, template: TaskTemplate, out: Out, now_s: float) -> None:
     definition = template.definition
     if definition.definition_id not in lease.defined:
         lease.defined.add(definition.definition_id)
+        table.announced.note(definition)
         out.to_worker(lease.worker_id, Define(definition))
     call.seq = seq = lease.next_seq
     lease.next_seq = seq + 1
@@ -223,6 +289,28 @@ def _send(lease: Lease, call: TaskCall, template: TaskTemplate, out: Out, now_s:
             call.stream.until if call.stream is not None else 0,
         ),
     )
+
+
+def forget_definitions(table: LeaseTable, out: Out) -> None:
+    """Have workers forget the functions that nothing here needs any more, those of earlier leases too."""
+    gone = dict.fromkeys(table.announced.take_gone())
+    for lease in table.leases.values():
+        # An equal definition, which was not sent because that one was, may be on its way.
+        for call in lease.in_flight.values():
+            if call.template.definition.definition_id in gone:
+                del gone[call.template.definition.definition_id]
+                table.announced.note(call.template.definition)
+    if not gone:
+        return
+    for definition_id in gone:
+        table.mean_s.pop(definition_id, None)
+    streams = {worker_id: defined for worker_id, (_, defined) in table.streams.items()}
+    streams |= {lease.worker_id: lease.defined for lease in table.leases.values()}
+    for worker_id, defined in streams.items():
+        forgotten = tuple(definition_id for definition_id in gone if definition_id in defined)
+        if forgotten:
+            defined.difference_update(forgotten)
+            out.to_worker(worker_id, ForgetDefinitions(forgotten))
 
 
 def _skip_done(shape: Shape) -> None:

@@ -17,6 +17,7 @@ from __future__ import annotations
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from typing import Any, NamedTuple, Self
 
 from ipyactors.ground import ids
@@ -32,10 +33,12 @@ from ipyactors.ground.exceptions import ObjectReconstructionFailedTaskCancelledE
 from ipyactors.owner.actors import ActorClient
 from ipyactors.owner.calls import PendingCall
 from ipyactors.owner.current import CurrentCall
-from ipyactors.owner.objects import Entry
-from ipyactors.owner.templates import STREAMING, MethodTemplate, TaskTemplate
+from ipyactors.owner.losses import ActorBar, Bar
+from ipyactors.owner.objects import BorrowedEntry, Entry
+from ipyactors.owner.templates import STREAMING, MethodTemplate, TaskFacts, TaskTemplate
 from ipyactors.wire.specs import Payload
 from ipyactors.wire.store_messages import FindCopies
+from ipyactors.wire.worker_messages import ActorVersion
 
 #: What is counted for a record, and for each of its arguments, beside the bytes of the arguments themselves.
 RECORD_BYTES = 600
@@ -48,13 +51,7 @@ TRACE_BYTES = 1024
 Reason = type[ObjectReconstructionFailedError]
 
 _NOTHING = Payload(b"")
-
-
-class Bar(NamedTuple):
-    """Why an object cannot be made again. ``name`` is that of the call that has made it; empty if none has."""
-
-    reason: Reason
-    name: str = ""
+_NOBODY: frozenset[bytes] = frozenset()
 
 
 class Argument(NamedTuple):
@@ -69,11 +66,25 @@ class Argument(NamedTuple):
     kept: Entry | None = None
 
 
+class Carried(NamedTuple):
+    """How a borrowed object came here: as a reference in a result of a call, which can make it again with the result.
+
+    ``made_by`` is the lineage of that result (or item), ``carrier_id`` its id. The reference is the one at ``position``
+    of ``total``, in the order in which a payload names them.
+    """
+
+    made_by: object
+    carrier_id: bytes
+    position: int
+    total: int
+
+
 class Record:
     """A finished call that can be made once more. ``retries_left`` is -1 for no limit; each time uses one up.
 
-    ``args`` hold what is referred to inside them. ``client`` is the actor of a method. ``items`` is how many items a
-    generator has yielded. ``bar`` is set when the call cannot be made again; then nothing but its name is left.
+    ``args`` hold what is referred to inside them. ``client`` is the actor of a method, ``version`` the state of it that
+    the method has seen (None if that is not known). ``items`` is how many items a generator has yielded. ``bar`` is set
+    when the call cannot be made again; then nothing but its name is left.
     """
 
     __slots__ = (
@@ -89,15 +100,17 @@ class Record:
         "size",
         "task_id",
         "template",
+        "version",
     )
 
     def __init__(self, task_id: bytes, trace: tuple[Any, ...], arguments: tuple[Argument, ...]) -> None:
         self.task_id = task_id
-        self.template: TaskTemplate | MethodTemplate
+        self.template: TaskTemplate | TaskFacts | MethodTemplate
         self.client: ActorClient | None
         self.args: Payload
         self.parent: CurrentCall | None
-        self.template, self.client, self.args, self.retries_left, self.attempt, self.parent = trace
+        self.version: ActorVersion | None
+        self.template, self.client, self.args, self.retries_left, self.attempt, self.parent, self.version = trace
         self.arguments = arguments
         self.bar: Bar | None = None
         self.items = 0
@@ -107,7 +120,7 @@ class Record:
     def name(self) -> str:
         """The function's name, or ``Class.method``."""
         template = self.template
-        if isinstance(template, TaskTemplate):
+        if isinstance(template, (TaskTemplate, TaskFacts)):
             return template.name
         return f"{self.client.class_name}.{template.method}" if self.client is not None else template.method
 
@@ -122,6 +135,8 @@ class Record:
         """Let go of everything: the call cannot be made again."""
         self.bar = Bar(reason, self.name)
         self.args, self.arguments, self.parent = _NOTHING, (), None
+        if isinstance(self.template, TaskTemplate):
+            self.template = self.template.facts
 
 
 class Run:
@@ -188,17 +203,18 @@ class LineageTable:
 
     # -- finished calls ----------------------------------------------------------------------------------------
 
-    def made_by(self, call: PendingCall, results: tuple[Payload, ...]) -> object:
+    def made_by(
+        self, call: PendingCall, results: tuple[Payload, ...], newcomers: AbstractSet[bytes] = _NOBODY
+    ) -> object:
         """Return what is kept of a call that succeeds just now, as the lineage of its results.
 
+        ``newcomers`` are borrowed objects that have come with the results, and were not known here before.
         On the path of every call.
         """
         trace = call.trace()
         for payload in results:
-            if payload.stored is not None:
-                for entry in call.entries:
-                    self.entries[entry.object_id] = entry
-                return trace if type(trace) is not tuple else self._record(call, trace)
+            if payload.stored is not None or (newcomers and payload.refs):
+                return self._made_by(call, trace, results, newcomers)
         if type(trace) is not tuple:
             return trace
         args = call.args
@@ -208,54 +224,73 @@ class LineageTable:
             return self._record(call, trace)
         return trace
 
-    def note_item(self, call: PendingCall, item: Entry) -> None:
+    def _made_by(
+        self, call: PendingCall, trace: object, results: tuple[Payload, ...], newcomers: AbstractSet[bytes]
+    ) -> object:
+        """Return the lineage of results of which data may be lost, or objects that they refer to."""
+        made_by = self._record(call, trace) if type(trace) is tuple else trace
+        for entry, payload in zip(call.entries, results, strict=False):
+            if any(result.stored is not None for result in results):
+                self.entries[entry.object_id] = entry
+            carry(made_by, entry.object_id, payload, newcomers)
+        return made_by
+
+    def note_item(self, call: PendingCall, item: Entry, newcomers: AbstractSet[bytes] = _NOBODY) -> None:
         """Have an item that a generator has yielded keep what can make it again: the record of the generator."""
         trace = call.trace()
         if item.stored is not None:
             self.entries[item.object_id] = item
-        if type(trace) is not tuple:
+        if type(trace) is tuple:
+            item.lineage = record = self.find(call.task_id) or self._record(call, trace)
+            record.items = ids.index_of(item.object_id)
+            if record.version != trace[-1]:
+                record.version = None  # its items are of more than one state of the actor
+        else:
             item.lineage = trace
-            return
-        item.lineage = record = self.find(call.task_id) or self._record(call, trace)
-        record.items = ids.index_of(item.object_id)
+        if item.payload is not None:
+            carry(item.lineage, item.object_id, item.payload, newcomers)
 
     def _record(self, call: PendingCall, trace: tuple[Any, ...]) -> Record:
         return self._add(Record(call.task_id, trace, tuple(map(self._argument, call.deps))))
 
     def _argument(self, entry: Entry) -> Argument:
+        is_small = entry.payload is not None and entry.payload.stored is None
         if entry.owner_address:
             bar: Bar | None = Bar(Borrowed)
         else:
             self.entries[entry.object_id] = entry
             record = self.record_of(entry)
-            if record is not None and record.bar is None:
+            # An actor may have changed by the time that it is asked again.
+            if record is not None and record.bar is None and not (is_small and record.client is not None):
                 return Argument(entry.object_id, record)
             bar = self.bar_of(entry)
-        is_small = entry.payload is not None and entry.payload.stored is None
         return Argument(entry.object_id, None, bar, entry if is_small else None)
 
     # -- looking up --------------------------------------------------------------------------------------------
 
     def record_of(self, entry: Entry) -> Record | None:
-        """Return the record of the call that has made an entry of this process; None if there is none."""
+        """Return the record of the call that has made an entry, or has brought it; None if there is none."""
         lineage = entry.lineage
-        if type(lineage) is tuple:
+        if isinstance(lineage, Carried):
+            lineage = lineage.made_by
+        elif type(lineage) is tuple:
             task_id = ids.object_id(ids.owner_of(entry.object_id), ids.counter_of(entry.object_id))
             lineage = entry.lineage = self.find(task_id) or self._add(Record(task_id, lineage, ()))
         return lineage if isinstance(lineage, Record) else None
 
     def bar_of(self, entry: Entry) -> Bar | None:
-        """Return why an entry of this process cannot be made again; None if it can."""
+        """Return why an entry cannot be made again; None if it can."""
         lineage = entry.lineage
-        match lineage:
-            case Record():
-                return lineage.bar
-            case TaskTemplate():
-                return Bar(_why_not(lineage), lineage.name)
-            case MethodTemplate():
-                return Bar(ActorResult, lineage.method)
+        match lineage.made_by if isinstance(lineage, Carried) else lineage:
+            case Record() as record:
+                return record.bar
+            case TaskFacts() as facts:
+                return Bar(_why_not(facts), facts.name)
+            case MethodTemplate() as template:
+                name = f"{template.class_name}.{template.method}" if template.class_name else template.method
+                return Bar(ActorResult, name, ActorBar.NOT_READONLY)
             case None:
-                return Bar(Put)
+                return Bar(Borrowed if entry.owner_address else Put)
         return None
 
     def find(self, task_id: bytes) -> Record | None:
@@ -322,11 +357,24 @@ class LineageTable:
             assert record.bar is None, "a record that is empty is listed"
 
 
-def _why_not(template: TaskTemplate) -> Reason:
+def carry(made_by: object, carrier_id: bytes, payload: Payload, newcomers: AbstractSet[bytes]) -> None:
+    """Have borrowed objects to which a result or an item refers keep what can make it again.
+
+    Only those that have come with it: what was known before may be among the arguments that the record keeps.
+    """
+    if not (newcomers and payload.refs):
+        return
+    at = {spec.object_id: position for position, spec in enumerate(payload.refs)}
+    for held in payload.held:
+        if isinstance(held, BorrowedEntry) and held.object_id in at and held.object_id in newcomers:
+            held.lineage = Carried(made_by, carrier_id, at[held.object_id], len(at))
+
+
+def _why_not(task: TaskFacts) -> Reason:
     """Return why nothing is kept of a task that has succeeded."""
-    if not template.lineage:
+    if not task.lineage:
         return Disabled
-    return Exhausted if template.max_retries else RetriesDisabled
+    return Exhausted if task.max_retries else RetriesDisabled
 
 
 def _size(args: Payload, arguments: tuple[Argument, ...]) -> int:

@@ -11,8 +11,7 @@ import gc
 from collections import Counter
 
 from ipyactors.owner import census
-from ipyactors.owner.objects import BorrowedEntry, Entry
-from ipyactors.owner.refs import ObjectRef
+from ipyactors.owner.objects import BorrowedEntry, Entry, Reference
 from ipyactors.owner.state import OwnerState
 from ipyactors.wire.census_messages import ObjectsReported, ReportObjects
 
@@ -21,9 +20,10 @@ def report(state: OwnerState, message: ReportObjects, now_s: float) -> ObjectsRe
     """Return what this process owns and holds at this moment; under the session's lock."""
     entries: list[Entry] = []
     references: Counter[Entry] = Counter()
+    kinds = set(Reference.__subclasses__())
     for thing in gc.get_objects():
         kind = type(thing)
-        if kind is ObjectRef:
+        if kind in kinds:
             # Another thread may be in the middle of making it: then it has nothing yet.
             if hasattr(thing, "_entry"):
                 references[thing._entry] += 1

@@ -36,6 +36,7 @@ from ipyactors.owner.state import OwnerState
 from ipyactors.owner.watching import watch
 from ipyactors.wire.head_messages import AskBorrower, LendActor, OwnsObjects, SettleLends
 from ipyactors.wire.specs import Payload, RefSpec
+from ipyactors.wire.store_messages import ReleaseClaims
 from ipyactors.wire.worker_messages import LendObject, LendsSettled, ReleaseObject
 
 #: The borrower of what was pickled for whoever may read it.
@@ -47,6 +48,7 @@ ANYBODY = b""
 
 def refer(state: OwnerState, out: Out, entry: Entry, *, is_carried: bool) -> RefSpec:
     """Return what a reference that is being pickled says. Unless a payload carries it, its object is pinned."""
+    entry = heir_of(entry)
     if entry.owner_address:
         if not is_carried:
             out.to_owner(ids.owner_of(entry.object_id), LendObject(entry.object_id, ANYBODY))
@@ -55,6 +57,13 @@ def refer(state: OwnerState, out: Out, entry: Entry, *, is_carried: bool) -> Ref
     if not is_carried:
         _pin(state, out, entry)
     return RefSpec(entry.object_id, state.address)
+
+
+def heir_of(entry: Entry) -> Entry:
+    """Return what was made in the place of a borrowed object, and of that, and so on; itself if nothing was."""
+    while isinstance(entry, BorrowedEntry) and entry.heir is not None:
+        entry = entry.heir
+    return entry
 
 
 def lend(state: OwnerState, out: Out, borrower_id: bytes, payload: Payload) -> None:
@@ -78,6 +87,8 @@ def receive(state: OwnerState, out: Out, lender_id: bytes, payload: Payload) -> 
             held.append(find(state, object_id) or _lost(object_id))
             _count(state, out, object_id, lender_id, state.owner_id, -1)
         else:
+            if object_id not in state.objects.borrowed:
+                state.objects.newcomers.add(object_id)
             held.append(_borrow(state, out, spec))
             _weigh(state, object_id, lender_id)
     return tuple(held)
@@ -110,12 +121,18 @@ def receive_for_constructor(state: OwnerState, out: Out, lender_id: bytes, paylo
 def give_back(state: OwnerState, out: Out) -> None:
     """Return what nothing here refers to any more; part of every turn."""
     objects = state.objects
+    unclaimed: list[bytes] = []
     while objects.gone:
         object_id = objects.gone.popleft()
         if object_id in objects.borrowed:
             continue  # it has come again meanwhile
+        if object_id in objects.claimed:
+            objects.claimed.remove(object_id)
+            unclaimed.append(object_id)
         for lender_id, weight in objects.loans.pop(object_id, {}).items():
             out.to_owner(ids.owner_of(object_id), ReleaseObject(object_id, weight, lender_id))
+    if unclaimed:
+        out.to_head(ReleaseClaims(tuple(unclaimed)))
 
 
 def find(state: OwnerState, object_id: bytes) -> Entry | None:

@@ -13,6 +13,7 @@ from typing import Any
 from ipyactors.ground import ids
 from ipyactors.owner.calls import PendingCall
 from ipyactors.owner.event_log import EventLog
+from ipyactors.owner.out import Runner
 from ipyactors.wire.channel import Channel
 from ipyactors.wire.codec import Message
 from ipyactors.wire.events import EventKind
@@ -40,6 +41,7 @@ class Mail:
         self.lend: Callable[[bytes, Payload], object] = lambda _receiver, _payload: None
         """Announces what a payload contains that is about to be sent; set by the session, like the next."""
         self.receive: Callable[[bytes, Payload], object] = lambda _sender, _payload: None
+        self.own: Callable[[Payload], object] = lambda _payload: None
 
     def to_head(self, message: Message) -> None:
         """Send to the head with the next flush."""
@@ -83,9 +85,17 @@ class Mail:
         self._owners.pop(process_id, None)
         self._outbound.disconnect(process_id)
 
-    def event(self, kind: EventKind, call: PendingCall, *, duration_s: float = 0.0, detail: str = "") -> None:
+    def event(
+        self,
+        kind: EventKind,
+        call: PendingCall,
+        *,
+        duration_s: float = 0.0,
+        detail: str = "",
+        by: Runner | None = None,
+    ) -> None:
         """Record what became of a call."""
-        self._log.record(kind, call, duration_s, detail)
+        self._log.record(kind, call, duration_s, detail, by)
 
     def object_event(
         self, kind: EventKind, object_id: bytes, *, name: str = "", attempt: int = 0, detail: str = ""

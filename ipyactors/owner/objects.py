@@ -124,10 +124,10 @@ class Entry:
         """Complete an open entry with data that was made again: what stands for the old must not free the new."""
         fresh = payload.stored
         if fresh is not None:
-            has_own = bool(_tokens_in(payload.held))
+            heirs = _tokens_in(payload.held)
             for token in self._tokens():
-                if has_own:
-                    token.give_up()
+                if heirs:
+                    token.give_up(*heirs)
                 else:
                     token.stored = fresh
                     payload.holding(token)
@@ -149,6 +149,13 @@ class Entry:
         known = {place.node_id for place in stored.locations}
         self.move((*stored.locations, *(place for place in fresh.locations if place.node_id not in known)))
 
+    def expect_other(self, payload: Payload) -> None:
+        """Note data that is not used, for other data is on its way under the same id: it is freed with the object."""
+        spare = _tokens_in(payload.held)
+        for token in spare:
+            token.scatter()
+        self.tokens += tuple(spare)
+
     def _tokens(self) -> list[SegmentToken]:
         return _tokens_in((*self.tokens, *(self.payload.held if self.payload is not None else ())))
 
@@ -161,13 +168,26 @@ class Entry:
 
 
 class BorrowedEntry(Entry):
-    """An object of another process. ``on_gone(object_id)`` is called, on whatever thread, when nothing needs it."""
+    """An object of another process. ``on_gone(object_id)`` is called, on whatever thread, when nothing needs it.
 
-    __slots__ = ("_token",)
+    ``heir`` is the object that was made in its place when its owner was gone: what becomes of it, becomes of this one.
+    """
+
+    __slots__ = ("_token", "heir")
 
     def __init__(self, object_id: bytes, owner_address: str, on_gone: Callable[[bytes], object]) -> None:
         super().__init__(object_id, None, owner_address)
+        self.heir: Entry | None = None
         self._token = _LastUse(on_gone, object_id)
+
+
+class Reference:
+    """What the user holds of an object. A census looks for the kinds of these."""
+
+    __slots__ = ("_entry",)
+
+    def __init__(self, entry: Entry) -> None:
+        self._entry = entry
 
 
 class _LastUse:
@@ -208,9 +228,12 @@ class SegmentToken:
         """Free it wherever it may be in the end."""
         self._is_scattered = True
 
-    def give_up(self) -> None:
-        """Free nothing in the end: another token has the right now."""
+    def give_up(self, *heirs: SegmentToken) -> None:
+        """Free nothing in the end: other tokens have the right now, and free it as widely as this one would have."""
         self._free = None
+        if self._is_scattered:
+            for heir in heirs:
+                heir.scatter()
 
     def __del__(self) -> None:
         if self._free is not None:
@@ -240,6 +263,10 @@ class ObjectTable:
         """Exported objects of which references were pickled outside of any payload: kept to the end."""
         self.loans: dict[bytes, dict[bytes, int]] = {}
         """By id of a borrowed object: by lender, how many references of its have come and were not given back."""
+        self.newcomers: set[bytes] = set()
+        """Borrowed objects that have come in this turn, with some message, and were not known here before."""
+        self.claimed: set[bytes] = set()
+        """Borrowed objects whose owner is gone, and whose data is kept for this process."""
         self.gone: deque[bytes] = deque()
         """Ids of borrowed objects whose entry has gone lately."""
         self.on_gone: Callable[[bytes], object] = self.gone.append

@@ -11,11 +11,12 @@ import types
 from sys import _getframe
 
 from ipyactors.ground import tracebacks
-from ipyactors.owner.templates import MethodTemplate, TaskTemplate
+from ipyactors.owner.templates import ActorTemplate, MethodTemplate, TaskFacts
 from ipyactors.wire.census_messages import SiteRecord
 
-#: What makes an object: None is ``put``; a borrowed one has the name of the call with which it came.
-Maker = TaskTemplate | MethodTemplate | str | None
+#: What makes an object: None is ``put``; a borrowed one has the name of the call with which it came; that of an actor
+#: has made the arguments of its constructor.
+Maker = TaskFacts | MethodTemplate | ActorTemplate | str | None
 
 #: What made it, code and instruction. A plain tuple: making one is a seventh of the price of making an object.
 Origin = tuple[Maker, types.CodeType | None, int]

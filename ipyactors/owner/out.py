@@ -12,15 +12,26 @@ from ipyactors.wire.specs import Payload
 from ipyactors.wire.worker_messages import OutputWritten
 
 
+class Runner(Protocol):
+    """What has run an attempt: a leased worker, or the process of an actor."""
+
+    worker_id: bytes
+    node_id: bytes
+
+
 class Out(Protocol):
     """Everything leaves in the order in which it was asked for, once the decision is complete.
 
     ``receive(sender, payload)`` takes over the references and handles that a payload brought, for as long as it lives;
     to be called once for every payload that arrives with any. What a payload that leaves contains is announced by
     itself in :meth:`to_worker`, and by whoever asks for it elsewhere.
+
+    ``own(payload)`` has a payload's segment freed with it, if it has one that is an object of this process. For what a
+    call has made, and once; the same segment comes in other payloads too, as an argument of calls that run here, say.
     """
 
     receive: Callable[[bytes, Payload], object]
+    own: Callable[[Payload], object]
 
     def to_head(self, message: Message) -> None:
         """Send to the head."""
@@ -46,8 +57,16 @@ class Out(Protocol):
         """Forget a process; what was queued for it is dropped."""
         ...
 
-    def event(self, kind: EventKind, call: PendingCall, *, duration_s: float = 0.0, detail: str = "") -> None:
-        """Record what became of a call."""
+    def event(
+        self,
+        kind: EventKind,
+        call: PendingCall,
+        *,
+        duration_s: float = 0.0,
+        detail: str = "",
+        by: Runner | None = None,
+    ) -> None:
+        """Record what became of a call; ``by`` is what has run it, where that is known."""
         ...
 
     def object_event(

@@ -71,6 +71,8 @@ def _send_ready(client: ActorClient, out: Out, now_s: float) -> MethodCall | Non
                 incarnation,
                 call.stream.received if call.stream is not None else 0,
                 call.stream.until if call.stream is not None else 0,
+                template.is_readonly,
+                call.expected,
             ),
         )
     if client.finishing and not outbox:
@@ -188,12 +190,12 @@ def on_call_raised(
 ) -> None:
     """The method raised: send the call again if that was asked for, else it is the outcome."""
     if retryable and call.may_retry():
-        out.event(EventKind.CALL_RETRY, call, duration_s=state.now_s - call.sent_s, detail=error.words)
+        out.event(EventKind.CALL_RETRY, call, duration_s=state.now_s - call.sent_s, detail=error.words, by=client)
         call.take_retry()
         call.state = CallState.QUEUED
         put_back(client, call)
         return
-    out.event(EventKind.CALL_FAILED, call, detail=error.words)
+    out.event(EventKind.CALL_FAILED, call, detail=error.words, by=client)
     finish(state, call, error)
 
 

@@ -10,7 +10,20 @@ from typing import Any
 
 from ipyactors.ground import ids
 from ipyactors.ground.exceptions import IpyactorsError
-from ipyactors.owner import arguments, borrowing, failures, leases, loans, outbox, rebuild, retries, runs
+from ipyactors.owner import (
+    arguments,
+    borrowing,
+    failures,
+    late,
+    leases,
+    loans,
+    orphans,
+    outbox,
+    rebuild,
+    retries,
+    runs,
+    stranded,
+)
 from ipyactors.owner.actors import ActorClient, MethodCall
 from ipyactors.owner.calls import CallState, PendingCall, TaskCall
 from ipyactors.owner.leases import Lease
@@ -35,9 +48,10 @@ from ipyactors.wire.head_messages import (
     ShapeUnplaceable,
     WorkerLost,
 )
-from ipyactors.wire.store_messages import CopiesFound, NodeLost
+from ipyactors.wire.store_messages import ClaimObjects, CopiesFound, ForgetSegments, NodeLost
 from ipyactors.wire.worker_messages import (
     ActorExiting,
+    ActorHasChanged,
     ArgumentsMissing,
     CallCancelled,
     CallRaised,
@@ -63,9 +77,15 @@ def submit(state: OwnerState, out: Out, call: PendingCall) -> None:
 
 def settle(state: OwnerState, out: Out, now_s: float) -> None:
     """Act on what the messages of this turn have made possible; the last step of every turn."""
+    if state.objects.newcomers:
+        state.objects.newcomers.clear()
     if state.overdue:
         runs.settle(state, out)
+    if state.leases.stranded:
+        stranded.warn(state, out, now_s)
     _dispatch(state, out, now_s)
+    if state.leases.announced.gone:
+        leases.forget_definitions(state.leases, out)
     while state.ready_actors:
         outbox.pump(state, out, state.ready_actors.pop())
     if not state.leases.leases:
@@ -88,11 +108,12 @@ def cancel(state: OwnerState, out: Out, entry: Entry, *, force: bool, recursive:
     """Cancel what makes an object; nothing happens when it is done."""
     if entry.done:
         return
-    if entry.owner_address:
+    entry = loans.heir_of(entry)
+    if isinstance(entry.producer, PendingCall):
+        cancel_call(state, out, entry.producer, force=force, recursive=recursive)
+    elif entry.owner_address:
         borrowing.fetch(state, out, entry)
         out.to_owner(ids.owner_of(entry.object_id), CancelObject(entry.object_id, force, recursive))
-    elif isinstance(entry.producer, PendingCall):
-        cancel_call(state, out, entry.producer, force=force, recursive=recursive)
     else:
         rebuild.cancel(state, entry)
 
@@ -133,34 +154,45 @@ def on_closed(state: OwnerState, error: Exception) -> None:
 
 def on_succeeded(state: OwnerState, out: Out, peer: bytes, message: CallSucceeded, now_s: float) -> None:
     """The hot path: a call returned."""
+    has_stored = False
     for payload in message.results:
-        if payload.refs or payload.actor_ids or payload.stored:
+        if payload.refs or payload.actor_ids:
             out.receive(peer, payload)  # also of a call that is not known any more: its sender has counted it
+        if payload.stored is not None:
+            has_stored = True
     holder = state.holders.get(peer)
+    if has_stored:
+        if holder is None or message.seq not in holder.in_flight:
+            late.take(state, out, message.results)
+            return
+        for payload in message.results:
+            out.own(payload)
     if isinstance(holder, ActorClient):
         call = holder.in_flight.pop(message.seq, None)
         if call is not None:
+            call.version = message.version
             _complete(state, out, call, message)
-            out.event(EventKind.CALL_ATTEMPT, call, duration_s=message.duration_s)
+            out.event(EventKind.CALL_ATTEMPT, call, duration_s=message.duration_s, by=holder)
             if holder.outbox or not holder.in_flight:
                 state.ready_actors.add(holder)
     elif holder is not None:
         task = holder.in_flight.pop(message.seq, None)
         if task is not None:
             _complete(state, out, task, message)
-            out.event(EventKind.TASK_ATTEMPT, task, duration_s=message.duration_s)
+            out.event(EventKind.TASK_ATTEMPT, task, duration_s=message.duration_s, by=holder)
             state.leases.note_duration(task.template.definition.definition_id, message.duration_s)
             retries.settle(state, holder, now_s)
 
 
 def _complete(state: OwnerState, out: Out, call: PendingCall, message: CallSucceeded) -> None:
+    failure = None
     run = state.rebuilding.get(call.task_id) if state.rebuilding else None
     if run is not None and run.call is call:
-        runs.on_made(state, out, run, message.results)
+        failure = runs.on_made(state, out, run, message)
     else:
         results = message.results
-        call.finish(None, results, state.lineage.made_by(call, results))
-    retries.finish(state, call, None)
+        call.finish(None, results, state.lineage.made_by(call, results, state.objects.newcomers))
+    retries.finish(state, call, failure)
 
 
 def on_raised(state: OwnerState, out: Out, peer: bytes, message: CallRaised, now_s: float) -> None:
@@ -204,18 +236,26 @@ def on_returned(state: OwnerState, _out: Out, peer: bytes, message: CallsReturne
 
 def on_item(state: OwnerState, out: Out, peer: bytes, message: ItemYielded, _now_s: float) -> None:
     """A generator made an item."""
-    if message.payload.brings_any:
+    if message.payload.names_any:
         out.receive(peer, message.payload)
     holder = state.holders.get(peer)
     call = holder.in_flight.get(message.seq) if holder is not None else None
-    if call is not None and call.stream is not None:
-        run = state.rebuilding.get(call.task_id) if state.rebuilding else None
-        if run is not None and run.call is call:
-            runs.on_item(state, out, run, message)
-            return
-        item = call.stream.add(message.index, message.payload)
-        if item is not None:
-            state.lineage.note_item(call, item)
+    if call is None or call.stream is None:
+        late.take(state, out, (message.payload,))
+        return
+    if isinstance(call, MethodCall):
+        call.version = message.version
+    run = state.rebuilding.get(call.task_id) if state.rebuilding else None
+    if run is not None and run.call is call:
+        out.own(message.payload)
+        runs.on_item(state, out, run, message)
+        return
+    item = call.stream.add(message.index, message.payload)
+    if item is not None:
+        out.own(message.payload)
+        state.lineage.note_item(call, item, state.objects.newcomers)
+    else:
+        late.take(state, out, (message.payload,))
 
 
 def on_output(state: OwnerState, out: Out, peer: bytes, message: OutputWritten, _now_s: float) -> None:
@@ -271,6 +311,15 @@ def on_worker_lost(state: OwnerState, out: Out, _peer: bytes, message: WorkerLos
         out.disconnect(message.worker_id)
 
 
+def on_node_lost(state: OwnerState, out: Out, _peer: bytes, message: NodeLost, _now_s: float) -> None:
+    """A machine is gone: what was freed there lately is removed wherever it may be, unless it is made again."""
+    forgotten = tuple(one for one in state.freed.lose(message.node_id) if one not in state.lineage.entries)
+    if forgotten:
+        out.to_head(ForgetSegments(forgotten))
+    stranded.on_node_lost(state)
+    rebuild.on_node_lost(state, out, message)
+
+
 def on_kill_noted(state: OwnerState, _out: Out, _peer: bytes, message: KillNoted, _now_s: float) -> None:
     """Forget a request that has no other answer."""
     state.requests.pop(message.request_id, None)
@@ -314,6 +363,7 @@ HANDLERS: dict[type, Handler] = {
     CallRaised: on_raised,
     CallCancelled: on_cancelled,
     CallsReturned: on_returned,
+    ActorHasChanged: rebuild.on_actor_has_changed,
     ItemYielded: on_item,
     OutputWritten: on_output,
     ActorExiting: on_exiting,
@@ -322,14 +372,15 @@ HANDLERS: dict[type, Handler] = {
     LeaseLost: on_lease_lost,
     WorkerLost: on_worker_lost,
     ReclaimLease: lambda state, _out, _peer, message, _now_s: retries.on_reclaim(state, message),
-    ShapeUnplaceable: lambda state, out, _peer, message, _now_s: retries.on_unplaceable(state, out, message),
+    ShapeUnplaceable: lambda state, out, _peer, message, _now_s: stranded.on_unplaceable(state, out, message),
     ActorChanged: lambda state, out, _peer, message, _now_s: outbox.on_actor_changed(state, out, message),
     CreateActorReply: on_reply,
     GetActorReply: on_reply,
     ClusterReply: on_reply,
     CensusReply: on_reply,
     KillNoted: on_kill_noted,
-    OwnerLost: lambda state, out, _peer, message, _now_s: borrowing.on_owner_lost(state, out, message),
+    OwnerLost: lambda state, out, _peer, message, _now_s: orphans.on_owner_lost(state, out, message),
+    ClaimObjects: lambda state, out, _peer, message, _now_s: orphans.on_claim_objects(state, out, message),
     ObjectReady: lambda state, out, peer, message, _now_s: borrowing.on_ready(state, out, peer, message),
     ObjectFailed: lambda state, out, peer, message, _now_s: borrowing.on_failed(state, out, peer, message),
     FetchObject: lambda state, out, peer, message, _now_s: borrowing.on_fetch(state, out, peer, message),
@@ -337,7 +388,7 @@ HANDLERS: dict[type, Handler] = {
     ReportMissing: lambda state, out, peer, message, _now_s: rebuild.on_report_missing(state, out, peer, message),
     ArgumentsMissing: rebuild.on_arguments_missing,
     CopiesFound: lambda state, out, _peer, message, _now_s: rebuild.on_copies_found(state, out, message),
-    NodeLost: lambda state, out, _peer, message, _now_s: rebuild.on_node_lost(state, out, message),
+    NodeLost: on_node_lost,
     LendObject: lambda state, out, peer, message, _now_s: loans.on_lend(state, out, peer, message),
     ReleaseObject: lambda state, out, peer, message, _now_s: loans.on_release(state, out, peer, message),
     SettleLends: lambda state, out, _peer, message, _now_s: loans.on_settle_lends(state, out, message),

@@ -19,7 +19,7 @@ from collections.abc import Set as AbstractSet
 from ipyactors.ground.exceptions import IpyactorsError, ObjectLostError
 from ipyactors.ground.exceptions import ObjectReconstructionFailedTaskCancelledError as TaskCancelled
 from ipyactors.owner import arguments, borrowing, failures, loans, losses, outbox, retries, runs
-from ipyactors.owner.actors import MethodCall
+from ipyactors.owner.actors import ActorClient, MethodCall
 from ipyactors.owner.calls import CallState, PendingCall, TaskCall
 from ipyactors.owner.leases import Lease
 from ipyactors.owner.lineage import Lost, Search
@@ -27,9 +27,9 @@ from ipyactors.owner.objects import Entry
 from ipyactors.owner.out import Out
 from ipyactors.owner.state import OwnerState
 from ipyactors.wire.events import EventKind
-from ipyactors.wire.specs import Location, Stored
+from ipyactors.wire.specs import Location, Payload, Stored
 from ipyactors.wire.store_messages import CopiesFound, FindCopies, NodeLost
-from ipyactors.wire.worker_messages import ArgumentsMissing, FetchObject, ReportMissing
+from ipyactors.wire.worker_messages import ActorHasChanged, ArgumentsMissing, FetchObject, ReportMissing
 
 #: How often data is fetched from a machine that says it has it, before it counts as lost there.
 FETCHES_AT_MOST = 3
@@ -84,6 +84,16 @@ def on_arguments_missing(state: OwnerState, out: Out, peer: bytes, message: Argu
         state.ready_actors.add(call.client)
 
 
+def on_actor_has_changed(state: OwnerState, _out: Out, peer: bytes, message: ActorHasChanged, _now_s: float) -> None:
+    """A method was to be called again, and its actor is not as it was then."""
+    holder = state.holders.get(peer)
+    if isinstance(holder, ActorClient):
+        call = holder.in_flight.pop(message.seq, None)
+        if call is not None:
+            retries.finish(state, call, losses.ActorChangedError(f"the actor of {call.name} has changed"))
+            state.ready_actors.add(holder)
+
+
 def on_node_lost(state: OwnerState, out: Out, message: NodeLost) -> None:
     """A machine is gone. What only it had is made again at once if a call waits for it, else when it is asked for."""
     gone: set[Entry] = set()
@@ -115,6 +125,19 @@ def _search(state: OwnerState, out: Out, entries: Sequence[Entry], tried: frozen
         _ask(state, out, lost, _related(state, entries, set()))
 
 
+def search_orphans(state: OwnerState, out: Out, entries: Sequence[Entry]) -> None:
+    """Ask where the data of open entries is that were borrowed from a process that is gone.
+
+    They stay among those that are fetched, until it is found, or made again, or given up.
+    """
+    lost: dict[bytes, Lost] = {}
+    for entry in entries:
+        tried = _NOWHERE if entry.stored is None else _nodes_of(entry.stored)
+        lost[_segment_id(entry)] = Lost(weakref.ref(entry), tried)
+    if lost:
+        _ask(state, out, lost, _related(state, entries, set()))
+
+
 def _related(state: OwnerState, lost: Iterable[Entry], missing: AbstractSet[Entry]) -> dict[bytes, Entry]:
     """Return, by segment id, what matters if lost objects are made again: whether their calls' results are there.
 
@@ -123,6 +146,7 @@ def _related(state: OwnerState, lost: Iterable[Entry], missing: AbstractSet[Entr
     related: dict[bytes, Entry] = {}
     agenda = [state.lineage.record_of(entry) for entry in lost]
     seen: set[bytes] = set()
+    siblings = runs.orphans_by_record(state)
     while agenda:
         record = agenda.pop()
         if record is None or record.task_id in seen or record.task_id in state.rebuilding:
@@ -139,6 +163,9 @@ def _related(state: OwnerState, lost: Iterable[Entry], missing: AbstractSet[Entr
         for entry in results:
             if entry is not None and entry.done and entry.stored is not None and not entry.owner_address:
                 related[entry.stored.segment_id] = entry
+        for entry in siblings.get(record.task_id, ()):
+            if entry not in lost and entry not in missing:
+                related[_segment_id(entry)] = entry
     return related
 
 
@@ -181,11 +208,15 @@ def on_copies_found(state: OwnerState, out: Out, message: CopiesFound) -> None:
     gone: dict[Entry, ObjectLostError | None] = {}
     for segment_id, lost in search.lost.items():
         entry = lost.find()
-        if entry is None or entry.done or entry.producer is not None:
-            continue  # nobody needs it any more, or a run makes it
+        if entry is None or entry.done or entry.producer is not None or loans.heir_of(entry) is not entry:
+            continue  # nobody needs it any more, or a run makes it, or has made another in its place
         places = message.locations.get(segment_id, ())
         if _is_worth_a_try(state, entry, lost, places):
             runs.note(state, out, EventKind.OBJECT_LOST, entry, "a copy is used")
+            state.objects.fetching.pop(entry.object_id, None)
+            if entry.stored is None:  # from a process that was gone before it could send it
+                entry.complete(Payload(b"", stored=Stored(segment_id, message.sizes.get(segment_id, 0), places)))
+                continue
             entry.move(places)
             entry.close()
         elif lost.call_name:
@@ -195,9 +226,13 @@ def on_copies_found(state: OwnerState, out: Out, message: CopiesFound) -> None:
     missing: set[Entry] = set()
     for segment_id, find in search.others.items():
         other = find()
+        places = message.locations.get(segment_id, ())
+        if other is not None and other.owner_address:  # of a process that is gone, brought by the same call
+            if not places and runs.is_orphan(state, other):
+                missing.add(other)
+            continue
         if other is None or other.stored is None:
             continue
-        places = message.locations.get(segment_id, ())
         if other.done and not places:
             missing.add(other)
         elif other.done and _nodes_of(other.stored).isdisjoint(place.node_id for place in places):

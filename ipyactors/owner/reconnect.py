@@ -6,9 +6,10 @@ head granted are finished and not renewed; their workers are ended when idle, be
 
 from __future__ import annotations
 
+from ipyactors.owner import orphans, outbox
 from ipyactors.owner.out import Out
 from ipyactors.owner.state import OwnerState
-from ipyactors.wire.head_messages import AskBorrower, OwnsObjects, RegisterOwner, WatchEvents, WatchOwner
+from ipyactors.wire.head_messages import AskBorrower, HoldActor, OwnsObjects, RegisterOwner, WatchEvents, WatchOwner
 
 
 def registration(state: OwnerState, pid: int) -> RegisterOwner:
@@ -34,6 +35,7 @@ def on_head_restarted(state: OwnerState, out: Out, again: RegisterOwner) -> None
         out.to_head(WatchOwner(owner_id))
     for lender_id, borrower_id in state.objects.unsettled:
         out.to_head(AskBorrower(borrower_id, lender_id, state.address))
+    orphans.repeat_claims(state, out)
     for search in state.searches.values():
         out.to_head(search.request)
     for client in state.actors.values():
@@ -42,5 +44,9 @@ def on_head_restarted(state: OwnerState, out: Out, again: RegisterOwner) -> None
         state.ready_actors.add(client)
         if client.creation is not None and client.creation.request_id not in state.requests:
             out.to_head(client.creation)
+    for actor_id in state.constructors.keys() - state.actors.keys():
+        # How it is was told to nobody here if the old head died first. Who holds it is told, and then lets go of it.
+        outbox.client_of(state, actor_id).weight = 1
+        out.to_head(HoldActor(actor_id))
     for request in state.requests.values():
         out.to_head(request)

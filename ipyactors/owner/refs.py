@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 from ipyactors.ground import ids
 from ipyactors.ground.exceptions import SessionError
 from ipyactors.owner import current, origins, process, values
+from ipyactors.owner.belonging import is_of_another
 from ipyactors.owner.calls import PendingCall
 from ipyactors.owner.lending import LEND_AFTER_S
-from ipyactors.owner.objects import Entry
+from ipyactors.owner.objects import Entry, Reference
 from ipyactors.owner.streams import Stream
 from ipyactors.wire import serialize
 from ipyactors.wire.specs import RefSpec
@@ -27,17 +28,14 @@ if TYPE_CHECKING:
 _AWAIT_TICK_S = 0.1
 
 
-class ObjectRef:
+class ObjectRef(Reference):
     """A promise of a value, returned by ``.remote()`` and :func:`ipyactors.put`.
 
     Pass it to :func:`ipyactors.get`, ``await`` it, or hand it to another task: as an argument of its own it arrives
     as the value, inside a container it arrives as a reference. It may be used from any thread.
     """
 
-    __slots__ = ("__weakref__", "_entry")
-
-    def __init__(self, entry: Entry) -> None:
-        self._entry = entry
+    __slots__ = ("__weakref__",)
 
     def binary(self) -> bytes:
         """Return the object's id (20 bytes)."""
@@ -86,7 +84,13 @@ class ObjectRef:
         return session.value_of(entry)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        spec = _session().custody.refer(self._entry)
+        session = _session()
+        if is_of_another(session, self._entry):
+            raise SessionError(
+                f"{self!r} is of a session that has ended; nobody in session {session.paths.name} could get its value. "
+                "Put the value again, or submit again the call that made it."
+            )
+        spec = session.custody.refer(self._entry)
         serialize.note_ref(spec, self._entry)
         return _rebuild, (spec.object_id, spec.owner_address)
 
@@ -142,6 +146,11 @@ def _session() -> Session:
 
 def adopt(spec: RefSpec) -> ObjectRef:
     """Return a reference to an object that something unpickled here names. Raises SessionError without a session."""
+    if process.session() is None:
+        raise SessionError(
+            "there is no session in this process, so the reference was not unpickled. Call ipyactors.init(address=...) "
+            f"first, to come to the session that it belongs to (its owner is at {spec.owner_address}), and try again."
+        )
     entry = _session().custody.adopt(spec)
     if entry.origin is None:
         running = current.call.get()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from ipyactors.ground import ids
 from ipyactors.owner.objects import Entry, Failure
 from ipyactors.owner.streams import Stream
 
@@ -15,14 +14,16 @@ class Replay(Stream):
 
     def __init__(self, task_id: bytes) -> None:
         super().__init__(task_id)
-        self.wanted: dict[int, Entry] = {}
+        self.wanted: dict[int, list[Entry]] = {}
 
-    def want(self, entry: Entry, *, is_under_way: bool) -> bool:
-        """Take an item too; return False if the generator may be past it, or will be closed before it."""
-        index = ids.index_of(entry.object_id) - 1
+    def want(self, index: int, entry: Entry, *, is_under_way: bool) -> bool:
+        """Take the ``index``-th item too; return False if the generator may be past it, or will be closed before it.
+
+        ``entry`` is the item, or an object to which it refers.
+        """
         if is_under_way and not self.received <= index < self.until:
             return False
-        self.wanted[index] = entry
+        self.wanted.setdefault(index, []).append(entry)
         if not is_under_way:
             self.received = min(self.wanted)
             self.until = max(self.wanted) + 1
@@ -37,5 +38,9 @@ class Replay(Stream):
         """No item follows. With a failure, it is what becomes of those that are missing."""
         self.ended = True
         if failure is not None:
-            for entry in self.wanted.values():
+            for _, entry in self.wanted_by_index():
                 entry.fail(failure)
+
+    def wanted_by_index(self) -> list[tuple[int, Entry]]:
+        """Return what has not come."""
+        return [(index, entry) for index, entries in self.wanted.items() for entry in entries]

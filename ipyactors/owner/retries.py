@@ -6,7 +6,7 @@ uses up a retry; when none is left, the death becomes the task's error.
 
 from __future__ import annotations
 
-from ipyactors.owner import failures, leases
+from ipyactors.owner import failures, leases, losses
 from ipyactors.owner.calls import CallState, PendingCall, TaskCall
 from ipyactors.owner.leases import Lease
 from ipyactors.owner.objects import Failure
@@ -14,7 +14,7 @@ from ipyactors.owner.out import Out
 from ipyactors.owner.state import OwnerState
 from ipyactors.wire.deaths import describe_death, last_started
 from ipyactors.wire.events import EventKind
-from ipyactors.wire.head_messages import KillLeasedWorker, LeaseGranted, ReclaimLease, ShapeUnplaceable
+from ipyactors.wire.head_messages import KillLeasedWorker, LeaseGranted, ReclaimLease
 from ipyactors.wire.specs import Death, RemoteError
 from ipyactors.wire.worker_messages import CancelCall
 
@@ -29,6 +29,12 @@ def finish(state: OwnerState, call: PendingCall, failure: Failure | None) -> Non
         if run is not None and run.call is call:
             del state.rebuilding[call.task_id]
             state.lineage.end_run(run, has_failed=failure is not None)
+            if failure is not None:
+                # Also what is none of its results, but was to come with one.
+                is_argument = any(dep.failure is failure for dep in call.deps)
+                for entry in {*run.wanted.values(), *call.entries}:
+                    if not entry.done:
+                        entry.fail(losses.of_run(failure, call.name, entry, is_argument=is_argument))
     if call.parent is not None:
         siblings = state.children.get(call.parent.task_id)
         if siblings is not None:
@@ -71,29 +77,15 @@ def on_lease_lost(state: OwnerState, out: Out, lease: Lease, death: Death) -> No
             again.append(call)
         elif call.may_retry():
             ran_s = state.now_s - call.sent_s
-            out.event(EventKind.TASK_RETRY, call, duration_s=ran_s, detail=describe_death(death))
+            out.event(EventKind.TASK_RETRY, call, duration_s=ran_s, detail=describe_death(death), by=lease)
             call.take_retry()
             again.append(call)
         else:
             ran_s = state.now_s - call.sent_s
-            out.event(EventKind.TASK_FAILED, call, duration_s=ran_s, detail=describe_death(death))
+            out.event(EventKind.TASK_FAILED, call, duration_s=ran_s, detail=describe_death(death), by=lease)
             finish(state, call, failures.task_crashed(call, death))
     lease.in_flight = {}
     leases.requeue(state.leases, lease.shape, again)
-
-
-def on_unplaceable(state: OwnerState, out: Out, message: ShapeUnplaceable) -> None:
-    """No node could ever hold this: everything that waits for it fails."""
-    shape = state.leases.by_id.get(message.shape_id)
-    if shape is None:
-        return
-    shape.wished = 0
-    waiting, shape.queue = list(shape.queue), type(shape.queue)()
-    for call in waiting:
-        if call.state is not CallState.DONE:
-            error = failures.placement(f"Task {call.name}", message.demand, message.existing)
-            out.event(EventKind.TASK_FAILED, call, detail=str(error))
-            finish(state, call, error)
 
 
 def on_task_raised(
@@ -101,11 +93,11 @@ def on_task_raised(
 ) -> None:
     """The function raised: try again if that was asked for, else it is the outcome."""
     if retryable and call.may_retry():
-        out.event(EventKind.TASK_RETRY, call, duration_s=state.now_s - call.sent_s, detail=error.words)
+        out.event(EventKind.TASK_RETRY, call, duration_s=state.now_s - call.sent_s, detail=error.words, by=lease)
         call.take_retry()
         leases.requeue(state.leases, lease.shape, [call])
         return
-    out.event(EventKind.TASK_FAILED, call, detail=error.words)
+    out.event(EventKind.TASK_FAILED, call, detail=error.words, by=lease)
     finish(state, call, error)
 
 
@@ -136,6 +128,8 @@ def cancel_task(state: OwnerState, out: Out, call: TaskCall, *, force: bool, rec
     """
     call.cancelled = True
     if call.state is not CallState.SENT:
+        if call.state is CallState.QUEUED:
+            state.leases.touched.add(state.leases.shape_of(call.template))  # perhaps no lease is wanted any more
         finish(state, call, failures.cancelled(call, started=False))
         return
     lease = next((lease for lease in state.leases.leases.values() if lease.in_flight.get(call.seq) is call), None)

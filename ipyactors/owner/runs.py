@@ -8,18 +8,20 @@ from collections.abc import Set as AbstractSet
 from ipyactors.ground import ids
 from ipyactors.ground.exceptions import ObjectLostError
 from ipyactors.ground.exceptions import ObjectReconstructionFailedActorResultError as ActorResult
-from ipyactors.owner import arguments, losses, outbox
+from ipyactors.owner import arguments, borrowing, loans, losses, outbox
 from ipyactors.owner.actors import MethodCall
 from ipyactors.owner.calls import CallState, PendingCall, TaskCall
-from ipyactors.owner.lineage import Argument, Bar, Record, Run
-from ipyactors.owner.objects import Entry, Failure
+from ipyactors.owner.lineage import Argument, Carried, Record, Run, carry
+from ipyactors.owner.losses import ActorBar, Bar
+from ipyactors.owner.objects import BorrowedEntry, Entry, Failure
 from ipyactors.owner.out import Out
 from ipyactors.owner.replays import Replay
 from ipyactors.owner.state import OwnerState
-from ipyactors.owner.templates import STREAMING, TaskTemplate
+from ipyactors.owner.templates import STREAMING, MethodTemplate, TaskTemplate
+from ipyactors.wire.deaths import describe_death
 from ipyactors.wire.events import EventKind
 from ipyactors.wire.specs import ActorState, Payload, RemoteError
-from ipyactors.wire.worker_messages import ItemYielded
+from ipyactors.wire.worker_messages import CallSucceeded, ItemYielded
 
 # -- before they run -----------------------------------------------------------------------------------------------
 
@@ -55,7 +57,7 @@ def make_again(
             _want_results(state, run, missing)
         if entry.object_id in run.wanted:
             continue
-        if _want(run, entry):
+        if _want(state, run, entry):
             note(state, out, EventKind.OBJECT_LOST, entry, f"{why}: {record.name} runs again")
         else:
             state.overdue.append(entry)
@@ -67,6 +69,16 @@ def make_again(
         arguments.await_all(state, out, run.call)
 
 
+def is_lost(entry: Entry) -> bool:
+    """Return whether no machine is left that had the data of an entry that is done."""
+    return entry.stored is not None and not entry.stored.locations
+
+
+def can_be_made_again(state: OwnerState, entry: Entry, missing: AbstractSet[Entry]) -> bool:
+    """Return whether an entry whose data is lost could be made again now; ``missing`` are those that are lost too."""
+    return _obstacle(state, entry, missing) is None
+
+
 def _obstacle(state: OwnerState, entry: Entry, missing: AbstractSet[Entry]) -> Failure | None:
     """Return why an entry cannot be made again: it, or an argument that is gone too, and so on; None if it can."""
     agenda = [_made_by(state, entry)]
@@ -74,9 +86,10 @@ def _obstacle(state: OwnerState, entry: Entry, missing: AbstractSet[Entry]) -> F
     while agenda:
         object_id, record, bar, _ = agenda.pop()
         if record is not None:
-            bar = record.bar or _actor_is_gone(state, record)
+            bar = record.bar or _bar_of_actor(state, record)
         if bar is not None:
-            return losses.not_again(bar.reason, bar.name, object_id, entry.object_id)
+            in_words = losses.owner_died if entry.owner_address else losses.not_again
+            return in_words(bar, object_id, entry.object_id)
         assert record is not None, "what has no record has a reason"
         if record.task_id in seen or record.task_id in state.rebuilding:
             continue
@@ -96,11 +109,21 @@ def _made_by(state: OwnerState, entry: Entry) -> Argument:
     return Argument(entry.object_id, state.lineage.record_of(entry), state.lineage.bar_of(entry))
 
 
-def _actor_is_gone(state: OwnerState, record: Record) -> Bar | None:
+def _bar_of_actor(state: OwnerState, record: Record) -> Bar | None:
+    """Return why an actor cannot be asked again, as far as that is known before it is; None for a task."""
     if record.client is None:
         return None
     client = state.actors.get(record.client.actor_id)
-    return Bar(ActorResult, record.name) if client is None or client.state is ActorState.DEAD else None
+    if client is None:
+        return Bar(ActorResult, record.name, ActorBar.NO_HANDLE)
+    if client.state is ActorState.DEAD:
+        return Bar(ActorResult, record.name, ActorBar.DEAD, f"its process {describe_death(client.death)}")
+    if record.version is None:
+        return Bar(ActorResult, record.name, ActorBar.UNSTABLE)
+    # One that has just come with a handle is not known yet.
+    if record.version[1] and client.incarnation > record.version[0]:
+        return Bar(ActorResult, record.name, ActorBar.CHANGED)
+    return None
 
 
 def entry_of(state: OwnerState, argument: Argument) -> Entry | None:
@@ -141,11 +164,36 @@ def _open_arguments(run: Run, missing: AbstractSet[Entry]) -> Iterator[tuple[Ent
 
 def _want_results(state: OwnerState, run: Run, missing: AbstractSet[Entry]) -> None:
     """Have a run make those of its results too that nobody has missed so far."""
-    for object_id in run.record.object_ids() if missing else ():
+    if not missing:
+        return
+    for object_id in run.record.object_ids():
         entry = state.lineage.entries.get(object_id)
         if entry is not None and entry.done and entry in missing:
             entry.reopen()
-            _want(run, entry)
+            _want(state, run, entry)
+    for entry in orphans_by_record(state).get(run.record.task_id, ()):
+        if entry in missing:
+            entry.reopen()
+            _want(state, run, entry)
+
+
+def orphans_by_record(state: OwnerState) -> dict[bytes, list[Entry]]:
+    """Return, by task id of the call that has brought them, the objects whose owner is gone and that may be lost."""
+    found: dict[bytes, list[Entry]] = {}
+    for object_id in state.objects.claimed:
+        entry = state.objects.borrowed.get(object_id)
+        if entry is not None and is_orphan(state, entry):
+            record = state.lineage.record_of(entry)
+            if record is not None:
+                found.setdefault(record.task_id, []).append(entry)
+    return found
+
+
+def is_orphan(state: OwnerState, entry: Entry) -> bool:
+    """Return whether an object depends on what its owner, which is gone, has left: nothing stands for it so far."""
+    if entry.object_id not in state.objects.claimed or entry.producer is not None or loans.heir_of(entry) is not entry:
+        return False
+    return not entry.done or entry.stored is not None
 
 
 def _call_again(state: OwnerState, record: Record, deps: tuple[Entry, ...]) -> PendingCall:
@@ -155,10 +203,12 @@ def _call_again(state: OwnerState, record: Record, deps: tuple[Entry, ...]) -> P
         call.retries_left, call.attempt = record.retries_left, record.attempt
         call.take_retry()
         return call
+    assert isinstance(template, MethodTemplate), "a call of which nothing is kept is made again"
     assert record.client is not None, "a method without its actor"
     client = state.actors[record.client.actor_id]
     again = MethodCall(template, client, record.task_id, record.args, deps, record.parent)
     again.attempt = record.attempt + 1
+    again.expected = record.version
     return again
 
 
@@ -168,13 +218,17 @@ def _new_entry(state: OwnerState, object_id: bytes, record: Record | None) -> En
     return entry
 
 
-def _want(run: Run, entry: Entry) -> bool:
+def _want(state: OwnerState, run: Run, entry: Entry) -> bool:
     """Have a run make an entry; return False if it is too late for that."""
     stream = run.call.stream
-    if isinstance(stream, Replay) and not stream.want(entry, is_under_way=run.call.state is CallState.SENT):
-        return False
+    if isinstance(stream, Replay):
+        lineage = entry.lineage
+        item_id = lineage.carrier_id if isinstance(lineage, Carried) else entry.object_id
+        if not stream.want(ids.index_of(item_id) - 1, entry, is_under_way=run.call.state is CallState.SENT):
+            return False
     run.wanted[entry.object_id] = entry
     entry.producer = run.call
+    state.objects.fetching.pop(entry.object_id, None)
     return True
 
 
@@ -194,18 +248,54 @@ def settle(state: OwnerState, out: Out) -> None:
 # -- results -------------------------------------------------------------------------------------------------------
 
 
-def on_made(state: OwnerState, out: Out, run: Run, results: tuple[Payload, ...]) -> None:
-    """A call that was made again has returned: fill what is open; what is there keeps its data."""
-    call = run.call
+def on_made(state: OwnerState, out: Out, run: Run, message: CallSucceeded) -> Failure | None:
+    """A call that was made again has returned: fill what is open; what is there keeps its data.
+
+    Return why it is of no use all the same: an actor has changed at the last moment, so the results are other ones.
+    """
+    call, results = run.call, message.results
+    if isinstance(call, MethodCall) and call.expected != message.version:
+        for entry, payload in zip(call.entries, results, strict=False):
+            if not entry.done:
+                entry.expect_other(payload)
+            elif payload.stored is not None:
+                entry.add_copy(payload)
+        return losses.ActorChangedError(f"the actor of {call.name} has changed")
     for entry, payload in zip(call.entries, results, strict=False):
         _give(state, entry, payload)
         if entry.object_id in run.wanted:
             note(state, out, EventKind.OBJECT_REBUILT, entry, "")
+        _replace(state, out, run, entry.object_id, payload)
     if isinstance(call.stream, Replay):
-        for index, entry in call.stream.wanted.items():
+        for index, entry in call.stream.wanted_by_index():
             entry.fail(losses.item_not_yielded(call.name, entry.object_id, index))
             state.objects.failures += 1
     call.finish(None)
+    return None
+
+
+def _replace(state: OwnerState, out: Out, run: Run, carrier_id: bytes, payload: Payload) -> None:
+    """Have lost objects to which a result referred follow those to which it refers now, each the one at its place."""
+    carry(run.record, carrier_id, payload, state.objects.newcomers)
+    for entry in list(run.wanted.values()):
+        carried = entry.lineage
+        if not (isinstance(carried, Carried) and isinstance(entry, BorrowedEntry) and carried.carrier_id == carrier_id):
+            continue
+        del run.wanted[entry.object_id]
+        entry.producer = None
+        refs = payload.refs
+        heir = _entry_named(state, refs[carried.position].object_id) if len(refs) == carried.total else None
+        if heir is None or loans.heir_of(heir) is entry:
+            error = losses.refs_differ(run.record.name, entry.object_id, before=carried.total, now=len(refs))
+            give_up(state, out, entry, error)
+            continue
+        note(state, out, EventKind.OBJECT_REBUILT, entry, "")
+        borrowing.follow(state, out, entry, heir)
+
+
+def _entry_named(state: OwnerState, object_id: bytes) -> Entry | None:
+    """Return what a reference that has just come leads to."""
+    return state.objects.borrowed.get(object_id) or loans.find(state, object_id)
 
 
 def on_item(state: OwnerState, out: Out, run: Run, message: ItemYielded) -> None:
@@ -220,6 +310,7 @@ def on_item(state: OwnerState, out: Out, run: Run, message: ItemYielded) -> None
         _give(state, entry, message.payload)
     if run.wanted.pop(object_id, None) is not None and entry is not None:
         note(state, out, EventKind.OBJECT_REBUILT, entry, "")
+    _replace(state, out, run, object_id, message.payload)
 
 
 def _give(state: OwnerState, entry: Entry, payload: Payload) -> None:
@@ -240,6 +331,7 @@ def give_up(state: OwnerState, out: Out, entry: Entry, failure: Failure) -> None
     """Fail an entry that is open."""
     words = failure.words if isinstance(failure, RemoteError) else str(failure)
     note(state, out, EventKind.OBJECT_LOST, entry, words.partition("\n")[0])
+    state.objects.fetching.pop(entry.object_id, None)
     entry.fail(failure)
     state.objects.failures += 1
 

@@ -53,8 +53,10 @@ class Session(Traffic):
         )
         if paths.store_dir:
             location = Location(node_id, paths.agent_address)
-            self.storage = Storage(paths, location, process_id, self.post, self.wait, self.leader.wake)
-            self.custody.hold_segment = self.storage.hold
+            self.storage = Storage(
+                paths, location, process_id, self.post, self.wait, self.leader.wake, self.state.freed
+            )
+            self.mail.own = self.storage.hold
         self.callbacks = Callbacks(f"ipyactors-{ids.short(process_id)}-callbacks")
         self._counter = itertools.count(1)
         self._requests = itertools.count(1)
@@ -78,7 +80,8 @@ class Session(Traffic):
                 "a function given to on_event cannot wait for results: it runs on the thread that reads them. "
                 "Nothing is lost; hand what is to be done to a thread or a queue of your own."
             )
-        if self._turner == threading.get_ident() and not is_done():
+        thread = threading.get_ident()
+        if (self._turner == thread or thread in self._finalizing) and not is_done():
             raise SessionError(
                 "a finalizer (__del__) cannot wait for results here: it interrupted the thread that reads them. "
                 "Nothing is lost; collect what is to be done, and do it elsewhere."
@@ -126,6 +129,13 @@ class Session(Traffic):
             self.mail.to_head(message)
         self.flush()
 
+    def repeat_to_head(self, message: Message) -> None:
+        """Send to the head, now, and to every head that is started again from here on. Do not wait for an answer."""
+        with deferred(), self.lock:
+            self.state.requests[next(self._requests)] = message
+            self.mail.to_head(message)
+        self.flush()
+
     def ask_head(self, make: Callable[[int], Message]) -> Any:
         """Send the request that ``make(request_id)`` returns; wait for the answer and return it.
 
@@ -163,14 +173,17 @@ class Session(Traffic):
         return self.storage.keep(payload, segment_id, name)
 
     def bring(self, payloads: Sequence[Payload]) -> Sequence[Payload]:
-        """Return payloads with their bytes; may wait for another machine. Raises SegmentsMissing."""
+        """Return payloads with their bytes; may wait for other processes and machines. Raises SegmentsMissing.
+
+        For one that stands for an object, and which the caller holds, raises what that object has failed with.
+        """
+        if any(payload.stands_for is not None for payload in payloads):
+            from ipyactors.owner import arrivals  # only what an actor is made from may stand for objects
+
+            payloads = arrivals.stood_for(self, payloads)
         if self.storage is None or all(payload.stored is None for payload in payloads):
             return payloads
         return self.storage.filled(payloads)
-
-    def in_message(self, payload: Payload) -> Payload:
-        """Return a payload with its bytes in it, if they are on this machine."""
-        return payload if self.storage is None else self.storage.in_message(payload)
 
     def when_done(self, entry: Entry, callback: Callable[[Entry], None]) -> None:
         """Call back when an entry is done, fetching it if it is borrowed; on the reading thread, so be quick."""

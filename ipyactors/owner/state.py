@@ -9,6 +9,7 @@ from ipyactors.ground.config import MAX_LINEAGE_BYTES
 from ipyactors.owner.actors import ActorClient, Constructor
 from ipyactors.owner.ages import Ages
 from ipyactors.owner.calls import CallState, PendingCall
+from ipyactors.owner.freed import FreedElsewhere
 from ipyactors.owner.leases import Lease, LeaseTable
 from ipyactors.owner.lineage import LineageTable, Run, Search
 from ipyactors.owner.objects import Entry, ObjectTable
@@ -72,6 +73,7 @@ class OwnerState:
         """By owner id: the borrowed objects that were asked for and are not there."""
         self.constructors: dict[bytes, Constructor] = {}
         """By id of an actor that this process has created: what its constructor's arguments refer to."""
+        self.freed = FreedElsewhere()
         self.head_epoch = 0
         self.now_s = 0.0
         """When this turn began (monotonic clock)."""
@@ -107,4 +109,6 @@ class OwnerState:
         for search in self.searches.values():
             for lost in search.lost.values():
                 found = lost.find()
-                assert found is None or not found.owner_address, "what is borrowed is searched for by its owner"
+                is_taken_care_of = found is None or found.done or found.producer or getattr(found, "heir", None)
+                if found is not None and found.owner_address and not is_taken_care_of:
+                    assert found.object_id in self.objects.fetching, "what is looked for may be asked for once more"

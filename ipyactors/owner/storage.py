@@ -16,6 +16,7 @@ from typing import Protocol
 from ipyactors.ground import ids
 from ipyactors.ground.config import SessionPaths
 from ipyactors.ground.exceptions import ObjectStoreFullError
+from ipyactors.owner.freed import FreedElsewhere
 from ipyactors.owner.missing import SegmentsMissing
 from ipyactors.owner.objects import SegmentToken
 from ipyactors.owner.post import Post
@@ -28,6 +29,7 @@ from ipyactors.wire.store_messages import (
     ForgetSegments,
     FreeSegments,
     MakeRoom,
+    MappedFile,
     PoolChanged,
     PullSegment,
     ReuseSegments,
@@ -44,6 +46,13 @@ _POOL_SHARE = 0.25
 
 #: For so many segments of others it is known how often they were written here. Of older ones none is written again.
 _WRITTEN_AT_MOST = 4096
+
+_FATE = "Nothing was sent, and nothing else is lost."
+_FATE_OF_A_RESULT = "The call has run, and what it did stays done; this value is lost, and nothing else."
+_WHAT_TO_DO = (
+    "Drop references and views that are no longer needed (ipyactors.memory() lists them), free disk space, or start "
+    "with a larger object_store_memory."
+)
 
 
 class Wait(Protocol):
@@ -65,8 +74,10 @@ class Storage:
         post: Post,
         wait: Wait,
         wake: Callable[[], None],
+        elsewhere: FreedElsewhere | None = None,
     ) -> None:
         self.location = location
+        self._elsewhere = elsewhere or FreedElsewhere()
         self._owner_id = owner_id
         self._post = post
         self._wait = wait
@@ -98,7 +109,7 @@ class Storage:
         size = size_of(payload.data, payload.buffers)
         spill = False
         if self._usage.used_bytes + self._uncounted_bytes + size > self._usage.limit_bytes:
-            spill = self._make_room(size, name)
+            spill = self._make_room(segment_id, size, name)
         try:
             written = self._arena.write(segment_id, payload.data, payload.buffers, spill=spill)
         except NoRoomError:
@@ -119,16 +130,13 @@ class Storage:
     def _write_after_all(self, payload: Payload, segment_id: bytes, size: int, name: str) -> int:
         """Write where a file system was fuller than the agent knew."""
         self._arena.trim()
-        spill = self._make_room(size, name)
+        spill = self._make_room(segment_id, size, name)
         try:
             return self._arena.write(segment_id, payload.data, payload.buffers, spill=spill)
         except NoRoomError as error:
-            raise ObjectStoreFullError(
-                f"{name} ({size / 1e6:.1f} MB) was not stored: {error}. Nothing was sent, and nothing else is lost. "
-                "Drop references that are no longer needed, or free disk space."
-            ) from error
+            raise self._full(segment_id, size, name, str(error)) from error
 
-    def _make_room(self, size: int, name: str) -> bool:
+    def _make_room(self, segment_id: bytes, size: int, name: str) -> bool:
         """Have the agent make room; return whether to write straight to disk."""
         __tracebackhide__ = True
         request_id = next(self._requests)
@@ -138,12 +146,16 @@ class Storage:
         with self._lock:
             answer = self._rooms.pop(request_id)
         if answer.problem:
-            raise ObjectStoreFullError(
-                f"{name} ({size / 1e6:.1f} MB) was not stored: {answer.problem}. Nothing was sent, and nothing else is "
-                "lost. Drop references that are no longer needed, free disk space, or start with a larger "
-                "object_store_memory."
-            )
+            raise self._full(segment_id, size, name, answer.problem)
         return answer.spill
+
+    def _full(self, segment_id: bytes, size: int, name: str, problem: str) -> ObjectStoreFullError:
+        # What is stored for another process is what a call of it has made here: the call has had its effects.
+        is_ours = ids.owner_of(segment_id) == self._owner_id
+        fate = _FATE if is_ours else _FATE_OF_A_RESULT
+        return ObjectStoreFullError(
+            f"{name} ({size / 1e6:.1f} MB) could not be stored: {problem}. {fate} {_WHAT_TO_DO}"
+        )
 
     def hold(self, payload: Payload) -> Payload:
         """Have a payload keep its segment, if it has one that belongs to this process; return it."""
@@ -166,23 +178,29 @@ class Storage:
         if not dropped:
             return
         segment_ids = tuple(stored.segment_id for stored in dropped)
-        reused = self._arena.take_back(segment_ids, only_own=True)
-        self._post.tell_agent(FreeSegments(segment_ids, reused), news=self._pool_news)
-        scattered = tuple(stored.segment_id for stored in dropped if not stored.locations)
+        mapped: list[MappedFile] = []
+        reused = self._arena.take_back(segment_ids, only_own=True, mapped=mapped)
+        self._post.tell_agent(FreeSegments(segment_ids, reused, tuple(mapped)), news=self._pool_news)
+        scattered = tuple(
+            stored.segment_id for stored in dropped if not stored.locations or self._elsewhere.was_lost(stored)
+        )
         if scattered:
             self._post.tell_head(ForgetSegments(scattered))
         for stored in dropped:
             for location in stored.locations:
                 if location.node_id != self.location.node_id:
+                    self._elsewhere.note(location.node_id, stored.segment_id)
                     self._post.tell_agent_at(location, FreeSegments((stored.segment_id,)))
 
     def _pool_news(self) -> tuple[PoolChanged, ...]:
         return () if self._arena.pool_bytes == self._pool_bytes else self._pool_after(())
 
-    def _pool_after(self, taken_back: tuple[bytes, ...]) -> tuple[PoolChanged, ...]:
+    def _pool_after(
+        self, taken_back: tuple[bytes, ...], mapped: tuple[MappedFile, ...] = ()
+    ) -> tuple[PoolChanged, ...]:
         """Return what the agent is to hear of the pool; to be read where nothing else can be sent first."""
         self._pool_bytes = self._arena.pool_bytes
-        return (PoolChanged(self._pool_bytes, taken_back),)
+        return (PoolChanged(self._pool_bytes, taken_back, mapped),)
 
     # -- reading ----------------------------------------------------------------------------------------------
 
@@ -250,13 +268,6 @@ class Storage:
             raise SegmentsMissing(tuple(stored.segment_id for stored in brought.missing))
         return [filled(payload, brought.mapped) for payload in payloads]
 
-    def in_message(self, payload: Payload) -> Payload:
-        """Return a payload with its bytes in it, if they are on this machine; for what must outlive its segment."""
-        mapped = None if payload.stored is None else self.open(payload.stored)
-        if mapped is None:
-            return payload
-        return payload.with_bytes(bytes(mapped.data), mapped.buffers)
-
     # -- what the agent says ----------------------------------------------------------------------------------
 
     def on_message(self, message: object) -> None:
@@ -275,8 +286,9 @@ class Storage:
             case ReuseSegments():
                 freed = self._still_freed(message.segment_ids)
                 # Under one of these ids another process may have written since: that stays.
-                self._arena.take_back(freed, only_own=True)
-                self._post.tell_agent(news=lambda: self._pool_after(freed))
+                mapped: list[MappedFile] = []
+                self._arena.take_back(freed, only_own=True, mapped=mapped)
+                self._post.tell_agent(news=lambda: self._pool_after(freed, tuple(mapped)))
             case TrimPool():
                 self._arena.trim()
                 self._post.tell_agent(news=self._pool_news)

@@ -28,6 +28,12 @@ class Stream:
         self.until = 0
         self.ended = False
         self.callbacks: list[Callable[[], None]] = []
+        self._spare: dict[int, Payload] = {}
+
+    def expect_other(self, index: int, payload: Payload) -> None:
+        """Note data of the ``index``-th item that is not used, for the item is made again; freed with that one."""
+        if index >= self.received and not self.ended:
+            self._spare[index] = payload
 
     def add(self, index: int, payload: Payload) -> Entry | None:
         """Take the ``index``-th item and return it; one that is there already (from an earlier attempt) is ignored.
@@ -37,9 +43,13 @@ class Stream:
         if index < self.received or self.ended:
             return None
         if index > self.received:
-            self.end(ObjectLostError(f"item {self.received} of the generator was lost on its way, and so the rest."))
+            missing = self.received + 1
+            self.end(ObjectLostError(f"item {missing} of the generator was lost on its way, and so the rest."))
             return None
         entry = self._append()
+        spare = self._spare.pop(index, None)
+        if spare is not None:
+            entry.expect_other(spare)
         entry.complete(payload)
         self._call_back()
         return entry
@@ -51,6 +61,7 @@ class Stream:
         if failure is not None:
             self._append().fail(failure)
         self.ended = True
+        self._spare.clear()
         self._call_back()
 
     def _append(self) -> Entry:

@@ -18,10 +18,21 @@ ANY_EXCEPTION = b"*"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class TaskFacts:
+    """What of a template is of interest when the function itself is needed no more: it has the fields of one."""
+
+    name: str
+    num_returns: int
+    max_retries: int
+    lineage: bool
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class TaskTemplate:
     """A remote function with its options. ``retry_on`` is as in :class:`~ipyactors.wire.worker_messages.RunTask`.
 
-    ``max_retries`` is -1 for no limit. ``lineage``: what is needed to make lost results again is kept.
+    ``max_retries`` is -1 for no limit. ``lineage``: what is needed to make lost results again is kept. Who is to call
+    the function no more keeps the ``facts``, for the template keeps the function, here and in workers.
     """
 
     definition: Definition
@@ -31,6 +42,11 @@ class TaskTemplate:
     max_retries: int = 3
     retry_on: bytes = b""
     lineage: bool = True
+    facts: TaskFacts = dataclasses.field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        facts = TaskFacts(self.name, self.num_returns, self.max_retries, self.lineage)
+        object.__setattr__(self, "facts", facts)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

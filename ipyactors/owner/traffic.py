@@ -19,7 +19,7 @@ from ipyactors.ground import ids
 from ipyactors.ground.clock import SystemClock
 from ipyactors.ground.config import MAX_LINEAGE_BYTES, SessionPaths
 from ipyactors.ground.exceptions import SessionError
-from ipyactors.owner import leases, reactor
+from ipyactors.owner import leases, living, reactor, stranded
 from ipyactors.owner.actors import ActorClient
 from ipyactors.owner.announcer import Announcer
 from ipyactors.owner.calls import PendingCall
@@ -36,7 +36,7 @@ from ipyactors.owner.storage import Storage
 from ipyactors.owner.submissions import Submissions
 from ipyactors.wire.census_messages import ReportObjects
 from ipyactors.wire.codec import Message
-from ipyactors.wire.head_messages import EventsReported, WatchEvents, WorkerBlocked
+from ipyactors.wire.head_messages import EventsReported, OwnerLost, WatchEvents, WorkerBlocked
 from ipyactors.wire.interrupts import deferred
 from ipyactors.wire.leader import LeaderFollowers
 from ipyactors.wire.node_messages import AttachProcess, HeadRestarted, SessionStopping
@@ -69,6 +69,8 @@ class Traffic:
         self.node_id = node_id
         self.lock = threading.RLock()
         self.is_closed = False
+        self.discarded: list[object] = []
+        """Things of the user's to let go of where their finalizers do not run under the lock: after a turn."""
         self.stopping_detail = ""
         self.on_output: Callable[[OutputWritten], None] = show_in_terminal
         address = paths.process_address(process_id)
@@ -78,6 +80,7 @@ class Traffic:
         self.state = OwnerState(
             process_id, address, is_driver=is_driver, node_id=node_id, max_lineage_bytes=max_lineage_bytes
         )
+        self.state.leases.announced.wake = self._wake
         self.leader = LeaderFollowers(self._turn, self._doors.descriptors, f"ipyactors-{ids.short(process_id)}")
         self.post = Post(self.lock, self._doors, self.leader)
         self.lending = Lending(self.tell_head)
@@ -85,6 +88,7 @@ class Traffic:
         self.custody = Custody(
             self.state, self.mail, self.lock, count_handle=self.count_handle, flush=self.flush, wake=self._wake
         )
+        self._finalizing: set[int] = set()  # threads that let go of what is discarded
         self._turner: int | None = None  # the thread that is in the middle of a turn
         self._again = False
         self._serve: Callable[[bytes, Any], None] | None = None
@@ -215,6 +219,10 @@ class Traffic:
                     pause_s = self._turn_locked(time.monotonic())
                 finally:
                     self._turner = None
+            if self.discarded:
+                self._finalizing.add(threading.get_ident())
+                self.discarded.clear()
+                self._finalizing.discard(threading.get_ident())
             self.announcer.tell_news()
         return pause_s
 
@@ -259,10 +267,10 @@ class Traffic:
                 return 0.0  # whoever waits looks whether his wait is over, and comes back
             if not (has_arrived or self._submissions.has_calls or self._again):
                 break
-        expiry_s = leases.next_expiry_s(state.leases)
-        if expiry_s is not None:
-            left_s = max(0.0, expiry_s - now_s)
-            pause_s = left_s if pause_s is None else min(pause_s, left_s)
+        for due_s in (leases.next_expiry_s(state.leases), stranded.next_warning_s(state)):
+            if due_s is not None:
+                left_s = max(0.0, due_s - now_s)
+                pause_s = left_s if pause_s is None else min(pause_s, left_s)
         return pause_s
 
     def _on_message(self, peer: bytes, message: Any, now_s: float) -> None:
@@ -270,6 +278,8 @@ class Traffic:
         try:
             if handler is not None:
                 handler(self.state, self.mail, peer, message, now_s)
+                if self._serve is not None and type(message) is OwnerLost:
+                    self._serve(peer, message)
             else:
                 self._on_other(peer, message, now_s)
         except Exception as error:
@@ -279,9 +289,7 @@ class Traffic:
     def _on_other(self, peer: bytes, message: Any, now_s: float) -> None:
         match message:
             case ReportObjects():
-                from ipyactors.owner.living import report  # it knows references, which know their session
-
-                self.mail.to_head(report(self.state, message, now_s))
+                self.mail.to_head(living.report(self.state, message, now_s))
             case EventsReported():
                 self.log.extend(message.events)
             case HeadRestarted() if message.head_epoch > self.state.head_epoch:

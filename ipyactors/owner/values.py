@@ -26,7 +26,13 @@ def value_of(entry: Entry) -> Any:
         return load(entry.object_id, entry.payload)
     if isinstance(failure, RemoteError):
         raise exception_of(failure)  # and not "from None": it has the causes that it had there
-    raise copy.copy(failure)  # several threads may raise it, and what is raised keeps its frames alive
+    error = copy.copy(failure)  # several threads may raise it, and what is raised keeps its frames alive
+    if failure.__cause__ is not None:
+        error.__cause__ = failure.__cause__
+    try:
+        raise error
+    finally:
+        del error  # or this frame, which its traceback has, would keep it alive
 
 
 def load(object_id: bytes, payload: Payload) -> Any:
@@ -119,3 +125,5 @@ def _describe(error: BaseException, remote: RemoteError, cause: BaseException | 
         error.cause = cause
         error.remote_traceback = remote.traceback_text
         error.function_name = remote.function_name
+    for note in remote.notes:
+        error.add_note(note)

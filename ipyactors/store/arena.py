@@ -24,6 +24,7 @@ from ipyactors.store.layout import Header
 from ipyactors.store.pool import Pool
 from ipyactors.store.segment import Draft
 from ipyactors.wire import liveness
+from ipyactors.wire.store_messages import MappedFile
 
 #: What pickle takes apart a value into.
 Buffer: TypeAlias = bytes | bytearray | memoryview | pickle.PickleBuffer
@@ -137,15 +138,24 @@ class Arena:
 
     # -- taking back ------------------------------------------------------------------------------------------
 
-    def take_back(self, segment_ids: Iterable[bytes], *, only_own: bool = False) -> tuple[bytes, ...]:
+    def take_back(
+        self, segment_ids: Iterable[bytes], *, only_own: bool = False, mapped: list[MappedFile] | None = None
+    ) -> tuple[bytes, ...]:
         """Remove segments from shared memory that nobody can reach any more. Spilled ones are not touched.
 
         Return those whose memory is kept for the next values: written by this process, mapped by nobody, and not too
-        large. The others are unlinked; with ``only_own``, those of other processes stay for their writers to take back.
+        large. What somebody maps is set aside and added to ``mapped``, for the agent to count; without, it is unlinked.
+        The others are unlinked; with ``only_own``, those of other processes stay for their writers to take back.
         """
         kept: dict[Draft, bytes] = {}
         for segment_id in segment_ids:
             draft = self._take_back(segment_id, only_own)
+            if isinstance(draft, MappedFile):
+                if mapped is None:
+                    segment.unlink(f"{self._store_dir}/{layout.mapped_name(draft.segment_id, draft.inode)}")
+                else:
+                    mapped.append(draft)
+                continue
             if draft is None:
                 continue
             kept[draft] = segment_id
@@ -154,7 +164,7 @@ class Arena:
                 kept.pop(dropped, None)
         return tuple(kept.values())
 
-    def _take_back(self, segment_id: bytes, only_own: bool) -> Draft | None:
+    def _take_back(self, segment_id: bytes, only_own: bool) -> Draft | MappedFile | None:
         path = self._path(segment_id)
         inode, mapping = self._mappings.pop(segment_id, (0, None))
         try:
@@ -166,7 +176,7 @@ class Arena:
         if draft is None:
             if not only_own:
                 segment.unlink(path)
-        elif mapping is not None and inode == draft.inode:
+        elif isinstance(draft, Draft) and mapping is not None and inode == draft.inode:
             draft.mapping = mapping
         return draft
 

@@ -46,6 +46,7 @@ _ENTRY = struct.Struct("<QQ")
 HEADER_BYTES = _START.size + _FACTS.size
 
 _TEMPORARY = re.compile(r"(\d+)-(\d+)-\d+\.tmp")
+_MAPPED = re.compile(r"([0-9a-f]+)-(\d+)\.mapped")
 
 
 class Layout(NamedTuple):
@@ -165,6 +166,18 @@ def segment_id_of(name: str) -> bytes | None:
     except ValueError:
         return None
     return segment_id if len(segment_id) == OBJECT_ID_BYTES and segment_id.hex() == name else None
+
+
+def mapped_name(segment_id: bytes, inode: int) -> str:
+    """Return the name of a freed segment's file that somebody still maps. No reader looks for it."""
+    return f"{name_of(segment_id)}-{inode}.mapped"
+
+
+def mapped_of(name: str) -> tuple[bytes, int] | None:
+    """Return of which freed segment a file of that name is, and its inode; None if it is another kind of file."""
+    found = _MAPPED.fullmatch(name)
+    segment_id = segment_id_of(found[1]) if found else None
+    return None if found is None or segment_id is None else (segment_id, int(found[2]))
 
 
 def temporary_name(writer: tuple[int, int], number: int) -> str:

@@ -12,6 +12,9 @@ Readers hold a shared ``flock`` for as long as they map a file. Who takes one ba
 keeps it until the file is a whole segment again: a reader that had opened the file under its old name and comes to lock
 it late is refused, or finds another segment's header. The lock is given up by ``LOCK_UN``, because closing does not
 release it while a forked child has the descriptor too.
+
+A freed segment that somebody maps keeps its memory until the last view goes. It is *set aside* until then, under a name
+that says whose memory it is: what has a name can be counted, and looked at again.
 """
 
 from __future__ import annotations
@@ -27,6 +30,7 @@ from ipyactors.ground import faultpoints
 from ipyactors.ground.files import allocate
 from ipyactors.store import layout
 from ipyactors.store.layout import Header
+from ipyactors.wire.store_messages import MappedFile
 
 #: Between chunks, threads take turns (copying into a mapping keeps the others waiting) and an interrupt is heard.
 _COPY_BYTES = 4 * 1024 * 1024
@@ -129,10 +133,11 @@ class Draft:
             self.descriptor = -1
 
 
-def take(path: str, temporary: str, segment_id: bytes, writer: tuple[int, int]) -> Draft | None:
+def take(path: str, temporary: str, segment_id: bytes, writer: tuple[int, int]) -> Draft | MappedFile | None:
     """Take back a segment that ``writer`` wrote: give it a temporary name, under the exclusive lock.
 
-    None if it is not there, if somebody maps it (it is unlinked then), or if another process wrote it (it stays).
+    If somebody maps it, it is set aside, whoever wrote it. None if it is not there, or another process's and not mapped
+    (it stays).
     """
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
@@ -140,8 +145,7 @@ def take(path: str, temporary: str, segment_id: bytes, writer: tuple[int, int]) 
         return None
     try:
         if not lock(descriptor, fcntl.LOCK_EX):
-            unlink(path)
-            return None
+            return set_aside(descriptor, path, segment_id)
         header = read_header(descriptor)
         if header is None or header.segment_id != segment_id or header.writer != writer:
             return None
@@ -164,6 +168,42 @@ def take(path: str, temporary: str, segment_id: bytes, writer: tuple[int, int]) 
             unlink(temporary)
             fcntl.flock(descriptor, fcntl.LOCK_UN)
             os.close(descriptor)
+
+
+def set_aside(descriptor: int, path: str, segment_id: bytes) -> MappedFile | None:
+    """Give an open file of shared memory that somebody maps the name that says so; ``path`` is the name that it has.
+
+    None if it has that name no more: it was removed since it was opened, or the segment was written again.
+    """
+    status = os.fstat(descriptor)
+    target = f"{os.path.dirname(path)}/{layout.mapped_name(segment_id, status.st_ino)}"
+    try:
+        os.rename(path, target)
+    except FileNotFoundError:
+        return None
+    if inode_of(target) != status.st_ino:
+        with contextlib.suppress(OSError):
+            name_once(target, path)
+        unlink(target)
+        return None
+    return MappedFile(segment_id, status.st_ino, status.st_size)
+
+
+def is_mapped(path: str) -> bool:
+    """Return whether there is a file that somebody maps; True also where that cannot be found out just now."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    try:
+        if not lock(descriptor, fcntl.LOCK_EX):
+            return True
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+        return False
+    finally:
+        os.close(descriptor)
 
 
 def lock(descriptor: int, kind: int) -> bool:

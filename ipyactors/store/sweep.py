@@ -8,6 +8,7 @@ from typing import NamedTuple
 from ipyactors.store import layout, segment
 from ipyactors.wire import liveness
 from ipyactors.wire.liveness import Identity
+from ipyactors.wire.store_messages import MappedFile
 
 _LOCKS = "/proc/locks"
 
@@ -23,10 +24,13 @@ class Found(NamedTuple):
 def recover(store_dir: str, spill_dir: str) -> list[Found]:
     """Remove what is no whole segment, and return what is, each once.
 
-    For an agent that starts: what another one was copying is removed too. Files that live processes write or keep for
-    later stay. Of a segment that is in memory and on disk, as a crash can leave it, the file on disk goes.
+    For an agent that starts: what another one was copying is removed too, and so are the names of freed segments that
+    are still mapped. Files that live processes write or keep for later stay. Of a segment that is in memory and on
+    disk, as a crash can leave it, the file on disk goes.
     """
     remove_unfinished(store_dir, spill_dir, unknown=True)
+    for file in mapped_files(store_dir):
+        segment.unlink(f"{store_dir}/{layout.mapped_name(file.segment_id, file.inode)}")
     in_memory = _whole_segments(store_dir)
     on_disk = _whole_segments(spill_dir)
     for segment_id in in_memory.keys() & on_disk.keys():
@@ -67,6 +71,15 @@ def published(store_dir: str, spill_dir: str) -> list[Found]:
     ]
 
 
+def mapped_files(store_dir: str) -> list[MappedFile]:
+    """Return the files of freed segments that were set aside, for somebody mapped them."""
+    return [
+        MappedFile(*whose, _size_of(entry))
+        for entry in _entries(store_dir)
+        if (whose := layout.mapped_of(entry.name)) is not None
+    ]
+
+
 def mappers(store_dir: str) -> dict[bytes, tuple[int, ...]]:
     """Return who maps which segment: the pids of the processes that opened it. Empty where the system does not say.
 
@@ -77,16 +90,26 @@ def mappers(store_dir: str) -> dict[bytes, tuple[int, ...]]:
         for entry in _entries(store_dir)
         if (segment_id := layout.segment_id_of(entry.name)) is not None
     }
-    if not by_inode:
-        return {}
+    pids = _mappers(store_dir) if by_inode else {}
+    return {by_inode[inode]: pids[inode] for inode in by_inode.keys() & pids.keys()}
+
+
+def freed_mappers(store_dir: str) -> dict[MappedFile, tuple[int, ...]]:
+    """Return who maps which freed segment that was set aside, as :func:`mappers`; those of nobody that is known too."""
+    files = mapped_files(store_dir)
+    pids = _mappers(store_dir) if files else {}
+    return {file: pids.get(file.inode, ()) for file in files}
+
+
+def _mappers(store_dir: str) -> dict[int, tuple[int, ...]]:
+    """Return who maps which file of the store, by inode."""
     device = os.stat(store_dir).st_dev
     where = f"{os.major(device):02x}:{os.minor(device):02x}"
-    found: dict[bytes, list[int]] = {}
+    found: dict[int, set[int]] = {}
     for pid, place, inode in _shared_locks():
-        segment_id = by_inode.get(inode)
-        if segment_id is not None and place == where and pid > 0:
-            found.setdefault(segment_id, []).append(pid)
-    return {segment_id: tuple(sorted(set(pids))) for segment_id, pids in found.items()}
+        if place == where and pid > 0:
+            found.setdefault(inode, set()).add(pid)
+    return {inode: tuple(sorted(pids)) for inode, pids in found.items()}
 
 
 def _shared_locks() -> list[tuple[int, str, int]]:

@@ -33,7 +33,7 @@ class Usage:
 
     @property
     def used_bytes(self) -> int:
-        """What segments and pools take in shared memory."""
+        """What segments, pools, and freed segments that are still mapped take in shared memory."""
         return self._words[_USED]
 
     @used_bytes.setter

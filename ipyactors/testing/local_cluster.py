@@ -15,7 +15,7 @@ from typing import Any, Self
 
 import psutil
 
-from ipyactors.api import offers, runtime
+from ipyactors.api import keywords, offers, runtime
 from ipyactors.ground.exceptions import SessionError
 from ipyactors.launch.cluster import Machine, Offer, start_first, start_further
 from ipyactors.owner import process
@@ -75,6 +75,7 @@ class LocalCluster:
     Raises OptionError for a wrong amount, StartError if processes cannot be started.
     """
 
+    @keywords.checked("LocalCluster")
     def __init__(
         self,
         *,
@@ -89,6 +90,7 @@ class LocalCluster:
         self._first = start_first(Offer(**offer))
         self.nodes: list[LocalNode] = [LocalNode(self._first, offer)]
         """The machines that have not been removed, the first one first; some may have died."""
+        self._removed: list[LocalNode] = []
         self._first.agent.wait_ready()
 
     @property
@@ -96,6 +98,7 @@ class LocalCluster:
         """What to give to ``init(address=...)``, in this process or another one of this user."""
         return self._first.config.paths.state_dir
 
+    @keywords.checked("add_node")
     def add_node(
         self,
         *,
@@ -125,13 +128,23 @@ class LocalCluster:
         case (those that may restart come back elsewhere), and so do values that its workers own. A machine that has
         not left after ``timeout_s`` is killed.
 
-        Raises ValueError for the first machine, and for one that is not, or no longer, of this cluster.
+        Raises TypeError for what is no machine, ValueError for the first one, and for one that is not, or no longer,
+        of this cluster.
         """
+        if not isinstance(node, LocalNode):
+            raise TypeError(
+                f"remove_node takes a node that add_node returned, not {type(node).__name__}. Nothing was done."
+            )
+        if node in self._removed:
+            raise ValueError(f"node {node.node_id}: was removed already. Nothing was done.")
         if node not in self.nodes:
-            raise ValueError(f"{node} is not a machine of this cluster, or was removed already.")
+            raise ValueError(f"node {node.node_id}: is not of this cluster. Nothing was done.")
         if node is self.nodes[0]:
-            raise ValueError("the first machine cannot be removed: the session would end with it. Use close().")
+            raise ValueError(
+                "the first machine cannot be removed: the session would end with it. Nothing was done. Use close()."
+            )
         self.nodes.remove(node)
+        self._removed.append(node)
         agent = node._machine.agent
         if graceful:
             agent.terminate()
@@ -191,15 +204,16 @@ def _offer(
     resources: Mapping[str, float] | None,
     object_store_memory: int | None,
 ) -> dict[str, Any]:
-    return offers.parse_offer(
-        {
-            "num_cpus": num_cpus,
-            "num_gpus": num_gpus,
-            "memory": memory,
-            "resources": resources,
-            "object_store_memory": object_store_memory,
-        }
-    )
+    with offers.nothing_started():
+        return offers.parse_offer(
+            {
+                "num_cpus": num_cpus,
+                "num_gpus": num_gpus,
+                "memory": memory,
+                "resources": resources,
+                "object_store_memory": object_store_memory,
+            }
+        )
 
 
 def _tree(pid: int) -> Sequence[psutil.Process]:

@@ -41,6 +41,9 @@ class ObjectState(enum.StrEnum):
     PENDING = "pending"
     READY = "ready"
     FAILED = "failed"
+    LOST = "lost"
+    """It was there, and no machine that is left had it, as far as its owner knows. It cannot be made again."""
+    REMAKEABLE = "lost, can be made again"
 
 
 class SiteRecord(msgspec.Struct, array_like=True, frozen=True):
@@ -55,11 +58,12 @@ class ObjectRecord(msgspec.Struct, array_like=True, frozen=True):
     """One object, as the process that owns it sees it.
 
     ``name`` is the function or ``Class.method``, ``index`` which of its values it is (0 for the only one, else from 1).
-    ``size`` is in bytes, 0 while it is pending. ``locations`` are the machines whose stores have it; where there are
-    none, it is in the owner's own memory. Counted are the owner's own ``references``, its calls that ``wait`` for it
-    or take it as an argument, what may have to be made again with it (``reruns``: finished calls whose results are
-    alive, and constructors), and what was lent to others (``borrowers``, by process id). ``inside`` are the ids of the
-    objects there that contain a reference to it. ``is_pinned``: a reference was pickled for whoever may read it.
+    ``size`` is in bytes, 0 while it is pending or lost. ``locations`` are the machines whose stores have it; where
+    there are none, it is in the owner's own memory. Counted are the owner's own ``references``, its calls that
+    ``wait`` for it or take it as an argument, what may have to be made again with it (``reruns``: finished calls
+    whose results are alive, and constructors), and what was lent to others (``borrowers``, by process id). ``inside``
+    are the ids of the objects there that contain a reference to it. ``is_pinned``: a reference was pickled for
+    whoever may read it.
     ``age_s`` is how long ago the call or ``put`` that makes it was made, -1 where that is not known.
     """
 
@@ -95,12 +99,16 @@ class BorrowRecord(msgspec.Struct, array_like=True, frozen=True):
 
 
 class SegmentRecord(msgspec.Struct, array_like=True, frozen=True):
-    """One segment in a machine's store; ``mapped_by`` are the pids of the processes that read it where it is."""
+    """One segment in a machine's store; ``mapped_by`` are the pids of the processes that read it where it is.
+
+    ``is_freed``: it is no segment any more, only memory that views keep.
+    """
 
     segment_id: bytes
     size: int
     is_spilled: bool = False
     mapped_by: tuple[int, ...] = ()
+    is_freed: bool = False
 
 
 class ProcessRecord(msgspec.Struct, array_like=True, frozen=True):
@@ -154,7 +162,10 @@ class ObjectsReported(_Word):
 
 
 class StoreReported(_Word):
-    """What my store has. Bytes: ``used`` of ``limit`` in shared memory, ``pool`` of them kept for values to come."""
+    """What my store has. Bytes: ``used`` of ``limit`` in shared memory.
+
+    ``pool`` of them are kept for values to come, and ``mapped`` are of freed values, kept by views.
+    """
 
     census_id: int
     segments: tuple[SegmentRecord, ...]
@@ -163,6 +174,7 @@ class StoreReported(_Word):
     spilled_bytes: int = 0
     pool_bytes: int = 0
     left_out: int = 0
+    mapped_bytes: int = 0
 
 
 class CensusReply(_Word):

@@ -20,6 +20,8 @@ class EventKind(enum.StrEnum):
     """An attempt failed and the task will run again; ``detail`` says why, ``attempt`` which one failed."""
     TASK_FAILED = "task_failed"
     """A task's last attempt failed."""
+    TASK_STRANDED = "task_stranded"
+    """A task that has run, or could have, fits on no machine that is left, and waits for one to join."""
     CALL_ATTEMPT = "call_attempt"
     """A method call ended well."""
     CALL_RETRY = "call_retry"

@@ -43,7 +43,8 @@ class WantLeases(_Word):
     """I have work for ``count`` more workers of this shape (0 takes the wish back). Replaces the earlier wish.
 
     A shape is one demand on resources; ``shape_id`` is chosen by the owner. ``prefer`` is the machine that has most of
-    what the work needs, if any: it is chosen where it has room.
+    what the work needs, if any: it is chosen where it has room. A wish that fits no machine is refused, unless it
+    ``waits`` for one that may join.
     """
 
     shape_id: int
@@ -51,6 +52,7 @@ class WantLeases(_Word):
     count: int
     name: str = ""
     prefer: bytes = b""
+    waits: bool = False
 
 
 class ReturnLease(_Word):
@@ -161,7 +163,7 @@ class WatchOwner(_Word):
 class OwnsObjects(_Word):
     """Sent by a worker's session: whether others hold references to objects of mine (a level, not a change).
 
-    While they do, the worker is not ended for being idle.
+    While they do, the worker is not ended for being idle, and if it dies, all are asked what they claim.
     """
 
     owns: bool = True
@@ -254,7 +256,10 @@ class ReclaimLease(_Word):
 
 
 class ShapeUnplaceable(_Word):
-    """No node could ever hold this demand; ``existing`` is the largest total of each resource on any one node."""
+    """No node could hold this demand, and the wish is dropped.
+
+    ``existing`` is the largest total of each resource on any one node.
+    """
 
     shape_id: int
     demand: Units
@@ -262,7 +267,7 @@ class ShapeUnplaceable(_Word):
 
 
 class OwnerLost(_Word):
-    """The process that owned these objects is gone, and they with it; ``detail`` says how it ended."""
+    """The process that owned these objects is gone; ``detail`` says how it ended. Their data may be left in stores."""
 
     owner_id: bytes
     detail: str = ""

@@ -174,8 +174,12 @@ class ForkFailed(_Word):
     detail: str
 
 
+class ZygoteReady(_Word):
+    """Everything is imported; said once, before anything else."""
+
+
 AgentToZygote = ForkWorker
-ZygoteToAgent = WorkerForked | WorkerExited | ForkFailed
+ZygoteToAgent = WorkerForked | WorkerExited | ForkFailed | ZygoteReady
 
 
 # -- drivers and workers with the agent of their machine ---------------------------------------------------------

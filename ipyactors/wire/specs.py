@@ -62,7 +62,7 @@ class Stored(msgspec.Struct, array_like=True, frozen=True):
 class Payload(msgspec.Struct, array_like=True, frozen=True, dict=True):
     """A pickled value as it travels. Only owners and workers ever unpickle one; agent and head pass it on.
 
-    ``data`` is a pickle, protocol 5; ``buffers`` are its out-of-band buffers (each over 64 KiB). ``refs`` and
+    ``data`` is a pickle, protocol 5; ``buffers`` are its out-of-band buffers (``wire/outside.py``). ``refs`` and
     ``actor_ids`` name the references and handles inside, so that whoever passes the payload on can keep them alive
     without unpickling it. Where ``stored`` is set, ``data`` and ``buffers`` are empty and in that segment.
 
@@ -82,15 +82,15 @@ class Payload(msgspec.Struct, array_like=True, frozen=True, dict=True):
         return bool(self.refs or self.actor_ids)
 
     @property
-    def brings_any(self) -> bool:
-        """Whether its receiver has to take anything over: references, handles, a segment."""
-        return bool(self.refs or self.actor_ids or self.stored)
-
-    @property
     def held(self) -> tuple[object, ...]:
         """What lives as long as this payload does. It stays behind when the payload travels."""
         held: tuple[object, ...] = self.__dict__.get("_held", ())
         return held
+
+    @property
+    def stands_for(self) -> RefSpec | None:
+        """The object whose value this is, where it has no bytes, not even in a store: its owner is asked for them."""
+        return self.refs[0] if self.refs and not self.data and self.stored is None else None
 
     def holding(self, *things: object) -> Payload:
         """Keep these alive for as long as this payload is; return it."""
@@ -114,7 +114,7 @@ class SourceText(msgspec.Struct, array_like=True, frozen=True):
     label: str = ""
 
 
-class Definition(msgspec.Struct, array_like=True, frozen=True):
+class Definition(msgspec.Struct, array_like=True, frozen=True, weakref=True):
     """A function or class, pickled by value. ``definition_id`` is the BLAKE2b digest (16 bytes) of ``payload.data``."""
 
     definition_id: bytes
@@ -135,7 +135,8 @@ class RemoteError(msgspec.Struct, array_like=True, frozen=True):
     """An exception raised by the user's code in a worker.
 
     ``payload`` is the pickled exception (its ``__cause__`` chain included), or None where it cannot be pickled:
-    then ``type_name``, ``message`` and ``traceback_text`` are what is left, and they are always there.
+    then ``type_name``, ``message`` and ``traceback_text`` are what is left, and they are always there. ``notes`` are
+    what the runtime has to say of it, beside those of the exception itself.
     """
 
     type_name: str
@@ -146,6 +147,7 @@ class RemoteError(msgspec.Struct, array_like=True, frozen=True):
     sources: tuple[SourceText, ...] = ()
     function_name: str = ""
     pickling_problem: str = ""
+    notes: tuple[str, ...] = ()
 
     @property
     def words(self) -> str:
@@ -198,7 +200,8 @@ class ActorSpec(msgspec.Struct, array_like=True, frozen=True):
 
     ``demand`` is held while the actor lives; ``max_restarts`` is -1 for no limit. ``handle`` is the pickled
     description from which :func:`get_actor` rebuilds a handle; the head keeps it and never opens it.
-    ``arg_values`` are the values of the top-level references among the constructor's arguments.
+    ``arg_values`` are the values of the top-level references among the constructor's arguments. What is large among
+    these and ``args`` only names the object that it is (:attr:`Payload.stands_for`), unless the actor is detached.
     """
 
     actor_id: bytes

@@ -17,6 +17,17 @@ class _Word(msgspec.Struct, array_like=True, tag=True):
     """Base of this file's messages."""
 
 
+class MappedFile(msgspec.Struct, array_like=True, frozen=True):
+    """The file of a freed segment that somebody still maps: under a name that no reader looks for.
+
+    The inode tells it from others of that segment, which may be written and freed again meanwhile. ``size`` in bytes.
+    """
+
+    segment_id: bytes
+    inode: int
+    size: int
+
+
 # -- process to the store of its machine ---------------------------------------------------------------------------
 
 
@@ -30,21 +41,25 @@ class SegmentSealed(_Word):
 class FreeSegments(_Word):
     """Nobody can reach these any more. Said by their owner; unknown ones are ignored.
 
-    ``reused`` are those that the sender had written itself and has taken back for its next values.
+    ``reused`` are those that the sender had written itself and has taken back for its next values, ``mapped`` those
+    that it has set aside, for somebody maps them.
     """
 
     segment_ids: tuple[bytes, ...]
     reused: tuple[bytes, ...] = ()
+    mapped: tuple[MappedFile, ...] = ()
 
 
 class PoolChanged(_Word):
     """I keep this many bytes of freed segments for my next values (a level, not a change).
 
-    ``taken_back`` are those that I was told to take back (:class:`ReuseSegments`): they are in it, or removed.
+    ``taken_back`` are those that I was told to take back (:class:`ReuseSegments`): they are in it, or removed, or set
+    aside (``mapped``), for somebody maps them.
     """
 
     size: int
     taken_back: tuple[bytes, ...] = ()
+    mapped: tuple[MappedFile, ...] = ()
 
 
 class MakeRoom(_Word):
@@ -156,9 +171,13 @@ StoreToStore = ReadSegment | SegmentChunk | DropCopies
 
 
 class ForgetOwner(_Word):
-    """This process is gone: remove the segments that it owned."""
+    """This process is gone: remove the segments that it owned, but for those that others have claimed (``keep``).
+
+    What was claimed goes by :class:`ForgetSegments`.
+    """
 
     owner_id: bytes
+    keep: tuple[bytes, ...] = ()
 
 
 class LookForSegments(_Word):
@@ -172,6 +191,7 @@ class ForgetSegments(_Word):
     """Remove these wherever they are. Said by their owner to the head, and by the head to every store.
 
     For what may be there without its owner knowing where: the results of a task that died after it had written some.
+    Also said by the head of what its owner has left behind, when the last of those who had claimed it needs it no more.
     """
 
     segment_ids: tuple[bytes, ...]
@@ -188,10 +208,11 @@ HeadToStore = ForgetOwner | LookForSegments | ForgetSegments | NodeLost
 
 
 class SegmentsFound(_Word):
-    """Those of the segments that were asked for that this store has."""
+    """Those of the segments that were asked for that this store has, and what each of them takes."""
 
     request_id: int
     segment_ids: tuple[bytes, ...]
+    sizes: tuple[int, ...] = ()
 
 
 StoreToHead = SegmentsFound
@@ -208,12 +229,38 @@ class FindCopies(_Word):
 
 
 class CopiesFound(_Word):
-    """Where the segments are; one that is not named is nowhere."""
+    """Where the segments are, and what each of them takes; one that is not named is nowhere."""
 
     request_id: int
     locations: dict[bytes, tuple[Location, ...]]
+    sizes: dict[bytes, int] = {}
+
+
+class ClaimObjects(_Word):
+    """This process is gone: which of the objects that it owned do you refer to? Answered by :class:`ObjectsClaimed`.
+
+    Asked of all, before what it owned is removed: a reference may have come to somebody who had not said so yet.
+    """
+
+    owner_id: bytes
+
+
+class ObjectsClaimed(_Word):
+    """I refer to these objects of a process that is gone: keep their data until I release it, or am gone too.
+
+    Only objects that were not claimed by this process before. Also said unasked, of references that came later.
+    """
+
+    owner_id: bytes
+    object_ids: tuple[bytes, ...]
+
+
+class ReleaseClaims(_Word):
+    """I do not refer to these any more, which I had claimed."""
+
+    object_ids: tuple[bytes, ...]
 
 
 #: What owners say to the head about stored values (beside ``head_messages.OwnerToHead``), and what it says to them.
-OwnerToStores = FindCopies | ForgetSegments
-StoresToOwner = CopiesFound | NodeLost
+OwnerToStores = FindCopies | ForgetSegments | ObjectsClaimed | ReleaseClaims
+StoresToOwner = CopiesFound | NodeLost | ClaimObjects

@@ -11,6 +11,10 @@ import msgspec
 
 from ipyactors.wire.specs import Definition, Payload, RemoteError
 
+#: Which state of an actor: its incarnation, and how many calls that may change it had begun there. (0, 0) is what the
+#: constructor makes, in every incarnation.
+ActorVersion = tuple[int, int]
+
 
 class _Word(msgspec.Struct, array_like=True, tag=True):
     """Base of this file's messages."""
@@ -23,6 +27,12 @@ class Define(_Word):
     """Here is a function that a later call in this stream will name by its id."""
 
     definition: Definition
+
+
+class ForgetDefinitions(_Word):
+    """No call of mine needs these functions any more; a later one that does comes after another :class:`Define`."""
+
+    definition_ids: tuple[bytes, ...]
 
 
 class RunTask(_Word):
@@ -53,7 +63,8 @@ class CallMethod(_Word):
     """Call a method of the actor that this worker hosts; fields as in :class:`RunTask`.
 
     Calls of one caller start in the order of their ``seq``. A worker whose incarnation is not ``incarnation``
-    refuses the call.
+    refuses the call. ``is_readonly``: it leaves the actor as it is. With ``expected``, the result is only wanted from
+    the actor as it was then; it is not run on any other, see :class:`ActorHasChanged`.
     """
 
     seq: int
@@ -67,6 +78,8 @@ class CallMethod(_Word):
     incarnation: int = 0
     skip_items: int = 0
     until_item: int = 0
+    is_readonly: bool = False
+    expected: ActorVersion | None = None
 
 
 class CancelCall(_Word):
@@ -85,7 +98,7 @@ class FinishAndExit(_Word):
     detail: str = ""
 
 
-CallerToWorker = Define | RunTask | CallMethod | CancelCall | FinishAndExit
+CallerToWorker = Define | RunTask | CallMethod | CancelCall | FinishAndExit | ForgetDefinitions
 
 
 # -- worker to caller ------------------------------------------------------------------------------------------
@@ -94,12 +107,14 @@ CallerToWorker = Define | RunTask | CallMethod | CancelCall | FinishAndExit
 class CallSucceeded(_Word):
     """The call returned. ``results`` has one payload per result; none for a generator, whose items came before.
 
-    ``duration_s`` is measured in the worker around the user's code.
+    ``duration_s`` is measured in the worker around the user's code. ``version`` is the state of the actor that a
+    readonly method has seen; None if another call may have changed it meanwhile.
     """
 
     seq: int
     results: tuple[Payload, ...] = ()
     duration_s: float = 0.0
+    version: ActorVersion | None = None
 
 
 class CallRaised(_Word):
@@ -127,11 +142,12 @@ class CallsReturned(_Word):
 
 
 class ItemYielded(_Word):
-    """A generator produced its ``index``-th item (from 0)."""
+    """A generator produced its ``index``-th item (from 0). ``version`` is as in :class:`CallSucceeded`, so far."""
 
     seq: int
     index: int
     payload: Payload
+    version: ActorVersion | None = None
 
 
 class OutputWritten(_Word):
@@ -160,6 +176,12 @@ class ArgumentsMissing(_Word):
     segment_ids: tuple[bytes, ...]
 
 
+class ActorHasChanged(_Word):
+    """The call has no result: the actor is not, or not any more, as it was when the call was made first."""
+
+    seq: int
+
+
 WorkerToCaller = (
     CallSucceeded
     | CallRaised
@@ -169,6 +191,7 @@ WorkerToCaller = (
     | OutputWritten
     | ActorExiting
     | ArgumentsMissing
+    | ActorHasChanged
 )
 
 

@@ -17,9 +17,13 @@ from ipyactors.wire.specs import FrameSpec, Payload, RemoteError, SourceText
 
 _CAUSES_AT_MOST = 20
 
+#: How numpy's refusals to write end: of an assignment, of ``out=``, of ``sort()`` and its like.
+_READ_ONLY = ("destination is read-only", "array is read-only")
+
 
 def describe_error(error: BaseException, *, function_name: str) -> RemoteError:
     """Return ``error`` as it travels. Never raises, whatever the exception's own methods do."""
+    _explain_read_only(error)
     frames = tracebacks.describe(error.__traceback__)
     payload, problem = _pickle(error)
     return RemoteError(
@@ -32,6 +36,16 @@ def describe_error(error: BaseException, *, function_name: str) -> RemoteError:
         function_name=function_name,
         pickling_problem=problem,
     )
+
+
+def _explain_read_only(error: BaseException) -> None:
+    """Tell who has written to an array from a store why that is refused; numpy only says that it is."""
+    if type(error) is not ValueError or len(error.args) != 1 or hasattr(error, "__notes__"):
+        return
+    if str(error.args[0]).endswith(_READ_ONLY):
+        error.add_note(
+            "In a call, large arrays of arguments and references are shared, and read-only: use array.copy()"
+        )
 
 
 def _all_files(error: BaseException) -> list[str]:

@@ -26,6 +26,7 @@ from ipyactors.wire import serialize
 from ipyactors.wire.codec import ProtocolError
 from ipyactors.wire.specs import Definition, Payload
 from ipyactors.wire.worker_messages import (
+    ActorHasChanged,
     ArgumentsMissing,
     CallCancelled,
     CallMethod,
@@ -36,6 +37,8 @@ from ipyactors.wire.worker_messages import (
 from ipyactors.worker import main_module
 from ipyactors.worker.answers import Answers
 from ipyactors.worker.cancel import Interrupts
+from ipyactors.worker.changes import HasChangedError
+from ipyactors.worker.definitions import Definitions
 from ipyactors.worker.errors import describe_error
 from ipyactors.worker.exit import ActorExit, exit_code_of, exit_words
 from ipyactors.worker.hosting import HostedActor
@@ -62,7 +65,7 @@ class Executor:
         self,
         answers: Answers,
         output: Output,
-        definitions: dict[bytes, Definition],
+        definitions: Definitions,
         *,
         actor: HostedActor | None = None,
         interrupts: Interrupts | None = None,
@@ -78,12 +81,13 @@ class Executor:
         self._output = output
         self._definitions = definitions
         self._actor = actor
+        self._changes = None if actor is None else actor.changes
         self._interruptible = None if interrupts is None else interrupts.call
         self._leave = leave
         self._lend = lend
         self._values = values
         self._results = Results(values)
-        self._functions: dict[bytes, Callable[..., Any]] = {}
+        self._functions = definitions.functions
         self._retry_on: dict[bytes, tuple[type[BaseException], ...]] = {}
 
     # -- running ----------------------------------------------------------------------------------------------
@@ -92,10 +96,10 @@ class Executor:
         """Run ``call``, admitted as ``running``, on this thread and queue its answer."""
         caller = running.caller
         self._begin(running)
-        items = Items(self._answers, self._lend, self._results, caller, call)
+        items = Items(self._answers, self._lend, self._results, running, call, self._changes)
         interruptible = self._interruptible
         try:
-            function, args, kwargs = self._prepare(call, running.name)
+            function, args, kwargs = self._prepare(call, running)
             started_s = _monotonic()
             if interruptible is None:
                 value = function(*args, **kwargs)
@@ -103,6 +107,8 @@ class Executor:
                 value = interruptible(running, function, args, kwargs)
             if call.num_returns == 1 and type(value) is not CoroutineType:
                 duration_s = _monotonic() - started_s
+                if self._changes is not None:
+                    self._changes.check(running)
                 results: tuple[Payload, ...] = (self._results.first(value, call, running.name),)
             else:
                 if type(value) is CoroutineType:
@@ -113,6 +119,8 @@ class Executor:
                     self._stream(value, running, items)
                     value = None
                 duration_s = _monotonic() - started_s
+                if self._changes is not None:
+                    self._changes.check(running)
                 results = self._results.split(value, call, running.name)
         except BaseException as error:  # whatever the user's code raises is its answer
             self._fail(caller, call, running, error)
@@ -123,9 +131,9 @@ class Executor:
         """Run ``call`` in this coroutine's own context and queue its answer; methods may be ``async``."""
         caller = running.caller
         now = self._begin(running)
-        items = Items(self._answers, self._lend, self._results, caller, call)
+        items = Items(self._answers, self._lend, self._results, running, call, self._changes)
         try:
-            function, args, kwargs = self._prepare(call, running.name)
+            function, args, kwargs = self._prepare(call, running)
             value = function(*args, **kwargs)
             if type(value) is CoroutineType:  # and nothing else that can be awaited: a reference is a result
                 value = await value
@@ -141,6 +149,8 @@ class Executor:
                     self._stream(value, running, items)
                 value = None
             duration_s = _monotonic() - now
+            if self._changes is not None:
+                self._changes.check(running)
             results = self._results.split(value, call, running.name)
         except BaseException as error:  # whatever the user's code raises is its answer
             self._fail(caller, call, running, error)
@@ -187,6 +197,9 @@ class Executor:
         if running.exit_detail:
             self._note_exit(running, ActorExit(running.exit_detail))
             return
+        if self._changes is not None:
+            answer.version = self._changes.seen_by(running)
+            self._changes.end(running)
         caller = running.caller
         self._end(caller, answer.seq)
         for payload in answer.results:
@@ -229,8 +242,8 @@ class Executor:
         payload, *values = self._values.bring((payload, *arg_values))
         return payload, tuple(values)
 
-    def _prepare(self, call: Call, name: str) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]:
-        """Return what to call and with what."""
+    def _prepare(self, call: Call, running: CurrentCall) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]:
+        """Return what to call and with what. From then on a method counts as begun."""
         if type(call) is CallMethod:
             assert self._actor is not None
             function = self._actor.method(call.method)
@@ -247,10 +260,12 @@ class Executor:
             raise
         except Exception as error:
             raise SerializationError(
-                f"The arguments of {name} could not be unpickled in the worker: "
+                f"The arguments of {running.name} could not be unpickled in the worker: "
                 f"{in_words(error)}. The call was not run. "
                 "What they are made of must be importable there, or defined in the notebook."
             ) from error
+        if type(call) is CallMethod and self._changes is not None:
+            self._changes.begin(running, call)
         return function, args, kwargs
 
     def _load_function(self, call: RunTask) -> Callable[..., Any]:
@@ -260,7 +275,7 @@ class Executor:
                 f"Task {call.name} names a function that its caller never sent to this worker. It was not run."
             )
         function: Callable[..., Any] = load_definition(definition)
-        self._functions[call.definition_id] = function
+        self._definitions.note_loaded(call.definition_id, function)
         return function
 
     # -- after ------------------------------------------------------------------------------------------------
@@ -273,6 +288,12 @@ class Executor:
         error: BaseException,
     ) -> None:
         """Answer a call whose code raised, or do what it asks for: end the actor, end the process."""
+        if self._changes is not None:
+            self._changes.end(running)
+        if isinstance(error, HasChangedError):
+            self._end(caller, call.seq)
+            self._finish(caller, ActorHasChanged(call.seq))
+            return
         if isinstance(error, SegmentsMissing):
             self._end(caller, call.seq)
             self._finish(caller, ArgumentsMissing(call.seq, error.segment_ids))

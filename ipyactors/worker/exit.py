@@ -8,11 +8,15 @@ import sys
 import threading
 from typing import NoReturn
 
+from ipyactors.ground.exceptions import SessionError
 from ipyactors.owner import current
 from ipyactors.worker.out import WorkerSession
 
 #: A worker that cannot end in good order within this time ends all the same.
 LEAVE_AT_MOST_S = 5.0
+
+#: How long a worker whose constructor has failed waits for the head, which has it ended once it has heard why.
+HEAD_HEARS_WITHIN_S = 30.0
 
 #: How long an actor's own goodbye (its shutdown hook, ``atexit`` handlers) may take.
 GOODBYE_AT_MOST_S = 30.0
@@ -61,6 +65,16 @@ def leave(session: WorkerSession | None, code: int) -> NoReturn:
         with contextlib.suppress(Exception):
             stream.flush()
     _system_exit(code)
+
+
+def wait_to_be_ended(session: WorkerSession) -> None:
+    """Wait until the head, which was told that this process is of no use, has it ended; return if it does not.
+
+    Who leaves at once may be overtaken by the report of his death, which comes by way of the agent, or take along what
+    a busy head has not read. Nobody would know then what the constructor has raised.
+    """
+    with contextlib.suppress(SessionError):
+        session.wait(lambda: False, HEAD_HEARS_WITHIN_S)
 
 
 def end_after(seconds: float, code: int) -> threading.Timer:

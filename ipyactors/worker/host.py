@@ -6,6 +6,7 @@ from typing import Any
 
 from ipyactors.ground.exceptions import ActorUnavailableError
 from ipyactors.wire.codec import Message, ProtocolError
+from ipyactors.wire.head_messages import OwnerLost
 from ipyactors.wire.worker_messages import (
     ActorExiting,
     CallCancelled,
@@ -13,6 +14,7 @@ from ipyactors.wire.worker_messages import (
     CancelCall,
     Define,
     FinishAndExit,
+    ForgetDefinitions,
     RunTask,
 )
 from ipyactors.worker import mailbox
@@ -52,7 +54,12 @@ class WorkerHost:
             case Define(definition):
                 if definition.payload.names_any:
                     self._session.custody.receive(caller, definition.payload)
-                mailbox.on_define(self._box, definition)
+                self._box.definitions.add(caller, definition)
+                self._session.custody.watch(caller)
+            case ForgetDefinitions():
+                self._session.discarded.extend(self._box.definitions.forget(caller, message.definition_ids))
+            case OwnerLost():
+                self._session.discarded.extend(self._box.definitions.forget_caller(message.owner_id))
             case CancelCall():
                 mailbox.on_cancel(self._box, self, caller, message)
             case FinishAndExit():

@@ -9,6 +9,7 @@ from ipyactors.ground.ids import short
 from ipyactors.owner import current
 from ipyactors.owner.current import CurrentCall
 from ipyactors.wire.specs import ActorSpec
+from ipyactors.worker.changes import Changes
 from ipyactors.worker.exit import ActorExit
 
 #: Called on the instance when its actor ends in good order; the first that exists.
@@ -23,18 +24,23 @@ class HostedActor:
         self.incarnation = incarnation
         self.class_name = spec.class_name
         self.spec = spec
+        self.changes = Changes(incarnation)
         #: What its lines are named by: ``Counter 'c1'``.
         self.source = f"{spec.class_name} {spec.name!r}" if spec.name else spec.class_name
         self._instance: Any = None
         self._names: dict[str, str] = {}
         self._methods: dict[str, Callable[..., Any]] = {}
 
-    def build(self, cls: type, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        """Run the constructor, as a call of the actor's owner that has no number."""
+    def build(self, load: Callable[[], tuple[type, tuple[Any, ...], dict[str, Any]]]) -> None:
+        """Run the constructor with what ``load`` returns, both as a call of the actor's owner that has no number.
+
+        So the actor lends its CPUs while ``load`` waits for arguments, which may have to be made again.
+        """
         name = f"{self.class_name}.__init__"
         running = CurrentCall(self.spec.owner_id, 0, self.actor_id, name, self.actor_id)
         token = current.call.set(running)
         try:
+            cls, args, kwargs = load()
             self._instance = cls(*args, **kwargs)
         finally:
             current.call.reset(token)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 from collections import deque
 
-from ipyactors.wire.specs import Definition
 from ipyactors.wire.worker_messages import (
     CallCancelled,
     CallMethod,
@@ -19,6 +18,7 @@ from ipyactors.wire.worker_messages import (
     FinishAndExit,
     RunTask,
 )
+from ipyactors.worker.definitions import Definitions
 from ipyactors.worker.out import MailboxOut
 
 Call = RunTask | CallMethod
@@ -48,7 +48,7 @@ class Mailbox:
     incarnation: int = 0
     ready: deque[Entry] = dataclasses.field(default_factory=deque)
     streams: dict[bytes, Stream] = dataclasses.field(default_factory=dict)
-    definitions: dict[bytes, Definition] = dataclasses.field(default_factory=dict)
+    definitions: Definitions = dataclasses.field(default_factory=Definitions)
 
     def check_invariants(self) -> None:
         """Raise AssertionError unless the tables agree with each other."""
@@ -57,11 +57,7 @@ class Mailbox:
         seqs = [(caller, call.seq) for caller, call in self.ready if not isinstance(call, FinishAndExit)]
         assert len(seqs) == len(set(seqs)), f"a call is ready twice: {seqs}"
         assert all(seq < self.streams[caller].next_seq for caller, seq in seqs), seqs
-
-
-def on_define(box: Mailbox, definition: Definition) -> None:
-    """Keep a function for the calls that name it. It stays: callers send it only once."""
-    box.definitions[definition.definition_id] = definition
+        self.definitions.check_invariants()
 
 
 def on_call(box: Mailbox, out: MailboxOut, caller: bytes, call: Call) -> int:

@@ -10,7 +10,7 @@ import logging
 import os
 import sys
 import traceback
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from ipyactors.ground.config import WorkerConfig
 from ipyactors.ground.exceptions import SessionError
@@ -31,6 +31,7 @@ from ipyactors.worker.exit import (
     exit_words,
     install_exit_hook,
     leave,
+    wait_to_be_ended,
 )
 from ipyactors.worker.host import WorkerHost
 from ipyactors.worker.hosting import HostedActor
@@ -141,11 +142,7 @@ class Worker:
         if actor is None:
             return
         try:
-            held = self._session.custody.receive_constructor(actor.spec)
-            cls = load_definition(actor.spec.definition)
-            args, kwargs = load_args(actor.spec.args, actor.spec.arg_values)
-            del held  # from here on the references that were unpickled count for themselves
-            actor.build(cls, args, kwargs)
+            actor.build(functools.partial(self._load, actor.spec))
         except ActorExit:
             raise
         except SystemExit as error:
@@ -159,10 +156,20 @@ class Worker:
             # For the death report, should the head be gone that is told here.
             print(described.traceback_text, file=sys.__stderr__)
             self._marks.note_leaving()  # final, even if the head does not hear of it
-            self._session.tell_head(ActorInitFailed(actor.actor_id, actor.incarnation, described))
+            self._session.repeat_to_head(ActorInitFailed(actor.actor_id, actor.incarnation, described))
+            wait_to_be_ended(self._session)
             leave(self._session, FAILED)
         self._session.tell_head(ActorReady(actor.actor_id, actor.incarnation))
         self._session.flush()
+
+    def _load(self, spec: ActorSpec) -> tuple[type, tuple[Any, ...], dict[str, Any]]:
+        """Return the actor's class and what to call it with; what is large is fetched and mapped, and may be lost."""
+        held = self._session.custody.receive_constructor(spec)
+        cls = load_definition(spec.definition)
+        payload, *values = self._session.bring((spec.args, *spec.arg_values))
+        args, kwargs = load_args(payload, tuple(values))
+        del held  # from here on the references that were unpickled count for themselves
+        return cls, args, kwargs
 
     def _end(self, reason: ActorExit) -> NoReturn:
         """End the actor for good, in good order."""

@@ -29,6 +29,10 @@ class Custody(Protocol):
         """Take over the references and handles in payloads that have arrived; they live as long as those do."""
         ...
 
+    def watch(self, process_id: bytes) -> None:
+        """Hear when a process is gone, or that it is: with an ``OwnerLost``, as a message of the head."""
+        ...
+
     def receive_constructor(self, spec: ActorSpec) -> tuple[object, ...]:
         """Take over the references that an actor is made from; they live as long as what is returned."""
         ...
@@ -50,6 +54,11 @@ class WorkerSession(Protocol):
     @property
     def custody(self) -> Custody:
         """What counts references and handles that come and go."""
+        ...
+
+    @property
+    def discarded(self) -> list[object]:
+        """Things of the user's to let go of: emptied after each turn, on any thread, but not under the lock."""
         ...
 
     @property
@@ -81,6 +90,10 @@ class WorkerSession(Protocol):
         """Send a message to the head."""
         ...
 
+    def repeat_to_head(self, message: Message) -> None:
+        """Send a message to the head, and to every one that is started again."""
+        ...
+
     def wait(self, is_done: Callable[[], bool], timeout_s: float | None = None) -> bool:
         """Block until ``is_done()``; meanwhile this thread may read the sockets for all."""
         ...
@@ -90,7 +103,7 @@ class WorkerSession(Protocol):
         ...
 
     def bring(self, payloads: Sequence[Payload]) -> Sequence[Payload]:
-        """Return payloads with their bytes; may wait for another machine. Raises SegmentsMissing."""
+        """Return payloads with their bytes; may wait for other processes and machines. Raises SegmentsMissing."""
         ...
 
     def cancel_children(self, task_id: bytes) -> None:

@@ -6,10 +6,13 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 from ipyactors.ground import ids
+from ipyactors.owner.current import CurrentCall
 from ipyactors.wire import serialize
+from ipyactors.wire.outside import OUT_OF_BAND_BYTES
 from ipyactors.wire.specs import Payload
 from ipyactors.wire.worker_messages import ItemYielded
 from ipyactors.worker.answers import Answers
+from ipyactors.worker.changes import Changes
 from ipyactors.worker.mailbox import Call
 
 
@@ -49,7 +52,7 @@ class Results:
     def first(self, value: Any, call: Call, name: str) -> Payload:
         """Return the payload of the only result."""
         payload = serialize.dumps_result(value, name)
-        if payload.buffers or len(payload.data) > serialize.OUT_OF_BAND_BYTES:
+        if payload.buffers or len(payload.data) > OUT_OF_BAND_BYTES:
             return self._keep(payload, call, 0, f"the result of {name}")
         return payload
 
@@ -69,7 +72,7 @@ class Results:
             )
         if len(value) != count:
             raise TypeError(f"{name} has num_returns={count}, but it returned {len(value)} values")
-        return tuple(self.part(item, call, index, name, f"result {index}") for index, item in enumerate(value))
+        return tuple(self.part(item, call, index, name, f"result {index + 1}") for index, item in enumerate(value))
 
     def part(self, value: Any, call: Call, index: int, name: str, part: str) -> Payload:
         """Return the payload of the ``index``-th result or item; ``part`` is what errors call it."""
@@ -87,32 +90,39 @@ class Results:
 class Items:
     """Sends the items of a generator; those that the caller has from an earlier attempt are only counted."""
 
-    __slots__ = ("_answers", "_call", "_caller", "_lend", "_results", "count")
+    __slots__ = ("_answers", "_call", "_changes", "_lend", "_results", "_running", "count")
 
     def __init__(
         self,
         answers: Answers,
         lend: Callable[..., object],
         results: Results,
-        caller: bytes,
+        running: CurrentCall,
         call: Call,
+        changes: Changes | None = None,
     ) -> None:
         self._answers = answers
         self._lend = lend
         self._results = results
-        self._caller = caller
+        self._running = running
         self._call = call
+        self._changes = changes
         self.count = 0
 
     def send(self, item: Any, name: str) -> None:
         """Send the next item."""
         index = self.count
         if index >= self._call.skip_items:
-            # Its object is numbered from 1: 0 is that of the task.
-            payload = self._results.part(item, self._call, index + 1, name, f"item {index}")
+            caller, version = self._running.caller, None
+            if self._changes is not None:
+                self._changes.check(self._running)
+            # Its object is numbered from 1: 0 is that of the task. So are they in words.
+            payload = self._results.part(item, self._call, index + 1, name, f"item {index + 1}")
+            if self._changes is not None:
+                version = self._changes.seen_by(self._running)
             if payload.names_any:
-                self._lend(self._caller, payload)
-            self._answers.add(self._caller, ItemYielded(self._call.seq, index, payload))
+                self._lend(caller, payload)
+            self._answers.add(caller, ItemYielded(self._call.seq, index, payload, version))
         self.count = index + 1
 
     @property

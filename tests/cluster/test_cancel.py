@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pathlib
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -17,32 +16,6 @@ from tests.support.gates import Gate, Tally, until
 @pytest.fixture
 def ia(shared_runtime: Any) -> Any:
     return shared_runtime
-
-
-@pytest.fixture
-def gate(tmp_path: pathlib.Path) -> Iterator[Gate]:
-    gate = Gate(tmp_path / "gate")
-    yield gate
-    gate.open()  # whatever a failed test left waiting ends
-
-
-@pytest.fixture
-def tasks(ia: Any) -> Any:
-    """Remote functions: one that echoes, one that waits for a gate."""
-
-    class Tasks:
-        @staticmethod
-        @ia.remote
-        def echo(value: Any) -> Any:
-            return value
-
-        @staticmethod
-        @ia.remote(num_cpus=0)
-        def wait_for(gate: Gate, value: Any = None) -> Any:
-            gate.wait()
-            return value
-
-    return Tasks
 
 
 def test_a_task_that_waits_for_its_argument_is_cancelled_and_never_runs(ia: Any, tasks: Any, gate: Gate) -> None:

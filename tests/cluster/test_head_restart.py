@@ -67,16 +67,6 @@ def session(runtime: Any) -> Iterator[None]:
         until(lambda: ia.available_resources() == ia.cluster_resources(), "all resources are given back")
 
 
-@pytest.fixture
-def gate(tmp_path: pathlib.Path) -> Gate:
-    return Gate(tmp_path / "gate")
-
-
-@pytest.fixture
-def tally(tmp_path: pathlib.Path) -> Tally:
-    return Tally(tmp_path / "tally")
-
-
 def get(refs: Any) -> Any:
     return ia.get(refs, timeout=LIMIT_S)
 
@@ -301,15 +291,19 @@ def test_that_an_actor_left() -> None:
         get(answer)
 
 
-@pytest.mark.parametrize("error", ["", "not today"])
+@pytest.mark.parametrize("error", ["", "not today", "not today, and killed"])
 def test_how_a_constructor_ended(gate: Gate, tally: Tally, error: str) -> None:
     counter = Counter.remote(gate, tally, error)
     answer = counter.add.remote()
-    pid = int(until(tally.lines, "it runs")[0])
+    worker = psutil.Process(int(until(tally.lines, "it runs")[0]))
+    log = pathlib.Path(anatomy.output_of(worker.pid))
     with deaf_head():
         gate.open()
         if error:
-            until(lambda: not psutil.pid_exists(pid), "it has failed")
+            until(lambda: f"ValueError: {error}" in log.read_text(), "it has failed")
+        if "killed" in error:
+            worker.kill()
+            until(lambda: not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE, "its process has ended")
     if error:
         with pytest.raises(ActorDiedError, match=f"ValueError: {error}"):
             get(answer)
@@ -353,3 +347,24 @@ def test_a_head_that_keeps_dying_ends_the_session() -> None:
     with pytest.raises(SessionError, match="the head died more than 5 times"):
         get(waiting)
     assert len(dead) == 6
+
+
+# -- a head that is slow ---------------------------------------------------------------------------------------------
+
+
+def test_what_a_constructor_raised_is_known_however_slow_the_head_is(tmp_path: pathlib.Path) -> None:
+    """It is more than a socket holds of a head that stands still: the worker must not end before all of it is said."""
+    gate, tally = Gate(tmp_path / "gate"), Tally(tmp_path / "tally")
+    failing = Counter.options(max_restarts=3).remote(gate, tally, "x" * 4_000_000)
+    (pid,) = until(tally.lines, "the constructor runs")
+    worker, head = psutil.Process(int(pid)), anatomy.head()
+    head.suspend()
+    try:
+        gate.open()
+        with pytest.raises(psutil.TimeoutExpired):
+            worker.wait(3)
+    finally:
+        head.resume()
+    with pytest.raises(ActorDiedError, match="constructor raised ValueError: xxx"):
+        get(failing.add.remote())
+    assert len(tally.lines()) == 1

@@ -31,14 +31,6 @@ def ia(shared_runtime: Any) -> Any:
     return shared_runtime
 
 
-@pytest.fixture
-def gate(tmp_path: pathlib.Path) -> Iterator[Gate]:
-    """Opened at the end, so that nobody waits any more."""
-    made = Gate(tmp_path / "gate")
-    yield made
-    made.open()
-
-
 def row_of(ref: Any, report: MemoryReport) -> MemoryRow:
     [found] = [row for row in report if row.object_id == ref.hex()]
     return found
@@ -347,3 +339,13 @@ def test_the_command_line_against_a_live_session() -> None:
             # Being looked at has changed nothing.
             driver.tell("end")
             assert driver.end() == (0, "")
+
+
+def test_what_was_let_go_of_is_on_its_way_out(ia: Any) -> None:
+    """It may still be in a store at that moment, but it is not an object that nobody knows."""
+    make = ia.remote(lambda: np.ones(N))
+    for _ in range(5):
+        put, made = ia.put(np.ones(N)), make.remote()
+        ia.wait([made], timeout=LIMIT_S)
+        del put, made
+        assert {row.what for row in ia.memory()} <= {"freed"}

@@ -42,7 +42,7 @@ def test_a_value_is_on_the_machine_that_made_it_and_where_it_was_read(cluster: L
     assert "mapping" in {holder.how for holder in row.holders}
     assert {node.node_id: node.objects for node in report.nodes} == {here: 1, far: 1}
     assert report.size_bytes == row.size_bytes >= 800_000
-    assert f"memory of {far[2:10]}" in repr(report)
+    assert f"memory of {far[:10]}" in repr(report)
     assert value.sum() == N
 
 

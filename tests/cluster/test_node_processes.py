@@ -7,9 +7,8 @@ import pathlib
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 import pytest
@@ -38,18 +37,7 @@ from ipyactors.wire.node_messages import (
 from ipyactors.wire.specs import ActorSpec, Death, Definition, LossReason, Payload
 from ipyactors.wire.zmq_channel import ZmqChannel
 from tests.support import stub_node
-
-_LIMIT_S = 40.0
-Found = TypeVar("Found")
-
-
-def until(look: Callable[[], Found], what: str) -> Found:
-    """Look until something is found; the pause only spares the processor."""
-    deadline = time.monotonic() + _LIMIT_S
-    while not (found := look()):
-        assert time.monotonic() < deadline, f"not seen in {_LIMIT_S} s: {what}"
-        time.sleep(0.002)
-    return found
+from tests.support.gates import LIMIT_S, until
 
 
 def is_alive(pid: int) -> bool:
@@ -245,7 +233,7 @@ def test_kill_9_of_the_head_starts_another_that_learns_what_lives(node: Node) ->
     channel.send(ids.AGENT_ID, [StopSession()])
     ((_, (stopping,)),) = until(channel.receive, "the goodbye")
     assert isinstance(stopping, SessionStopping)
-    assert node.agent.wait(_LIMIT_S) == 0
+    assert node.agent.wait(LIMIT_S) == 0
     context.destroy(linger=0)
 
 
@@ -253,7 +241,7 @@ def test_sigterm_ends_the_session_in_good_order(node: Node) -> None:
     worker_id = node.start("sleep")
     pid = node.started(worker_id)
     os.kill(node.agent.pid, signal.SIGTERM)
-    assert node.agent.wait(_LIMIT_S) == 0
+    assert node.agent.wait(LIMIT_S) == 0
     check_nothing_left(node, [pid])
 
 
@@ -263,7 +251,7 @@ def test_kill_9_of_the_agent_ends_everything_below_it(node: Node) -> None:
     pids = [identity.pid for identity in read_processes(node.state)]
     assert len(pids) == 4
     os.kill(node.agent.pid, signal.SIGKILL)
-    assert node.agent.wait(_LIMIT_S) == -signal.SIGKILL
+    assert node.agent.wait(LIMIT_S) == -signal.SIGKILL
     until(lambda: not any(map(is_alive, pids)), "the end of all processes")
     sweep_sessions()
     assert not os.path.exists(node.paths.run_dir)

@@ -19,7 +19,7 @@ from ipyactors.launch.sessions import prepare_session
 from tests.support import anatomy, crashes
 from tests.support.drivers import Driver, clean_folders
 from tests.support.gates import LIMIT_S, until
-from tests.support.leaks import RunFolders, processes_of
+from tests.support.leaks import RunFolders, below, processes_of
 
 
 @pytest.fixture
@@ -51,6 +51,9 @@ ia.get(refs[0])
 """,
     "user's children": "ia.init(num_cpus=2); ia.get(leave_children.remote('a'))",
 }
+
+#: What the processes of ``leave_children`` are called, from the shell's fork until its last program runs.
+_USERS_CHILDREN = ("sh", "setsid", "sleep")
 
 #: How a driver ends: its last line, a signal for it, the exit status.
 ENDS: dict[str, tuple[str, signal.Signals | None, int]] = {
@@ -90,7 +93,7 @@ def test_the_driver_is_killed_in_the_middle_of_init(folders: RunFolders, after: 
         if after == "the agent's process":
             until(psutil.Process(driver.pid).children, after)
         else:
-            until(lambda: next(folders.top.rglob(after), None), after)
+            until(lambda: any(path.name == after for path in below(folders.top)), after)
         driver.end(signal.SIGKILL)
 
 
@@ -134,7 +137,7 @@ listen()
     with Driver(folders, body) as driver:
         driver.hear("ready")
         agent = _agent_of(driver)
-        workers = [process for process in agent.children(recursive=True) if process.name() != "sleep"]
+        workers = [process for process in agent.children(recursive=True) if process.name() not in _USERS_CHILDREN]
         agent.kill()
         error = driver.hear("error")
         assert f"its agent, process {agent.pid}, ended unexpectedly" in error

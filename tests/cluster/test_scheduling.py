@@ -28,16 +28,6 @@ def start() -> Iterator[Callable[..., Any]]:
     ipyactors.shutdown()
 
 
-@pytest.fixture
-def gate(tmp_path: pathlib.Path) -> Gate:
-    return Gate(tmp_path / "gate")
-
-
-@pytest.fixture
-def tally(tmp_path: pathlib.Path) -> Tally:
-    return Tally(tmp_path / "tally")
-
-
 def make_hold(ia: Any, gate: Gate, tally: Tally, **options: Any) -> Any:
     """Return a remote function that says that it has begun and holds its resources until the gate opens."""
 

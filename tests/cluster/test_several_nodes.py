@@ -17,6 +17,7 @@ import ipyactors as ia
 from ipyactors.exceptions import (
     ActorDiedError,
     ActorUnavailableError,
+    GetTimeoutError,
     NodeDiedError,
     OptionError,
     PlacementError,
@@ -80,16 +81,6 @@ def cluster() -> Iterator[LocalCluster]:
 def folders() -> Iterator[RunFolders]:
     with clean_folders() as made:
         yield made
-
-
-@pytest.fixture
-def gate(tmp_path: pathlib.Path) -> Gate:
-    return Gate(tmp_path / "gate")
-
-
-@pytest.fixture
-def tally(tmp_path: pathlib.Path) -> Tally:
-    return Tally(tmp_path / "tally")
 
 
 def get(refs: Any) -> Any:
@@ -208,13 +199,21 @@ def test_a_task_without_retries_says_that_its_machine_died(cluster: LocalCluster
         get(ref)
 
 
-def test_what_no_machine_has_any_more_cannot_be_placed(cluster: LocalCluster, gate: Gate, tally: Tally) -> None:
+def test_a_retry_for_which_there_is_no_machine_waits_for_one(cluster: LocalCluster, gate: Gate, tally: Tally) -> None:
+    """What was queued behind it waits too; what is new cannot be placed."""
     node = cluster.add_node(num_cpus=1, resources={"b": 1})
-    ref = pass_gate.options(resources={"b": 1}).remote(gate, tally)
+    pinned = pass_gate.options(resources={"b": 1})
+    ref, queued = pinned.remote(gate, tally), where.options(resources={"b": 1}).remote()
     until(tally.lines, "it runs")
     cluster.remove_node(node)
+    until(lambda: [event for event in ia.events() if event.kind == "task_stranded"], "it is known to wait")
     with pytest.raises(PlacementError, match="asks for 1 CPU, 1 b"):
-        get(ref)
+        get(pinned.remote(gate, tally))
+    with pytest.raises(GetTimeoutError, match=r"waits for a machine: it asks for 1 CPU, 1 b, and the largest node has"):
+        ia.get([ref, queued], timeout=0.1)
+    other = cluster.add_node(num_cpus=1, resources={"b": 1})
+    gate.open()
+    assert get([ref, queued]) == [other.node_id] * 2
 
 
 def test_actors_of_a_killed_machine(cluster: LocalCluster, gate: Gate, tally: Tally) -> None:
@@ -287,7 +286,7 @@ def test_a_machine_that_leaves_finishes_its_tasks(cluster: LocalCluster, gate: G
     gate.open()
     assert get(ref) == node.node_id
     until(lambda: len(alive()) == 1, "it has left")
-    assert lost() == [f"machine {node.node_id[2:10]} left the session, as it was told to"]
+    assert lost() == [f"machine {node.node_id[:10]} left the session, as it was told to"]
     cluster.remove_node(node)
 
 
@@ -316,9 +315,17 @@ def test_what_cannot_be_removed(cluster: LocalCluster) -> None:
         cluster.remove_node(cluster.nodes[0])
     node = cluster.add_node()
     cluster.remove_node(node)
-    with pytest.raises(ValueError, match="was removed already"):
+    with pytest.raises(ValueError, match=rf"^node {node.node_id}: was removed already\. Nothing was done\.$"):
         cluster.remove_node(node)
-    with pytest.raises(OptionError, match="num_cpus=-1"):
+    with pytest.raises(TypeError, match="takes a node that add_node returned, not str"):
+        cluster.remove_node("far")  # type: ignore[arg-type]
+    with LocalCluster() as other, pytest.raises(ValueError, match="is not of this cluster"):
+        cluster.remove_node(other.nodes[0])
+    with pytest.raises(TypeError, match=r"add_node takes no 'num_cpu'\. Did you mean 'num_cpus'"):
+        cluster.add_node(num_cpu=1)  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match="LocalCluster takes no 'cpus'"):
+        LocalCluster(cpus=1)  # type: ignore[call-arg]
+    with pytest.raises(OptionError, match=r"num_cpus=-1.*Nothing was started"):
         cluster.add_node(num_cpus=-1)
 
 
@@ -333,7 +340,7 @@ def test_no_machine_joins_a_session_that_has_ended(cluster: LocalCluster) -> Non
         stopped.kill()
         with pytest.raises(StartError, match=r"no machine was added .* the session's first machine is gone"):
             adding.result(LIMIT_S)
-    with pytest.raises(StartError, match=r"no machine was added .*: the session has ended"):
+    with pytest.raises(StartError, match=r"no machine was added .*: the session has ended.*LocalCluster\(\)"):
         cluster.add_node()
 
 
@@ -490,8 +497,8 @@ say("ready")
 
 @pytest.mark.parametrize("end", ["shutdown", "falling off the end", "SIGKILL", "the first agent", "a further agent"])
 def test_nothing_is_left_of_several_machines(folders: RunFolders, end: str) -> None:
-    lines = {"shutdown": "ia.shutdown(); os._exit(7)", "falling off the end": ""}
-    with Driver(folders, _NODES + lines.get(end, "listen()")) as driver:
+    last_line = "ia.shutdown(); os._exit(7)" if end == "shutdown" else ""
+    with Driver(folders, f"{_NODES}listen()\n{last_line}") as driver:
         driver.hear("ready")
         agents = psutil.Process(driver.pid).children()
         assert len(agents) == 3
@@ -504,7 +511,7 @@ def test_nothing_is_left_of_several_machines(folders: RunFolders, end: str) -> N
             killed.kill()
             if killed is first:
                 until(lambda: not any(map(_runs, agents)), "all agents have ended")
-            driver.tell("")
+        driver.tell("")
         code, errors = driver.end()
         assert code == (7 if end == "shutdown" else 0), errors
         assert "ipyactors" not in errors

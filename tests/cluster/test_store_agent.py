@@ -17,6 +17,7 @@ import pytest
 import ipyactors
 from ipyactors.exceptions import ObjectStoreFullError, SessionError
 from ipyactors.ground import faultpoints
+from ipyactors.node.store_table import HIGH_SHARE, LOW_SHARE
 from ipyactors.store import layout
 from ipyactors.store.usage import Usage
 from ipyactors.wire.events import Event, EventKind
@@ -127,6 +128,21 @@ def test_what_is_mapped_stays_and_what_is_written_goes_to_disk(ia: Any) -> None:
     assert not {ref.hex() for ref in refs} & spilled()
 
 
+def test_a_value_that_is_read_again_and_again_changes_places_with_one_that_is_not(ia: Any) -> None:
+    refs = [ia.put(array(number)) for number in range(12)]
+    until(lambda: not spilled(), "all are in memory")
+    refs += [ia.put(array(number)) for number in range(12, 14)]
+    until(lambda: refs[0].hex() in spilled(), "the first one is spilled")
+    while used_bytes() + 2 * MB < LIMIT_BYTES * HIGH_SHARE:
+        refs.append(ia.put(array(len(refs))))
+        until(settled, "it is counted")
+    assert used_bytes() > LIMIT_BYTES * LOW_SHARE, "nothing comes back only because there is plenty of room"
+    until(lambda: is_whole(ia.get(refs[0]), 0) and refs[0].hex() in in_memory(), "it is back")
+    until(lambda: events(EventKind.OBJECT_RESTORED) != [], "the event says so")
+    assert used_bytes() <= LIMIT_BYTES * HIGH_SHARE
+    assert all(is_whole(ia.get(ref), number) for number, ref in enumerate(refs))
+
+
 # -- a full disk ---------------------------------------------------------------------------------------------------
 
 
@@ -141,7 +157,7 @@ def full_disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def test_a_full_disk_is_an_error_that_loses_nothing(full_disk: None, ia: Any) -> None:
     refs = [ia.put(array(number)) for number in range(12)]
     faultpoints.arm("store.write.before_fallocate", "enospc", 0)
-    with pytest.raises(ObjectStoreFullError, match=r"50\.0 MB.*was not stored") as caught:
+    with pytest.raises(ObjectStoreFullError, match=r"50\.0 MB.*could not be stored") as caught:
         ia.put(array(0, 50 * MB))
     assert "nothing else is lost" in str(caught.value)
     faultpoints.disarm()

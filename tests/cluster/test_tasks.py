@@ -19,16 +19,6 @@ def ia(shared_runtime: Any) -> Any:
     return shared_runtime
 
 
-@pytest.fixture
-def tally(tmp_path: pathlib.Path) -> Tally:
-    return Tally(tmp_path / "tally")
-
-
-@pytest.fixture
-def gate(tmp_path: pathlib.Path) -> Gate:
-    return Gate(tmp_path / "gate")
-
-
 # -- calls -----------------------------------------------------------------------------------------------------
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 
 import ipyactors
@@ -61,6 +63,10 @@ def on(name: str) -> dict[str, Any]:
     return {"resources": {name: 1}}
 
 
+def machines_alive() -> set[str]:
+    return {node["NodeID"] for node in ipyactors.nodes() if node["Alive"]}
+
+
 def segments_in(node: LocalNode) -> list[str]:
     return [name for name in os.listdir(node.store_dir) if len(name) == 40]
 
@@ -100,6 +106,26 @@ def test_copies_go_with_the_value(start: StartCluster) -> None:
     assert all(segments_in(node) for node in nodes)
     del ref
     until(lambda: not any(segments_in(node) for node in nodes), "every store is empty")
+
+
+@pytest.mark.parametrize("is_heard", [True, False])
+def test_a_copy_goes_though_the_machine_it_came_from_is_lost(start: StartCluster, is_heard: bool) -> None:
+    """Its owner knows of one place only: one that is gone, or one that hears nothing any more, and is gone soon."""
+    _, source, other = start(3)
+    ref = make.options(**on("b")).remote(1)
+    assert ipyactors.get(total.options(**on("c")).remote(ref)) == int(expected(1).sum(dtype=np.uint64))
+    assert len(segments_in(other)) == 1
+    agent = psutil.Process(source.pid)
+    agent.suspend()
+    if not is_heard:
+        del ref
+        gc.collect()
+    agent.kill()
+    until(lambda: source.node_id not in machines_alive(), "the machine is known to be lost")
+    if is_heard:
+        del ref
+        gc.collect()
+    until(lambda: segments_in(other) == [], "the copy is gone")
 
 
 def test_a_machine_that_dies_while_it_serves_is_left_for_a_copy_elsewhere(start: StartCluster) -> None:

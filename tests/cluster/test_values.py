@@ -8,7 +8,6 @@ import pathlib
 import signal
 import sys
 import threading
-from collections.abc import Iterator
 from concurrent.futures import Future
 from typing import Any
 
@@ -22,37 +21,6 @@ from tests.support.gates import Gate, until
 @pytest.fixture
 def ia(shared_runtime: Any) -> Any:
     return shared_runtime
-
-
-@pytest.fixture
-def gate(tmp_path: pathlib.Path) -> Iterator[Gate]:
-    gate = Gate(tmp_path / "gate")
-    yield gate
-    gate.open()  # whatever a failed test left waiting ends
-
-
-@pytest.fixture
-def tasks(ia: Any) -> Any:
-    """Remote functions: one that echoes, one that waits for a gate, one that raises."""
-
-    class Tasks:
-        @staticmethod
-        @ia.remote
-        def echo(value: Any) -> Any:
-            return value
-
-        @staticmethod
-        @ia.remote(num_cpus=0)
-        def wait_for(gate: Gate, value: Any = None) -> Any:
-            gate.wait()
-            return value
-
-        @staticmethod
-        @ia.remote
-        def fail(text: str) -> None:
-            raise ValueError(text)
-
-    return Tasks
 
 
 # -- get ---------------------------------------------------------------------------------------------------------

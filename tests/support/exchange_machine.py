@@ -5,9 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import pathlib
-import select
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 
 import zmq
 
@@ -106,22 +105,9 @@ class Machine:
     def descriptors(self) -> tuple[int, ...]:
         return (self.bound.fileno(), *self.exchange.descriptors)
 
+    def pause_s(self) -> float | None:
+        return None
+
     def close(self) -> None:
         self.exchange.close()
         self.bound.close()
-
-
-def run_until(is_done: Callable[[], bool], *machines: Machine, within_s: float = 30.0) -> None:
-    """Give the machines their turns until something is so."""
-    deadline = time.monotonic() + within_s
-    while True:
-        while sum(machine.turn() for machine in machines):  # every one has its turn
-            pass
-        if is_done():
-            return
-        assert time.monotonic() < deadline, "it did not happen in time"
-        poll = select.poll()
-        for machine in machines:
-            for descriptor in machine.descriptors:
-                poll.register(descriptor, select.POLLIN)
-        poll.poll(100)

@@ -283,6 +283,7 @@ def fake_engine() -> Iterator[FakeEngine]:
 
     def start(**arguments: Any) -> FakeEngine:
         nonlocal engine
+        del arguments["meanwhile"]
         if engine.is_shut_down:
             engine = FakeEngine()
         engine.started_with = arguments

@@ -25,12 +25,16 @@ class FakeCustody:
     def __init__(self) -> None:
         self.received: list[tuple[bytes, Payload]] = []
         self.lent: list[tuple[bytes, Payload]] = []
+        self.watched: set[bytes] = set()
 
     def lend(self, receiver: bytes, *payloads: Payload) -> None:
         self.lent.extend((receiver, payload) for payload in payloads)
 
     def receive(self, sender: bytes, *payloads: Payload) -> None:
         self.received.extend((sender, payload) for payload in payloads)
+
+    def watch(self, process_id: bytes) -> None:
+        self.watched.add(process_id)
 
     def receive_constructor(self, spec: ActorSpec) -> tuple[object, ...]:
         self.receive(spec.owner_id, spec.args, *spec.arg_values)
@@ -43,6 +47,7 @@ class FakeSession:
     def __init__(self) -> None:
         self.lock = threading.RLock()
         self.leader = FakeLeader()
+        self.discarded: list[object] = []
         self.is_blocked = False
         self.queued: list[tuple[bytes, Any]] = []
         self.sent: list[tuple[bytes, Any]] = []
@@ -72,6 +77,9 @@ class FakeSession:
 
     def tell_head(self, message: Any) -> None:
         self.head.append(message)
+
+    def repeat_to_head(self, message: Any) -> None:
+        self.tell_head(message)
 
     def wait(self, is_done: Callable[[], bool], timeout_s: float | None = None) -> bool:
         return is_done()

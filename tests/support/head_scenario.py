@@ -20,7 +20,7 @@ from ipyactors.wire.node_messages import (
     WorkerStarted,
 )
 from ipyactors.wire.specs import ActorSpec, ActorStatus, Death, Definition, LossReason, Payload
-from ipyactors.wire.store_messages import ForgetOwner
+from ipyactors.wire.store_messages import ClaimObjects, ForgetOwner
 
 SETTLE_S = 10.0
 
@@ -51,17 +51,25 @@ class HeadScenario:
         self._sent: dict[bytes, list[Message]] = {}
         self.forgotten: list[tuple[bytes, bytes]] = []
         """The machines that were told to forget an owner, and which."""
+        self.asked: list[tuple[bytes, bytes]] = []
+        """The processes that were asked what they claim, and of which owner."""
+        self.kept: dict[bytes, tuple[bytes, ...]] = {}
+        """What the machines were told to keep of what it owned, by owner."""
         self.watched: dict[bytes, int] = {}
         """The pids of the agents that the shell is to watch."""
 
     # -- what the head may cause ----------------------------------------------------------------------------------
 
     def to_owner(self, owner_id: bytes, message: Message) -> None:
-        self._sent.setdefault(owner_id, []).append(message)
+        if isinstance(message, ClaimObjects):  # asked at the end of each process that may have lent something
+            self.asked.append((owner_id, message.owner_id))
+        else:
+            self._sent.setdefault(owner_id, []).append(message)
 
     def to_node(self, node_id: bytes, message: Message) -> None:
         if isinstance(message, ForgetOwner):  # said at the end of every process; few tests are about it
             self.forgotten.append((node_id, message.owner_id))
+            self.kept[message.owner_id] = message.keep
         else:
             self._sent.setdefault(node_id, []).append(message)
 

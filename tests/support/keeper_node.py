@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 import pathlib
-import select
 import time
-from collections.abc import Callable, Sequence
 from typing import Any
 
 from ipyactors.ground import ids
@@ -101,23 +99,9 @@ class KeeperNode:
     def descriptors(self) -> tuple[int, ...]:
         return (*self.mail.descriptors, self._channel.fileno(), *self.keeper.descriptors)
 
+    def pause_s(self) -> float | None:
+        return self.keeper.pause_s(time.monotonic())
+
     def close(self) -> None:
         self.keeper.close()
         self.mail.close()
-
-
-def run_until(is_done: Callable[[], bool], nodes: Sequence[KeeperNode], within_s: float = 30.0) -> None:
-    """Give the machines their turns until something is so."""
-    deadline = time.monotonic() + within_s
-    while True:
-        while sum(node.turn() for node in nodes):  # every one has its turn
-            pass
-        if is_done():
-            return
-        assert time.monotonic() < deadline, "it did not happen in time"
-        poll = select.poll()
-        for node in nodes:
-            for descriptor in node.descriptors:
-                poll.register(descriptor, select.POLLIN)
-        pauses = [node.keeper.pause_s(time.monotonic()) for node in nodes]
-        poll.poll(1_000 * min([0.1, *(pause_s for pause_s in pauses if pause_s is not None)]))

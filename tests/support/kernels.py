@@ -22,8 +22,12 @@ _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 @dataclasses.dataclass(slots=True)
 class Shown:
-    """What one cell has shown. ``text`` is what was printed, ``result`` the text of its last value."""
+    """What one cell has shown. ``text`` is what was printed, ``result`` the text of its last value.
 
+    ``number`` is the one that a notebook shows beside the cell, as in ``In [3]``.
+    """
+
+    number: int = 0
     status: str = ""
     text: str = ""
     result: str = ""
@@ -111,7 +115,9 @@ class Kernel:
 
 
 def _take(shown: Shown, kind: str, content: dict[str, Any]) -> None:
-    if kind == "stream":
+    if kind == "execute_input":
+        shown.number = content["execution_count"]
+    elif kind == "stream":
         shown.text += content["text"]
     elif kind in {"execute_result", "display_data"}:
         shown.mimetypes += content["data"]

@@ -14,6 +14,7 @@ import shutil
 import stat
 import tempfile
 import time
+from collections.abc import Iterator
 
 import psutil
 
@@ -94,11 +95,19 @@ def wait_processes_gone(home: pathlib.Path, patience_s: float = PATIENCE_S) -> l
 def find_leaks(folders: RunFolders, patience_s: float = PATIENCE_S) -> list[str]:
     """Return a line for each thing that the run has left behind; none if it was clean."""
     leaks = [f"process {process.pid}: {_command(process)}" for process in wait_processes_gone(folders.home, patience_s)]
-    leaks += [f"in the runtime folder: {path}" for path in sorted(folders.sockets.rglob("ipyactors-*"))]
-    leaks += [f"socket: {path}" for path in sorted(folders.top.rglob("*")) if _is_socket(path)]
-    leaks += [f"in shared memory: {path}" for path in sorted(folders.memory.rglob("*"))]
-    leaks += [f"spilled: {path}" for path in sorted(folders.home.rglob("spill"))]
+    sessions = (path for path in below(folders.sockets) if path.name.startswith("ipyactors-"))
+    leaks += [f"in the runtime folder: {path}" for path in sorted(sessions)]
+    leaks += [f"socket: {path}" for path in sorted(below(folders.top)) if _is_socket(path)]
+    leaks += [f"in shared memory: {path}" for path in sorted(below(folders.memory))]
+    leaks += [f"spilled: {path}" for path in sorted(below(folders.home)) if path.name == "spill"]
     return leaks
+
+
+def below(folder: pathlib.Path) -> Iterator[pathlib.Path]:
+    """Yield all that is below a folder, which others may be at work in: what goes away meanwhile is passed over."""
+    for parent, folders, files in os.walk(folder):
+        for name in (*folders, *files):
+            yield pathlib.Path(parent, name)
 
 
 def _is_socket(path: pathlib.Path) -> bool:

@@ -33,6 +33,15 @@ from ipyactors.wire.head_messages import (
     WatchOwner,
 )
 from ipyactors.wire.specs import ActorSpec, ActorState, ActorStatus, Definition, Payload, RefSpec
+from ipyactors.wire.store_messages import (
+    ClaimObjects,
+    CopiesFound,
+    FindCopies,
+    ObjectsClaimed,
+    OwnerToStores,
+    ReleaseClaims,
+    StoresToOwner,
+)
 from ipyactors.wire.worker_messages import (
     BorrowerToOwner,
     CallerToWorker,
@@ -50,8 +59,8 @@ CALLING, ANSWERING = "calling", "answering"
 _CODECS = {
     CALLING: Codec(CallerToWorker | BorrowerToOwner),
     ANSWERING: Codec(WorkerToCaller | OwnerToBorrower),
-    "to head": Codec(OwnerToHead),
-    "from head": Codec(HeadToOwner),
+    "to head": Codec(OwnerToHead | OwnerToStores),
+    "from head": Codec(HeadToOwner | StoresToOwner),
 }
 
 #: Sender, receiver, and which of the sender's sockets.
@@ -185,6 +194,10 @@ class World:
         self.gone: set[bytes] = set()
         self.watchers: dict[bytes, set[bytes]] = {}
         self.owning: dict[bytes, bool] = {}
+        self.claims: dict[bytes, set[bytes]] = {}
+        """By process: what it has claimed of those that are gone."""
+        self.unanswered: set[tuple[bytes, bytes]] = set()
+        """Who was asked what it claims, and of whom, and has not answered."""
         self._said: dict[bytes, int] = {}
         self._heard: dict[bytes, int] = {}
 
@@ -216,7 +229,7 @@ class World:
         if door != "from head":
             return True
         message = self._decode(wire)
-        if not isinstance(message, OwnerLost):
+        if not isinstance(message, (OwnerLost, ClaimObjects)):
             return True
         return not any((message.owner_id, receiver, other) in self.wires for other in (CALLING, ANSWERING))
 
@@ -254,6 +267,15 @@ class World:
                     self._say(borrower_id, SettleLends(lender_id, sender, address))
             case OwnsObjects(owns):
                 self.owning[sender] = owns
+            case ObjectsClaimed(owner_id, object_ids):
+                assert owner_id in self.gone, "something is claimed of who lives"
+                self.claims.setdefault(sender, set()).update(object_ids)
+                self.unanswered.discard((sender, owner_id))
+            case ReleaseClaims(object_ids):
+                assert self.claims[sender].issuperset(object_ids), "what is released was not claimed"
+                self.claims[sender].difference_update(object_ids)
+            case FindCopies(request_id):
+                self._say(sender, CopiesFound(request_id, {}))
 
     def crash(self, process_id: bytes, share: float) -> None:
         """End a process. Of what it has said and is under way, only a first part, ``share`` of it, has left it.
@@ -283,6 +305,10 @@ class World:
         self.gone.add(process_id)
         for watcher_id in sorted(self.watchers.pop(process_id, set())):
             self._say(watcher_id, OwnerLost(process_id))
+        self.claims.pop(process_id, None)
+        for other_id in self.processes:
+            self._say(other_id, ClaimObjects(process_id))
+            self.unanswered.add((other_id, process_id))
         for actor in self.actors:
             if actor.is_dead:
                 continue
@@ -299,10 +325,11 @@ class World:
     # -- actors -----------------------------------------------------------------------------------------------
 
     def create(self, creator: Process, entries: Sequence[Entry], restarts: int) -> None:
-        """Have a process create an actor whose constructor needs references."""
+        """Have a process create an actor whose constructor needs references, and values that they stand for."""
         actor_id = b"a%015d" % len(self.actors)
         definition = Definition(b"c", "C", Payload(b""))
-        spec = ActorSpec(actor_id, "C", creator.process_id, definition, creator.pack(entries))
+        named = tuple(constructors.stand_for(creator.state, creator.mail, entry) for entry in entries[1::2])
+        spec = ActorSpec(actor_id, "C", creator.process_id, definition, creator.pack(entries[::2]), named)
         constructors.keep(creator.state, creator.mail, spec)
         self.actors.append(Actor(_copied(spec), restarts))
 
@@ -346,7 +373,8 @@ class World:
             yield spec.object_id
         for actor in self.actors:
             if actor.may_start and actor.spec.owner_id in self.processes:
-                yield from (ref.object_id for ref in actor.spec.args.refs)
+                for payload in constructors.payloads_of(actor.spec):
+                    yield from (ref.object_id for ref in payload.refs)
 
     def check_nothing_is_freed(self) -> None:
         """Raise AssertionError if an object that can be reached is not there any more."""
@@ -373,8 +401,20 @@ class World:
                     counts = lender.state.objects.lent.get(object_id, {})
                     known = {pair[0]: count for pair, count in counts.items() if pair[1] == owner.process_id}
                     assert known == weights, (object_id, known, weights)
+            self._check_claims(owner)
             if not owner.state.is_driver:
                 assert self.owning.get(owner.process_id, False) == bool(objects.exported)
+
+    def _check_claims(self, claimant: Process) -> None:
+        """Raise AssertionError unless a process has claimed what it refers to of those who are gone, and only that."""
+        claimed = self.claims.get(claimant.process_id, set())
+        borrowed = claimant.state.objects.borrowed
+        assert claimed == claimant.state.objects.claimed
+        assert claimed <= set(borrowed), "an object is claimed to which nothing here refers"
+        for object_id, entry in borrowed.items():
+            if ids.owner_of(object_id) in self.gone and not entry.done:
+                assert object_id in claimed, "the data of an object may be removed, and is still referred to"
+        assert not any(process_id == claimant.process_id for process_id, _ in self.unanswered), "it has not answered"
 
     def settle(self) -> None:
         """Let everything arrive, with all that follows from it; constructors that run come to their end."""

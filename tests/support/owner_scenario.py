@@ -12,6 +12,7 @@ from ipyactors.owner.actors import ActorClient, MethodCall
 from ipyactors.owner.calls import PendingCall, TaskCall
 from ipyactors.owner.current import CurrentCall
 from ipyactors.owner.objects import Entry
+from ipyactors.owner.out import Runner
 from ipyactors.owner.state import OwnerState
 from ipyactors.owner.streams import Stream
 from ipyactors.owner.templates import STREAMING, MethodTemplate, TaskTemplate
@@ -51,9 +52,10 @@ class RecordingOut:
         self.sent: list[tuple[bytes, Message]] = []
         self.connected: dict[bytes, str] = {}
         self.events: list[tuple[EventKind, str, int]] = []
+        self.places: list[tuple[EventKind, bytes, bytes]] = []
         self.object_events: list[tuple[EventKind, str, str]] = []
         self.shown: list[OutputWritten] = []
-        self.hold: Callable[[Payload], tuple[Any, ...]] = lambda _payload: ()
+        self.own: Callable[[Payload], object] = lambda _payload: None
 
     def to_head(self, message: Message) -> None:
         self.sent.append((HEAD, message))
@@ -71,8 +73,18 @@ class RecordingOut:
     def disconnect(self, process_id: bytes) -> None:
         self.connected.pop(process_id, None)
 
-    def event(self, kind: EventKind, call: PendingCall, *, duration_s: float = 0.0, detail: str = "") -> None:
+    def event(
+        self,
+        kind: EventKind,
+        call: PendingCall,
+        *,
+        duration_s: float = 0.0,
+        detail: str = "",
+        by: Runner | None = None,
+    ) -> None:
         self.events.append((kind, call.name, call.attempt))
+        if by is not None:
+            self.places.append((kind, by.worker_id, by.node_id))
 
     def object_event(
         self, kind: EventKind, object_id: bytes, *, name: str = "", attempt: int = 0, detail: str = ""

@@ -20,6 +20,7 @@ from ipyactors.wire.head_messages import LeaseGranted, WantLeases
 from ipyactors.wire.specs import Location, Payload, RemoteError, Stored
 from ipyactors.wire.store_messages import CopiesFound, FindCopies, NodeLost
 from ipyactors.wire.worker_messages import (
+    ActorHasChanged,
     ArgumentsMissing,
     CallMethod,
     CallRaised,
@@ -41,14 +42,14 @@ def place(node_id: bytes) -> Location:
 
 
 class WorldOut(RecordingOut):
-    """Takes over the segments that payloads bring, as a session does."""
+    """Has segments freed with the payloads that bring them, as a session does."""
 
     def __init__(self, free: Callable[[Stored], object]) -> None:
         super().__init__()
         self._free = free
-        self.receive = self._receive
+        self.own = self._own
 
-    def _receive(self, _sender: bytes, payload: Payload) -> None:
+    def _own(self, payload: Payload) -> None:
         if payload.stored is not None:
             payload.holding(SegmentToken(self._free, payload.stored))
 
@@ -77,6 +78,8 @@ class World(OwnerScenario):
         self.attempts: dict[str, int] = {}
         self.is_paused = False
         self.found_in_vain = False
+        self.changes: dict[bytes, int] = {}
+        """By worker of an actor: how many calls that may change it have begun there."""
         self._served: dict[tuple[bytes, bytes], set[bytes]] = {}
         self._names: dict[bytes, str] = {}
         self._leases: dict[bytes, int] = {}
@@ -230,6 +233,16 @@ class World(OwnerScenario):
         if missing:
             self.hear(worker, ArgumentsMissing(message.seq, missing))
             return
+        version = None
+        if isinstance(message, CallMethod):
+            changes = self.changes.get(worker, 0)
+            version = (message.incarnation, changes) if changes else (0, 0)
+            if message.expected not in (None, version):
+                self.hear(worker, ActorHasChanged(message.seq))
+                return
+            if not message.is_readonly:
+                self.changes[worker] = changes + 1
+                version = None
         self.attempts[name] = self.attempts.get(name, 0) + 1
         if self.crashes and isinstance(message, RunTask):
             self.crashes -= 1
@@ -238,7 +251,7 @@ class World(OwnerScenario):
             self.raising.discard(name)
             self.hear(worker, CallRaised(message.seq, RemoteError("ValueError", name, f"ValueError: {name}\n")))
         elif message.num_returns == -1:
-            self._yield(worker, message, name)
+            self._yield(worker, message, name, version)
         else:
             self.ran.append(name)
             node_id = self._workers.get(worker, HOME)
@@ -246,21 +259,21 @@ class World(OwnerScenario):
                 self._value(self._id(message, index), size, node_id)
                 for index, size in enumerate(self.results[message.task_id])
             )
-            self.hear(worker, CallSucceeded(message.seq, payloads, 1.0))
+            self.hear(worker, CallSucceeded(message.seq, payloads, 1.0, version))
 
-    def _yield(self, worker: bytes, message: RunTask | CallMethod, name: str) -> None:
+    def _yield(self, worker: bytes, message: RunTask | CallMethod, name: str, version: tuple[int, int] | None) -> None:
         self.ran.append(name)
         node_id = self._workers.get(worker, HOME)
         for index, size in enumerate(self.results[message.task_id]):
             if index < message.skip_items:
                 continue
             payload = self._value(self._id(message, index + 1), size, node_id)
-            self.hear(worker, ItemYielded(message.seq, index, payload))
+            self.hear(worker, ItemYielded(message.seq, index, payload, version))
             del payload
             if index + 1 == message.until_item:
                 self.ran[-1] += f" to {index}"
                 break
-        self.hear(worker, CallSucceeded(message.seq, (), 1.0))
+        self.hear(worker, CallSucceeded(message.seq, (), 1.0, version))
 
     def _id(self, message: RunTask | CallMethod, index: int) -> bytes:
         return ids.object_id(OWNER, ids.counter_of(message.task_id), index)

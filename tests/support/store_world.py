@@ -8,17 +8,19 @@ everything else that it could overtake in life.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections import deque
 from typing import Any
 
 from ipyactors.ground import ids
-from ipyactors.node import store_reactor
-from ipyactors.node.store_reactor import Failure
+from ipyactors.node import store_moves, store_reactor
+from ipyactors.node.store_moves import Failure
 from ipyactors.node.store_table import Segment, Shelf, StoreTable
 from ipyactors.wire.events import Event
 from ipyactors.wire.store_messages import (
     FreeSegments,
     MakeRoom,
+    MappedFile,
     PoolChanged,
     ReuseSegments,
     RoomMade,
@@ -32,11 +34,15 @@ NODE = b"n-------"
 
 @dataclasses.dataclass(eq=False)
 class File:
-    """A file under a segment's name; ``mapped`` counts those who read it."""
+    """A file under a segment's name, or set aside; ``mapped`` counts those who read it."""
 
     size: int
     writer: bytes
     mapped: int = 0
+    inode: int = dataclasses.field(default_factory=itertools.count(1).__next__)
+
+    def named(self, segment_id: bytes) -> MappedFile:
+        return MappedFile(segment_id, self.inode, self.size)
 
 
 @dataclasses.dataclass
@@ -68,7 +74,8 @@ class StoreWorld:
         self.disk: dict[bytes, File] = {}
         self.aside: int = 0
         self.jobs: deque[tuple[str, bytes]] = deque()
-        self.removals: deque[int] = deque()
+        self.removals: deque[tuple[int, bytes, File | None]] = deque()
+        self.held: dict[MappedFile, File] = {}
         self.facts: deque[tuple[Any, ...]] = deque()
         self.notices: deque[bytes] = deque()
         self.copies: set[bytes] = set()
@@ -101,7 +108,10 @@ class StoreWorld:
         gone = self.memory.pop(segment_id, None)
         self.disk.pop(segment_id, None)
         if gone is not None or size:
-            self.removals.append(size)
+            self.removals.append((size, segment_id, gone))
+
+    def remove_mapped(self, file: MappedFile) -> None:
+        self.removals.append((file.size, file.segment_id, self.held.pop(file, None)))
 
     def remove_spilled(self, segment_id: bytes) -> None:
         self.disk.pop(segment_id, None)
@@ -164,17 +174,20 @@ class StoreWorld:
         """Its owner can reach it no more: takes it back if it wrote it, tells the agent."""
         self.freed.add(segment_id)
         self.sizes[segment_id] = owner.owned.pop(segment_id)
-        reused = (segment_id,) if self._take_back(owner, segment_id) else ()
-        owner.said.append(FreeSegments((segment_id,), reused))
+        mapped: list[MappedFile] = []
+        reused = (segment_id,) if self._take_back(owner, segment_id, mapped) else ()
+        owner.said.append(FreeSegments((segment_id,), reused, tuple(mapped)))
         if reused:
             owner.said.append(PoolChanged(owner.pool))
 
-    def _take_back(self, process: Process, segment_id: bytes) -> bool:
+    def _take_back(self, process: Process, segment_id: bytes, mapped: list[MappedFile]) -> bool:
         file = self.memory.get(segment_id)
         if file is None:
             return False
         if file.mapped:
             del self.memory[segment_id]
+            mapped.append(file.named(segment_id))
+            self.held[mapped[-1]] = file
             return False
         if file.writer != process.process_id:
             return False
@@ -193,9 +206,10 @@ class StoreWorld:
                     self.publish(process, segment_id, size, spill=answer.spill)
             case ReuseSegments() as message:
                 taken = [segment_id for segment_id in message.segment_ids if self._is_still_freed(process, segment_id)]
+                mapped: list[MappedFile] = []
                 for segment_id in taken:
-                    self._take_back(process, segment_id)
-                process.said.append(PoolChanged(process.pool, tuple(taken)))
+                    self._take_back(process, segment_id, mapped)
+                process.said.append(PoolChanged(process.pool, tuple(taken), tuple(mapped)))
             case TrimPool():
                 process.pool = 0
                 process.said.append(PoolChanged(0))
@@ -204,8 +218,13 @@ class StoreWorld:
         process.written[segment_id] -= 1
         return not process.written[segment_id]
 
-    def die(self, process: Process) -> None:
-        """It is gone, and its pool; what it had said still arrives, before or after the news."""
+    def die(self, process: Process, *, is_silent: bool = False) -> None:
+        """It is gone, and its pool; what it had said still arrives, before or after the news.
+
+        ``is_silent``: it died before it said what it had just done.
+        """
+        if is_silent and process.said and isinstance(process.said[-1], FreeSegments | PoolChanged):
+            process.said.pop()
         process.is_alive = False
         process.pool = 0
         process.heard.clear()
@@ -228,6 +247,7 @@ class StoreWorld:
             case PoolChanged():
                 store_reactor.on_pool_changed(self.table, self, process_id, message, self.now)
             case MakeRoom():
+                self.look()
                 store_reactor.on_make_room(self.table, self, process_id, message, self.now)
             case SegmentMapped():
                 store_reactor.on_mapped(self.table, self, message, self.now)
@@ -240,6 +260,7 @@ class StoreWorld:
         """The agent notices a death, and the head has it forget what the process owned."""
         process_id = self.notices.popleft()
         store_reactor.on_process_gone(self.table, self, process_id, self.now)
+        self.facts.append(("removed", 0, tuple(self.held)))
         store_reactor.on_owner_gone(self.table, self, process_id, self.now)
 
     def work(self) -> None:
@@ -259,19 +280,34 @@ class StoreWorld:
             self.facts.append(("moved", segment_id, file.size))
 
     def clear(self) -> None:
-        """The remover does its next job."""
-        self.facts.append(("removed", self.removals.popleft()))
+        """The remover does its next job; what is mapped is set aside."""
+        size, segment_id, file = self.removals.popleft()
+        mapped = (file.named(segment_id),) if file is not None and file.mapped else ()
+        self.held.update((one, file) for one in mapped if file is not None)
+        self.facts.append(("removed", size, mapped))
+
+    def look(self) -> None:
+        """The agent looks which views have gone; it may know of files that are not there any more."""
+        files = self.table.mapped.to_look_at(3)
+        unmapped = [file for file in files if file not in self.held or not self.held[file].mapped]
+        store_moves.on_unmapped(self.table, self, unmapped, self.now)
+
+    def unmap_all(self) -> None:
+        """All views go."""
+        removed = [file for _, _, file in self.removals if file is not None]
+        for file in (*self.memory.values(), *self.held.values(), *removed):
+            file.mapped = 0
 
     def learn(self) -> None:
         """The agent takes a thread's next fact, or the transfers take an answer."""
         table, now = self.table, self.now
         match self.facts.popleft():
             case ("not moved", segment_id, failure):
-                store_reactor.on_move_failed(table, self, segment_id, failure, self._places(segment_id), now)
+                store_moves.on_move_failed(table, self, segment_id, failure, self._places(segment_id), now)
             case ("moved", segment_id, size):
-                store_reactor.on_moved(table, self, segment_id, size, self._places(segment_id), now, 0.0)
-            case ("removed", size):
-                store_reactor.on_removed(table, self, size, now)
+                store_moves.on_moved(table, self, segment_id, size, self._places(segment_id), now, 0.0)
+            case ("removed", size, mapped):
+                store_moves.on_removed(table, self, size, mapped, now)
             case ("transfer", number, spill, problem):
                 self._pull(number, spill=spill, problem=problem)
 
@@ -282,6 +318,7 @@ class StoreWorld:
                 self.deliver(process)
         self.now += seconds
         self.table.disk_bytes = 0 if self.is_disk_full else 1 << 40
+        self.look()
         store_reactor.on_turn(self.table, self, self.now)
 
     def begin_pull(self, owner: Process, size: int) -> None:
@@ -349,6 +386,7 @@ class StoreWorld:
         assert table.spilled_bytes == sum(file.size for file in self.disk.values())
         assert table.pools == {process.process_id: process.pool for process in self.living() if process.pool}
         assert (table.removing_bytes, table.returning_bytes) == (0, 0)
+        assert table.mapped.total_bytes == sum(file.size for file in self.held.values())
         assert not table.moves
         assert not table.wishes, "somebody waits for ever"
         assert not any(process.wanted for process in self.living())

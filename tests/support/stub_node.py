@@ -23,8 +23,8 @@ from ipyactors.ground import ids
 from ipyactors.ground.config import AgentConfig, SessionPaths, WorkerConfig
 from ipyactors.launch.local import start_agent
 from ipyactors.launch.sessions import prepare_session
-from ipyactors.node.agent import run_agent
 from ipyactors.node.entry import Roles
+from ipyactors.node.main import run_agent
 from ipyactors.wire.marks import Marks
 from ipyactors.wire.node_messages import HeadToNode, NodeToHead
 from ipyactors.wire.specs import ActorSpec

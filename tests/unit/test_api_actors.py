@@ -240,8 +240,8 @@ def test_equality_hash_repr(engine: FakeEngine) -> None:
     assert copy == counter
     assert {copy: 1}[counter] == 1
     assert counter != named
-    assert re.fullmatch(r"Actor\(Counter 'c1', [0-9a-f]{8}\)", repr(named))
-    assert repr(counter) == f"Actor(Counter, {counter._ipyactors_client.actor_id[1:5].hex()})"
+    assert re.fullmatch(r"Actor\(Counter 'c1', [0-9a-f]{10}\)", repr(named))
+    assert repr(counter) == f"Actor(Counter, {counter._ipyactors_client.actor_id[:5].hex()})"
     assert repr(named.add) == f"{named!r}.add"
     assert repr(Counter) == "ActorClass(Counter)"
     assert "add" in dir(counter)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gzip
+import inspect
 import json
 import os
+import pickle
 import warnings
 from collections.abc import Iterator
 
@@ -58,6 +60,7 @@ def test_init_again_returns_the_live_session(engine: FakeEngine) -> None:
     with pytest.warns(UserWarning, match="running already; num_cpus, session had no effect") as caught:
         assert ipyactors.init(num_cpus=3, session="s") is first
     assert "\n" not in str(caught[0].message)
+    assert caught[0].filename == __file__
     with first as context:
         assert context.is_live
     assert not first.is_live
@@ -132,6 +135,59 @@ def test_init_refuses(engine: FakeEngine, arguments, error) -> None:
     assert not ipyactors.is_initialized()
 
 
+def test_init_says_what_it_takes_and_that_nothing_was_started(engine: FakeEngine) -> None:
+    for arguments in ({"object_store_memory": "1GB"}, {"max_lineage_bytes": "1GB"}):
+        with pytest.raises(OptionTypeError, match=r"such as 1_000_000_000, not str\. Nothing was started\.$"):
+            ipyactors.init(**arguments)
+    for arguments in ({"object_store_memory": 10}, {"max_lineage_bytes": -1}):
+        with pytest.raises(OptionError, match=r"such as 1_000_000_000\. Nothing was started\.$") as caught:
+            ipyactors.init(**arguments)
+        assert caught.value.option == next(iter(arguments))
+    with pytest.raises(OptionError, match=r"Nothing was started\.$"):
+        ipyactors.init(engine="ray")
+
+
+def test_a_misspelt_argument_of_init_has_its_neighbour_named(engine: FakeEngine) -> None:
+    with pytest.raises(
+        TypeError, match=r"init takes no 'num_cpu'\. Did you mean 'num_cpus'.*Nothing was started"
+    ) as caught:
+        ipyactors.init(num_cpu=2)
+    assert isinstance(caught.value, OptionError)
+    with pytest.raises(TypeError, match=r"init takes no 'zzz'\. It takes: address, num_cpus, .*max_lineage_bytes\."):
+        ipyactors.init(zzz=2)
+    assert not ipyactors.is_initialized()
+    assert next(iter(inspect.signature(ipyactors.init).parameters)) == "address"
+
+
+def test_looking_back_starts_no_session(engine: FakeEngine) -> None:
+    """Neither before there is one nor after it has ended: it would show that nothing has ever happened."""
+    for look in (
+        ipyactors.memory,
+        ipyactors.events,
+        ipyactors.timeline,
+        ipyactors.list_actors,
+        ipyactors.list_named_actors,
+    ):
+        with pytest.raises(SessionError, match=rf"{look.__name__}: there is no session.*Nothing was started"):
+            look()
+        assert not ipyactors.is_initialized()
+    ref = ipyactors.put(1)
+    assert ipyactors.events() == []
+    ipyactors.shutdown()
+    with pytest.raises(SessionError, match="explain: there is no session"):
+        ipyactors.explain(ref)
+    with pytest.raises(SessionError, match="events: there is no session"):
+        ipyactors.events()
+    assert not ipyactors.is_initialized()
+
+
+def test_a_reference_from_elsewhere_needs_a_session(engine: FakeEngine) -> None:
+    data = pickle.dumps(ipyactors.put(1))
+    ipyactors.shutdown()
+    with pytest.raises(SessionError, match=r"there is no session in this process.*init\(address=.*owner is at fake"):
+        pickle.loads(data)
+
+
 def test_a_forked_process_is_told_so(engine: FakeEngine) -> None:
     ipyactors.init()
     read, write = os.pipe()
@@ -189,6 +245,8 @@ def test_get(engine: FakeEngine) -> None:
         (lambda ref: ipyactors.wait([ref], num_returns=1.0), TypeError, "not float"),
         (lambda ref: ipyactors.as_completed([ref, ref]), ValueError, "there twice"),
         (lambda ref: ipyactors.put(ref), TypeError, "reference already"),
+        (lambda _: ipyactors.put(1, copies=0), OptionError, "or more. Nothing was stored"),
+        (lambda _: ipyactors.put(1, copies="2"), TypeError, "not str. Nothing was stored"),
         (lambda _: ipyactors.cancel("x"), TypeError, "takes a reference"),
         (lambda ref: ipyactors.cancel(ref, force="no"), TypeError, "force='no': takes True or False, not str"),
         (lambda ref: ipyactors.cancel(ref, recursive=1), TypeError, "recursive=1: takes True or False, not int"),
@@ -265,6 +323,7 @@ def test_actors(engine: FakeEngine) -> None:
 
 
 def test_timeline(engine: FakeEngine, tmp_path) -> None:
+    ipyactors.init()
     engine.recorded += [
         Event(EventKind.TASK_ATTEMPT, 10.0, "f", duration_s=0.5, worker_id=b"w1"),
         Event(EventKind.ACTOR_DIED, 11.0, "Counter 'c1'", detail="killed"),

@@ -143,7 +143,7 @@ def test_an_actor_that_became_alive_may_crash_for_ever(head: HeadScenario) -> No
         (KillActor(b"a1"), LossReason.INTENDED, "killed by kill()"),
         (KillActor(b"a1", detail="button"), LossReason.INTENDED, "button"),
         (ReleaseActor(b"a1", 1), LossReason.INTENDED, "its last handle went"),
-        (OwnerLeaving(), LossReason.OWNER_DIED, "driver 31, which owned it, is gone"),
+        (OwnerLeaving(), LossReason.OWNER_DIED, "driver 6431, which owned it, is gone"),
     ],
 )
 def test_intended_ends_are_final(head: HeadScenario, word: Any, reason: LossReason, detail: str) -> None:

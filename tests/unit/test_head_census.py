@@ -18,6 +18,7 @@ from ipyactors.wire.census_messages import (
     TakeCensus,
 )
 from ipyactors.wire.head_messages import OwnerLeaving, RegisterOwner
+from ipyactors.wire.node_messages import ProcessGone
 from tests.support.head_scenario import HeadScenario
 
 VISITOR = b"v1"
@@ -163,3 +164,41 @@ def test_a_process_that_registers_meanwhile_is_not_waited_for() -> None:
     reply = head.take_one(VISITOR, CensusReply)
     assert ProcessRecord(b"d2", is_driver=True, pid=2, node_id=b"n1") in reply.processes
     assert reply.silent == ()
+
+
+# -- after the head was started again ------------------------------------------------------------------------------
+
+
+def restarted() -> tuple[HeadScenario, int]:
+    """A new head that was asked by a driver that has yet to hear of it. Its machine has answered, under this number."""
+    head = HeadScenario(head_epoch=1)
+    head.add_node(b"n1", 2, drivers=(b"d1",))
+    head.forget()
+    head.say(b"d1", TakeCensus(3, at_most=5))
+    number = head.take_one(b"n1", ReportStore).census_id
+    head.say(b"n1", StoreReported(number, ()))
+    head.expect_silence()
+    return head, number
+
+
+def test_who_comes_back_later_is_asked_then() -> None:
+    head, number = restarted()
+    head.say(b"d1", RegisterOwner("ipc://d1", is_driver=True, pid=1, node_id=b"n1"))
+    assert head.take(b"d1")[-1] == ReportObjects(number, 5)
+    report = ObjectsReported(number, (put(b"o1"),))
+    head.say(b"d1", report)
+    reply = head.take_one(b"d1", CensusReply)
+    assert reply.objects == {b"d1": report}
+    assert reply.silent == ()
+
+
+def test_who_does_not_come_back_in_time_is_named() -> None:
+    head, _ = restarted()
+    head.pass_time(ANSWER_S)
+    assert head.take_one(b"d1", CensusReply).silent == (b"d1",)
+
+
+def test_who_ends_instead_of_coming_back_is_not_waited_for() -> None:
+    head, _ = restarted()
+    head.say(b"n1", ProcessGone(b"d1"))
+    assert head.take_one(b"d1", CensusReply).silent == ()

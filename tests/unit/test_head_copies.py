@@ -13,6 +13,7 @@ from ipyactors.wire.store_messages import (
     ForgetSegments,
     LookForSegments,
     NodeLost,
+    ObjectsClaimed,
     SegmentsFound,
 )
 from tests.support.head_scenario import HeadScenario
@@ -119,6 +120,7 @@ def test_nobody_is_answered_who_is_gone(head: HeadScenario) -> None:
 def test_every_store_forgets_an_owner_that_is_gone(head: HeadScenario) -> None:
     head.say(b"n1", ProcessGone(DRIVER))
     head.say(b"n1", ProcessGone(DRIVER))
+    head.say(OTHER, ObjectsClaimed(DRIVER, ()))
     assert head.forgotten == [(node_id, DRIVER) for node_id in (b"n1", b"n2", b"n3")]
 
 

@@ -126,7 +126,7 @@ def test_a_lease_is_lost_with_its_machine_and_can_be_had_elsewhere(head: HeadSce
     lease = lease_on_n2(head)
     head.lose_node(b"n2")
     told, lost = head.take(b"d1")
-    words = "the agent of machine 32 on host n2, process 100, ended"
+    words = "the agent of machine 6e32 on host n2, process 100, ended"
     assert told == NodeLost(b"n2", words)
     assert isinstance(lost, LeaseLost)
     assert (lost.lease_id, lost.death.reason, lost.death.detail) == (lease.lease_id, LossReason.NODE_LOST, words)
@@ -145,6 +145,18 @@ def test_what_no_machine_has_any_more_is_refused(head: HeadScenario) -> None:
     head.forget()
     want(head, b=1)
     assert head.take_one(b"d1", ShapeUnplaceable).existing == {"CPU": 10_000}
+
+
+def test_a_wish_that_waits_is_kept_until_a_machine_has_joined(head: HeadScenario) -> None:
+    lease_on_n2(head)
+    head.lose_node(b"n2")
+    head.forget()
+    head.say(b"d1", WantLeases(1, to_units({"b": 1}), 1, "f", waits=True))
+    head.expect_silence()
+    head.join_node(b"n4", 1, b=1)
+    (worker_id,) = head.tables.nodes[b"n4"].starting
+    head.worker_up(worker_id, b"n4")
+    assert head.take_one(b"d1", LeaseGranted).node_id == b"n4"
 
 
 def test_leases_that_waited_for_a_worker_there_are_decided_anew(head: HeadScenario) -> None:
@@ -174,7 +186,7 @@ def test_an_actor_comes_back_elsewhere_or_is_dead_for_the_right_reason(head: Hea
     assert isinstance(changed, ActorChanged)
     assert changed.status.state is ActorState.DEAD
     assert changed.status.death is not None
-    assert changed.status.death.detail == "the agent of machine 33 on host n3, process 100, ended"
+    assert changed.status.death.detail == "the agent of machine 6e33 on host n3, process 100, ended"
 
 
 def test_what_a_lost_worker_owned_is_ended(head: HeadScenario) -> None:
@@ -190,7 +202,7 @@ def test_what_a_lost_worker_owned_is_ended(head: HeadScenario) -> None:
     assert head.take(b"n1")[1:] == [
         KillWorker(
             started.worker_id,
-            detail=f"worker {lease.worker_id[1:].hex()}, which owned it, is gone",
+            detail=f"worker {lease.worker_id.hex()}, which owned it, is gone",
             final=True,
         )
     ]
@@ -240,7 +252,7 @@ def test_a_machine_leaves_when_its_tasks_are_done(head: HeadScenario) -> None:
     head.worker_dies(lease.worker_id, node_id=b"n2")
     head.forget()
     head.lose_node(b"n2")
-    assert head.take_one(b"d1", NodeLost).detail == "machine 32 left the session, as it was told to"
+    assert head.take_one(b"d1", NodeLost).detail == "machine 6e32 left the session, as it was told to"
 
 
 def test_an_idle_machine_leaves_at_once(head: HeadScenario) -> None:
@@ -369,7 +381,7 @@ def test_a_machine_that_does_not_come_back_is_given_up() -> None:
     head.say(b"d2", WatchEvents())
     events = head.take_one(b"d2", EventsReported).events
     details = [event.detail for event in events if event.kind is EventKind.HEAD_RESTARTED]
-    assert details == ["machine 32 did not come back within 10 s"]
+    assert details == ["machine 6e32 did not come back within 10 s"]
 
 
 def test_a_further_machine_that_is_back_first_does_not_open_the_head() -> None:

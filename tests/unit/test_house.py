@@ -102,6 +102,8 @@ PURE = [
     "worker/mailbox.py",
     "worker/running.py",
     "node/reactor.py",
+    "node/store_mapped.py",
+    "node/store_moves.py",
     "node/store_reactor.py",
     "node/store_room.py",
     "node/store_table.py",

@@ -5,21 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 
 import pytest
 
 from ipyactors.launch.local import package_parent
 from ipyactors.wire import liveness
 from ipyactors.wire.liveness import Identity
-
-
-@pytest.fixture
-def sleeper() -> Iterator[subprocess.Popen[bytes]]:
-    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True)
-    yield process
-    process.kill()
-    process.wait()
 
 
 def identity_of(process: subprocess.Popen[bytes]) -> Identity:

@@ -6,7 +6,6 @@ import os
 import pathlib
 import stat
 import subprocess
-import sys
 from collections.abc import Iterator
 
 import pytest
@@ -58,14 +57,13 @@ def test_a_further_machine_has_folders_of_its_own(session: PreparedSession) -> N
     assert further.head_address == first.head_address
     assert further.first_agent_address == first.agent_address == first.first_agent_address
     assert further.agent_address != first.agent_address
-    assert further.node_dir == f"{first.state_dir}/nodes/41424344"
+    assert further.node_dir == f"{first.state_dir}/nodes/6e41424344"
     assert further.role_log_path("agent") != first.role_log_path("agent")
     assert further.log_path(b"w1") == first.log_path(b"w1")
 
 
-def test_a_machine_is_swept_with_its_processes(session: PreparedSession) -> None:
+def test_a_machine_is_swept_with_its_processes(session: PreparedSession, sleeper: subprocess.Popen[bytes]) -> None:
     further = machines.prepare_machine(session.paths, NODE).paths
-    sleeper = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True)
     identity = liveness.identify(sleeper.pid)
     assert identity is not None
     written = ProcessList(further)
@@ -90,7 +88,7 @@ def test_machines_are_swept_with_their_session(session: PreparedSession) -> None
 
 def test_no_machine_joins_a_session_that_has_ended(session: PreparedSession) -> None:
     remove_folders(session.paths.node_dir)
-    with pytest.raises(StartError, match="the session has ended"):
+    with pytest.raises(StartError, match=r"the session has ended.*Start another one: init"):
         machines.prepare_machine(session.paths, NODE)
 
 
@@ -128,6 +126,18 @@ def test_an_address_is_a_name_or_an_absolute_path(address: str) -> None:
 def test_there_is_no_session_at_an_unknown_address(address: str) -> None:
     with pytest.raises(SessionError, match="does not exist"):
         find_session(address)
+
+
+def test_who_names_no_session_is_told_which_there_are(session: PreparedSession) -> None:
+    with pytest.raises(
+        SessionError, match=r"Nothing was started\. No session is live here: call init\(\) without address"
+    ):
+        find_session("auto")
+    publish(SessionNote(session.paths, NODE, myself()))
+    for address in ("auto", "/nowhere"):
+        with pytest.raises(SessionError, match=r"or of its folder\. Live ones: one\.|Live ones: one\.") as caught:
+            find_session(address)
+        assert "cluster.address" in str(caught.value)
 
 
 def test_who_comes_too_late_is_told_so(tmp_path: pathlib.Path) -> None:

@@ -35,14 +35,6 @@ def session(home: pathlib.Path) -> Iterator[PreparedSession]:
     made.discard()
 
 
-@pytest.fixture
-def sleeper() -> Iterator[subprocess.Popen[bytes]]:
-    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True)
-    yield process
-    process.kill()
-    process.wait()
-
-
 def test_all_folders_are_private(session: PreparedSession) -> None:
     paths = session.paths
     for folder in (paths.state_dir, paths.run_dir, paths.store_dir, paths.spill_dir):

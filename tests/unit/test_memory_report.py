@@ -115,6 +115,20 @@ def test_what_is_not_where_its_owner_takes_it_to_be_is_missing() -> None:
     assert row(census(record(1, locations=(NODE,)))).places == (MemoryPlace("missing", NODE.hex()),)
 
 
+@pytest.mark.parametrize("state", [ObjectState.LOST, ObjectState.REMAKEABLE])
+def test_what_is_lost_is_nowhere_and_has_no_size(state: ObjectState) -> None:
+    report = make_report(census(record(1, 0, state=state)))
+    assert (report[0].places, report[0].size_bytes, report[0].state) == ((), 0, state.value)
+    _, [cells] = report.table()
+    assert cells[:3] == ("", "put", state.value)
+    assert "inline" not in str(report)
+
+
+def test_what_its_owner_takes_for_lost_and_a_store_has_is_there() -> None:
+    found = row(census(record(1, 0, state=ObjectState.REMAKEABLE), segments=(SegmentRecord(object_id(1), 100),)))
+    assert (found.state, found.size_bytes, found.places) == ("ready", 100, (MemoryPlace("memory", NODE.hex()),))
+
+
 def test_what_is_pending_or_has_failed_is_nowhere() -> None:
     pending = row(census(record(1, 0, state=ObjectState.PENDING, kind=ObjectKind.TASK_RESULT, name="f", calls=1)))
     assert (pending.places, pending.what) == ((), "task result of f")
@@ -161,11 +175,36 @@ def test_a_segment_that_nobody_names_is_listed_with_its_owner() -> None:
     report = make_report(census(segments=(mine, orphan)))
     assert [(one.what, one.owner.role, one.size_bytes) for one in report] == [
         ("unknown", "gone", 60),
-        ("unknown", "driver", 40),
+        ("freed", "driver", 40),
     ]
     assert report[0].places == (MemoryPlace("memory", NODE.hex()),)
+    # Its owner has not answered, so nothing is known of it.
+    [unheard] = make_report(census(segments=(SegmentRecord(object_id(1, WORKER), 1),), silent=(WORKER,)))
+    assert unheard.what == "unknown"
     # Its owner has not named everything, so nothing follows from what it has not named.
     assert len(make_report(census(segments=(mine,), left_out=1))) == 0
+
+
+def test_what_views_keep_of_freed_values_has_rows_of_its_own() -> None:
+    freed = SegmentRecord(object_id(1), 40, mapped_by=(10, 11, 77), is_freed=True)
+    again = SegmentRecord(object_id(1), 30, mapped_by=(12,))
+    unknown = SegmentRecord(object_id(2), 5, is_freed=True)
+    reply = census(record(1, 30, locations=(NODE,), references=1), segments=(freed, again, unknown))
+    reply.stores[NODE].mapped_bytes = 45
+    report = make_report(reply)
+    assert [(one.what, one.size_bytes, one.owner.role) for one in report] == [
+        ("freed", 40, "driver"),
+        ("put", 30, "driver"),
+        ("freed", 5, "driver"),
+    ]
+    first, made_again, last = report
+    assert held_by(first) == ["mapped by driver (pid 10)", "mapped by worker (pid 11)", "mapped by process (pid 77)"]
+    assert held_by(made_again) == ["1 reference in driver (pid 10)", "mapped by Keeper 'k' (pid 12)"]
+    assert held_by(last) == ["mapped by some process"], "the system does not say by which"
+    assert first.places == (MemoryPlace("memory", NODE.hex()),)
+    assert (report.nodes[0].objects, report.nodes[0].mapped_bytes) == (1, 45)
+    assert "45 B of it freed and still mapped" in repr(report)
+    assert [len(row["holders"]) for row in report.to_dict()["rows"]] == [3, 2, 1]
 
 
 # -- order, limits, groups -------------------------------------------------------------------------------------
@@ -217,7 +256,7 @@ def test_the_table_is_aligned() -> None:
     store = "5.0 kB of 10.0 kB shared memory in use (900 B of it kept for new values), 700 B on disk"
     assert repr(report).splitlines() == [
         "2 objects, 1.5 MB",
-        f"here: {store}, 1 object in the store",
+        f"here ({NODE.hex()[:10]}): {store}, 1 object in the store",
         "",
         "  size  what                  where     age  call site     owner            held by",
         "1.5 MB  task result of train  memory  3 min                driver (pid 10)  nobody",
@@ -236,7 +275,7 @@ def test_who_was_silent_is_said_and_which_machine_if_there_are_several() -> None
     reply = census(record(1, locations=(NODE,)), segments=(segment,), more_nodes=(other,), silent=(WORKER, OTHER))
     text = repr(make_report(reply))
     assert "No answer in time from worker (pid 11), the store of here: what is theirs is missing here." in text
-    assert f"memory of {NODE.hex()[2:10]}" in text
+    assert f"memory of {NODE.hex()[:10]}" in text
 
 
 class _Cells(html.parser.HTMLParser):
@@ -309,6 +348,7 @@ def test_ages_in_words(age_s: float | None, words: str) -> None:
 
 def test_memory_asks_the_engine() -> None:
     with fake_engine():
+        ipyactors.init()
         report = ipyactors.memory()
         assert isinstance(report, MemoryReport)
         assert [node.hostname for node in report.nodes] == ["here"]

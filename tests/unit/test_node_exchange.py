@@ -8,19 +8,22 @@ import pathlib
 import random
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 import zmq
 
 from ipyactors.ground import faultpoints, ids
+from ipyactors.node import transfer_files
 from ipyactors.node.hands import Hands, Results
-from ipyactors.node.pulls import CHUNK_BYTES
+from ipyactors.node.pulls import CHUNK_BYTES, WINDOW
 from ipyactors.node.transfer_files import FileFailed, FilePublished, Incoming, Outgoing, PieceRead
 from ipyactors.store import layout
 from ipyactors.wire.codec import encode
 from ipyactors.wire.specs import Location
 from ipyactors.wire.store_messages import PullSegment, ReadSegment, SegmentChunk, SegmentGone, SegmentHere
-from tests.support.exchange_machine import Machine, run_until
+from tests.support.exchange_machine import Machine
+from tests.support.turns import run_until
 
 OWNER = ids.new_driver_id()
 SEG = ids.object_id(OWNER, 1)
@@ -137,6 +140,31 @@ def test_a_machine_that_went_is_left_at_once_for_another(make_machine: MakeMachi
     mapped = here.reader.open(SEG)
     assert mapped is not None
     assert mapped.buffers[0] == content
+
+
+def test_another_machine_sends_only_what_has_not_come(
+    make_machine: MakeMachine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, there, other = make_machine(), make_machine(), make_machine()
+    content = value(40 * CHUNK_BYTES)
+    for machine in (there, other):
+        machine.write(SEG, b"pickle", [content])
+    read, reads = transfer_files._read, []
+
+    def counted(*piece: Any) -> bytes:
+        reads.append(piece)
+        return read(*piece)
+
+    monkeypatch.setattr(transfer_files, "_read", counted)
+    here.pull(P1, SEG, there, other)
+    run_until(lambda: len(reads) >= 30, here, there)
+    there.bound.close()
+    before = len(reads)
+    run_until(lambda: bool(here.answers), here, other, within_s=8.0)
+    mapped = here.reader.open(SEG)
+    assert mapped is not None
+    assert mapped.buffers[0] == content
+    assert len(reads) - before <= 41 - 30 + 2 * WINDOW, "what was under way and what came after; it is 41 in all"
 
 
 def test_a_machine_that_was_never_there_is_left_at_once_too(make_machine: MakeMachine) -> None:

@@ -7,14 +7,18 @@ from typing import Any
 import pytest
 
 from ipyactors.ground import ids
-from ipyactors.node import store_reactor
+from ipyactors.node import store_moves, store_reactor
 from ipyactors.node.store_limit import plan_limit
-from ipyactors.node.store_reactor import LOOK_AGAIN_S, RETURN_LASTS_S, Failure
+from ipyactors.node.store_mapped import MappedFiles
+from ipyactors.node.store_moves import Failure
+from ipyactors.node.store_reactor import LOOK_AGAIN_S, RETURN_LASTS_S
 from ipyactors.node.store_room import (
     BUSY_S,
     COPY_GRACE_S,
     DISK_RESERVE_BYTES,
     DISK_RETRY_S,
+    EXCHANGE_BYTES_S,
+    HOT_USES,
     PROMISE_LASTS_S,
     TRIM_LASTS_S,
 )
@@ -24,6 +28,7 @@ from ipyactors.wire.store_messages import (
     FreeSegments,
     LookForSegments,
     MakeRoom,
+    MappedFile,
     PoolChanged,
     ReuseSegments,
     RoomMade,
@@ -50,6 +55,7 @@ class Recorder:
 
     def __init__(self) -> None:
         self.deeds: list[tuple[Any, ...]] = []
+        self.details: list[str] = []
 
     def tell_process(self, process_id: bytes, message: Any) -> None:
         self.deeds.append((process_id, message))
@@ -59,6 +65,7 @@ class Recorder:
 
     def report(self, event: Event) -> None:
         self.deeds.append((event.kind, event.task_id))
+        self.details.append(event.detail)
 
     def spill(self, segment_id: bytes) -> None:
         self.deeds.append(("spill", segment_id))
@@ -68,6 +75,9 @@ class Recorder:
 
     def remove(self, segment_id: bytes, size: int) -> None:
         self.deeds.append(("remove", segment_id, size))
+
+    def remove_mapped(self, file: MappedFile) -> None:
+        self.deeds.append(("remove_mapped", file))
 
     def remove_spilled(self, segment_id: bytes) -> None:
         self.deeds.append(("remove_spilled", segment_id))
@@ -91,15 +101,22 @@ class Store:
 
     def on(self, fact: str, *arguments: Any) -> list[tuple[Any, ...]]:
         """Tell the reactor a fact; return everything that it did."""
-        getattr(store_reactor, f"on_{fact}")(self.table, self.out, *arguments)
+        of = store_moves if hasattr(store_moves, f"on_{fact}") else store_reactor
+        getattr(of, f"on_{fact}")(self.table, self.out, *arguments)
         return self._deeds()
 
     def seals(self, process: bytes, segment_id: bytes, size: int, *places: Shelf, is_here: bool = True) -> Any:
         places = places or ((Shelf.ORIGINAL,) if is_here else ())
         return self.on("sealed", process, SegmentSealed(segment_id, size), places, self.now, 0.0)
 
-    def frees(self, process: bytes, *segment_ids: bytes, reused: tuple[bytes, ...] = ()) -> Any:
-        return self.on("freed", process, FreeSegments(segment_ids, reused), self.now)
+    def frees(
+        self,
+        process: bytes,
+        *segment_ids: bytes,
+        reused: tuple[bytes, ...] = (),
+        mapped: tuple[MappedFile, ...] = (),
+    ) -> Any:
+        return self.on("freed", process, FreeSegments(segment_ids, reused, mapped), self.now)
 
     def wants(self, process: bytes, number: int, size: int) -> Any:
         return self.on("make_room", process, MakeRoom(number, size), self.now)
@@ -118,6 +135,12 @@ class Store:
 
     def pulled(self, number: int, segment_id: bytes, size: int, shelf: Shelf = Shelf.COPY) -> Any:
         return self.on("pulled", number, Segment(segment_id, size, shelf), self.now)
+
+    def removed(self, size: int, *mapped: MappedFile) -> Any:
+        return self.on("removed", size, mapped, self.now)
+
+    def unmapped(self, *files: MappedFile) -> Any:
+        return self.on("unmapped", files, self.now)
 
     def later(self, seconds: float) -> Any:
         self.now += seconds
@@ -145,7 +168,7 @@ def test_a_segment_counts_until_it_is_freed(store: Store) -> None:
     assert store.table.used_bytes == 300
     assert store.frees(DRIVER, A) == [("remove", A, 300)]
     assert store.table.used_bytes == 300, "its memory is not free yet"
-    assert store.on("removed", 300, store.now) == []
+    assert store.removed(300) == []
     assert store.table.used_bytes == 0
 
 
@@ -322,7 +345,7 @@ def test_copies_go_before_values_are_spilled(store: Store) -> None:
     store.seals(DRIVER, A, 300)
     store.now += COPY_GRACE_S
     assert store.wants(W1, 1, 500) == [("remove", C, 300)]
-    assert store.on("removed", 300, store.now) == [(W1, RoomMade(1))]
+    assert store.removed(300) == [(W1, RoomMade(1))]
 
 
 def test_a_fresh_copy_is_not_dropped_under_the_hands_of_who_asked_for_it(store: Store) -> None:
@@ -336,7 +359,7 @@ def test_copies_that_may_be_the_last_are_kept(store: Store) -> None:
     store.pulled(3, C, 100)
     assert store_reactor.on_pull(store.table, A, keep=True)
     store_reactor.on_look_for(store.table, store.out, LookForSegments(9, (B, D)))
-    assert store.out.deeds.pop() == ("head", SegmentsFound(9, (B,)))
+    assert store.out.deeds.pop() == ("head", SegmentsFound(9, (B,), (100,)))
     assert [store.shelf(one) for one in (A, B, C)] == [Shelf.ORIGINAL, Shelf.ORIGINAL, Shelf.COPY]
     store_reactor.on_node_lost(store.table)
     assert store.shelf(C) is Shelf.ORIGINAL
@@ -375,7 +398,7 @@ def test_a_full_disk_loses_nothing_and_is_left_alone_for_a_while(store: Store) -
     assert "67.1 MB left" in answer.problem
     assert store.shelf(A) is Shelf.ORIGINAL
     assert store.seals(W1, B, 100) == []
-    assert store_reactor.next_turn_s(store.table, store.now) == store.now + DISK_RETRY_S
+    assert store_reactor.next_turn_s(store.table) == store.now + DISK_RETRY_S
     assert store.later(DISK_RETRY_S) == [("spill", A)]
 
 
@@ -418,9 +441,182 @@ def test_pools_alone_may_relieve(store: Store) -> None:
 def test_while_nothing_can_be_done_it_is_looked_again(store: Store) -> None:
     store.seals(DRIVER, A, 900)
     store.fails(A, Failure.BUSY, Shelf.ORIGINAL)
-    assert store_reactor.next_turn_s(store.table, store.now) == store.now + LOOK_AGAIN_S
+    due_s = store_reactor.next_turn_s(store.table)
+    assert due_s == store.now + LOOK_AGAIN_S
+    # It falls due when that time has come, however often it was asked meanwhile.
+    store.now += LOOK_AGAIN_S / 2
+    assert store_reactor.next_turn_s(store.table) == due_s
+    store.now -= LOOK_AGAIN_S / 2
     assert store.later(LOOK_AGAIN_S) == [("spill", A)]
-    assert store_reactor.next_turn_s(store.table, store.now) is None
+    assert store_reactor.next_turn_s(store.table) is None
+
+
+# -- changing places ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def crowded(store: Store) -> Store:
+    """A of 200 bytes is on disk; B, C and D in memory fill it to the high watermark."""
+    store.seals(DRIVER, A, 200, Shelf.DISK)
+    for segment_id, size in ((B, 300), (C, 300), (D, 200)):
+        store.seals(DRIVER, segment_id, size)
+    return store
+
+
+def uses(store: Store, segment_id: bytes, times: int = 1) -> list[Any]:
+    return [deed for _ in range(times) for deed in store.on("mapped", SegmentMapped(segment_id), store.now)]
+
+
+def test_what_is_read_again_and_again_changes_places_with_the_least_recently_used(crowded: Store) -> None:
+    assert uses(crowded, A, HOT_USES - 1) == []
+    assert uses(crowded, A) == [("spill", B)]
+    assert uses(crowded, A) == [], "room is on its way"
+    assert crowded.has_spilled(B, 300) == [spilled(B), ("restore", A)]
+    crowded.has_restored(A, 200)
+    assert (crowded.shelf(A), crowded.shelf(B)) == (Shelf.ORIGINAL, Shelf.DISK)
+    assert crowded.table.used_bytes <= crowded.table.high_bytes
+
+
+def test_values_do_not_change_places_faster_than_a_disk_can_bear(crowded: Store) -> None:
+    uses(crowded, A, HOT_USES)
+    crowded.has_spilled(B, 300)
+    crowded.has_restored(A, 200)
+    crowded.table.exchange_after_s = crowded.now + 5.0
+    assert uses(crowded, B, HOT_USES) == []
+    crowded.now += 5.0
+    assert uses(crowded, B) == [("spill", C)]
+    crowded.has_spilled(C, 300)
+    assert crowded.table.exchange_after_s == crowded.now + 300 / EXCHANGE_BYTES_S
+
+
+def test_what_was_brought_back_must_be_read_as_often_once_more(crowded: Store) -> None:
+    uses(crowded, A, HOT_USES)
+    crowded.has_spilled(B, 300)
+    crowded.has_restored(A, 200)
+    crowded.now += 60.0
+    crowded.seals(DRIVER, E, 200)
+    assert [crowded.has_spilled(C, 300), crowded.shelf(A)][1] is Shelf.ORIGINAL
+    assert uses(crowded, C, HOT_USES - 1) == []
+
+
+def test_nothing_changes_places_with_what_is_mapped(crowded: Store) -> None:
+    crowded.seals(DRIVER, A, 200, Shelf.DISK)
+    uses(crowded, A, HOT_USES)
+    assert crowded.fails(B, Failure.BUSY, Shelf.ORIGINAL) == [("spill", C)]
+    assert crowded.fails(C, Failure.BUSY, Shelf.ORIGINAL) == [("spill", D)]
+    assert crowded.fails(D, Failure.BUSY, Shelf.ORIGINAL) == []
+    assert crowded.shelf(A) is Shelf.DISK
+
+
+def test_what_would_fill_memory_alone_stays_on_disk(store: Store) -> None:
+    store.seals(DRIVER, A, 700, Shelf.DISK)
+    store.seals(DRIVER, B, 300)
+    assert uses(store, A, HOT_USES + 1) == []
+
+
+# -- freed, and still mapped -----------------------------------------------------------------------------------------
+
+
+def kept_of(segment_id: bytes, size: int, inode: int = 7) -> MappedFile:
+    return MappedFile(segment_id, inode, size)
+
+
+def test_what_views_keep_counts_until_they_go(store: Store) -> None:
+    store.seals(DRIVER, A, 300)
+    assert store.frees(DRIVER, A, mapped=(kept_of(A, 300),)) == []
+    assert (store.table.memory_bytes, store.table.used_bytes) == (0, 300)
+    due_s = store_reactor.next_turn_s(store.table)
+    assert due_s is not None
+    assert store.later(LOOK_AGAIN_S) == []
+    assert store_reactor.next_turn_s(store.table) == store.now + LOOK_AGAIN_S
+    assert store.unmapped(kept_of(A, 300)) == [("remove_mapped", kept_of(A, 300))]
+    assert store.table.used_bytes == 300
+    assert store.removed(300) == []
+    assert store.table.used_bytes == 0
+    assert store.unmapped(kept_of(A, 300)) == [], "it is known no more"
+    assert store_reactor.next_turn_s(store.table) is None
+
+
+def test_a_writer_is_told_of_what_its_reader_keeps(store: Store) -> None:
+    """It may have the same memory mapped, to write there again."""
+    store.seals(W1, A, 300)
+    assert store.frees(DRIVER, A, mapped=(kept_of(A, 300),)) == [(W1, ReuseSegments((A,)))]
+    assert store.keeps(W1, 0, A) == []
+    assert store.table.used_bytes == 300
+
+
+def test_a_writer_may_find_that_it_cannot_take_memory_back(store: Store) -> None:
+    store.seals(W1, A, 300)
+    assert store.frees(DRIVER, A) == [(W1, ReuseSegments((A,)))]
+    store.on("pool_changed", W1, PoolChanged(0, (A,), (kept_of(A, 300),)), store.now)
+    assert (store.table.returning_bytes, store.table.used_bytes) == (0, 300)
+
+
+def test_who_tells_late_that_something_is_mapped_is_heard_though_it_is_gone(store: Store) -> None:
+    store.on("process_gone", W1, store.now)
+    store.on("pool_changed", W1, PoolChanged(50, (), (kept_of(A, 300),)), store.now)
+    assert store.table.used_bytes == 300
+
+
+def test_what_the_remover_finds_mapped_goes_on_counting_once(store: Store) -> None:
+    store.seals(DRIVER, A, 300)
+    assert store.frees(DRIVER, A) == [("remove", A, 300)]
+    store.removed(300, kept_of(A, 300))
+    store.removed(0, kept_of(A, 300))
+    assert store.table.used_bytes == 300
+
+
+def test_what_is_made_again_counts_beside_what_is_still_mapped(store: Store) -> None:
+    store.seals(DRIVER, A, 300)
+    store.frees(DRIVER, A, mapped=(kept_of(A, 300, 1),))
+    store.seals(DRIVER, A, 200)
+    store.frees(DRIVER, A, mapped=(kept_of(A, 200, 2),))
+    assert store.table.used_bytes == 500
+    store.unmapped(kept_of(A, 300, 1))
+    store.removed(300)
+    assert store.table.used_bytes == 200
+
+
+def test_a_store_that_views_fill_sends_values_to_disk_and_says_so(store: Store) -> None:
+    store.frees(DRIVER, A, mapped=(kept_of(A, 900),))
+    assert store.wants(W1, 1, 200) == [(W1, RoomMade(1, spill=True))]
+    store.seals(W1, B, 200, Shelf.DISK)
+    assert "0.0 MB are freed values that views still map" in store.out.details[-1]
+    store.table.disk_bytes = 0
+    [(_, answer)] = store.wants(W1, 2, 200)
+    assert "are in use (of it, 0.0 MB are freed values that views still map), and the disk" in answer.problem
+
+
+def test_who_waits_gets_the_room_of_what_is_mapped_no_more(store: Store) -> None:
+    store.seals(DRIVER, B, 500)
+    store.frees(DRIVER, A, mapped=(kept_of(A, 300),))
+    assert store.unmapped(kept_of(A, 300)) == [("remove_mapped", kept_of(A, 300))]
+    assert store.wants(W1, 1, 250) == [], "it is coming"
+    assert store.removed(300) == [(W1, RoomMade(1))]
+
+
+def test_the_least_recently_looked_at_are_looked_at_next() -> None:
+    files = MappedFiles()
+    assert files.to_look_at(3) == []
+    one, two, three = (kept_of(named(number), 1) for number in range(3))
+    for file in (one, two, three):
+        files.add(file)
+    assert files.to_look_at(2) == [one, two]
+    assert files.to_look_at(2) == [three, one]
+    assert files.drop(two)
+    assert not files.drop(two)
+    assert files.to_look_at(9) == [three, one]
+
+
+def test_a_file_system_that_others_have_filled_is_named(store: Store) -> None:
+    store.table.free_bytes = 3_000_000
+    store.table.limit_bytes, store.table.disk_bytes = 50_000_000, 0
+    [(_, answer)] = store.wants(W1, 1, 16_000_000)
+    assert answer.problem == (
+        "the store of this machine may take 50.0 MB of shared memory, of which 0.0 MB are in use, but its file system, "
+        "which it shares with others, has only 3.0 MB left, and the disk of /spill, where values go that memory has no "
+        "room for, has 0.0 MB left"
+    )
 
 
 # -- moves, and what happens meanwhile -------------------------------------------------------------------------------
@@ -444,7 +640,7 @@ def test_freed_while_it_is_spilled(store: Store) -> None:
     spilling(store)
     assert store.frees(DRIVER, A) == [("remove", A, 500)]
     assert store.fails(A, Failure.GONE) == []
-    assert store.on("removed", 500, store.now) == [(W2, RoomMade(1))]
+    assert store.removed(500) == [(W2, RoomMade(1))]
     assert store.table.find(A) is None
 
 
@@ -453,7 +649,7 @@ def test_freed_when_the_spill_was_just_done(store: Store) -> None:
     spilling(store)
     assert store.frees(DRIVER, A) == [("remove", A, 500)]
     assert store.on("moved", A, 500, (), store.now, 0.0) == []
-    assert store.on("removed", 500, store.now) == [(W2, RoomMade(1))]
+    assert store.removed(500) == [(W2, RoomMade(1))]
 
 
 def test_written_again_before_it_is_spilled(store: Store) -> None:

@@ -14,9 +14,10 @@ import pytest
 from ipyactors.ground import faultpoints
 from ipyactors.node.store_disk import Disk, DiskFact, Moved, NotMoved, Removed
 from ipyactors.node.store_files import NotMovedError, StoreFiles
-from ipyactors.node.store_reactor import Failure
+from ipyactors.node.store_moves import Failure
 from ipyactors.node.store_table import Shelf
 from ipyactors.store import layout, segment
+from ipyactors.wire.store_messages import MappedFile
 from tests.support import stores
 from tests.support.gates import LIMIT_S
 from tests.support.stores import Folders, segment_id
@@ -158,7 +159,7 @@ def test_it_is_set_aside_while_it_is_copied(folders: Folders, files: StoreFiles,
             assert why(files.spill) is Failure.GONE
         assert files.places(A) == ()
         for path in aside:
-            files.remove(path)
+            assert files.remove(path, A) is None
         assert folders.names() == []
         aside.clear()
 
@@ -169,7 +170,7 @@ def test_it_is_freed_or_written_again_while_it_is_restored(
     arena = folders.arena()
     for point in ("store.move.before_name", "store.restore.after_copy"):
         arena.write(A, ONE, [], spill=True)
-        at(point, lambda: list(map(files.remove, files.set_aside(A))))
+        at(point, lambda: [files.remove(path, A) for path in files.set_aside(A)])
         assert why(files.restore) is Failure.GONE
         assert folders.names() == []
     arena.write(A, ONE, [], spill=True)
@@ -213,7 +214,7 @@ def test_a_disk_that_fails_loses_nothing(folders: Folders, files: StoreFiles, po
 
 def test_the_memory_of_what_its_writer_still_has_mapped_is_given_back(folders: Folders, files: StoreFiles) -> None:
     """A writer keeps the mapping of what it wrote over used memory; that must not keep the memory."""
-    for act in (files.spill, lambda wanted: list(map(files.remove, files.set_aside(wanted)))):
+    for act in (files.spill, lambda wanted: [files.remove(path, A) for path in files.set_aside(wanted)]):
         folders.arena().write(A, ONE, [])
         descriptor = os.open(folders.path(A), os.O_RDWR)
         with mmap.mmap(descriptor, 0):
@@ -222,13 +223,26 @@ def test_the_memory_of_what_its_writer_still_has_mapped_is_given_back(folders: F
         os.close(descriptor)
 
 
-def test_what_a_reader_has_mapped_is_whole_after_its_file_was_removed(folders: Folders, files: StoreFiles) -> None:
-    folders.arena().write(A, ONE, [])
+def test_what_a_reader_has_mapped_is_set_aside_until_its_last_view_goes(folders: Folders, files: StoreFiles) -> None:
+    size = folders.arena().write(A, ONE, [])
     mapped = folders.reader().open(A)
     assert mapped is not None
-    list(map(files.remove, files.set_aside(A)))
-    assert folders.names() == []
+    inode = segment.inode_of(folders.path(A))
+    (kept,) = [files.remove(path, A) for path in files.set_aside(A)]
+    assert kept == MappedFile(A, inode, size)
+    assert folders.names() == [layout.mapped_name(A, inode)]
+    assert folders.reader().open(A) is None
+    assert segment.is_mapped(files.path_of(kept))
+    assert files.remove(files.path_of(kept), A) == kept, "not yet"
     assert bytes(mapped.data) == ONE
+    view = mapped.data[:1]
+    del mapped
+    assert segment.is_mapped(files.path_of(kept))
+    del view
+    assert not segment.is_mapped(files.path_of(kept))
+    assert files.remove(files.path_of(kept), A) is None
+    assert folders.names() == []
+    assert not segment.is_mapped(files.path_of(kept)), "it is not there"
 
 
 def test_a_session_that_ends_does_not_wait_for_a_copy(folders: Folders, files: StoreFiles) -> None:
@@ -276,6 +290,21 @@ def test_threads_move_and_remove(folders: Folders) -> None:
     disk.remove(B, 0)
     disk.remove(B, 7)
     assert facts_of(disk, 1) == [Removed(7)]
+    folders.arena().write(A, ONE, [])
+    view = folders.reader().open(A)
+    disk.remove(A, size)
+    (fact,) = facts_of(disk, 1)
+    assert isinstance(fact, Removed)
+    (kept,) = fact.mapped
+    assert (fact.size, kept.segment_id, kept.size) == (size, A, size)
+    assert disk.is_mapped(kept)
+    assert disk.freed_mappers() == {kept: (os.getpid(),) if os.path.exists("/proc/locks") else ()}
+    disk.remove_unfinished()
+    assert facts_of(disk, 1) == [Removed(0, (kept,))], "somebody may have told nobody of it"
+    del view
+    assert not disk.is_mapped(kept)
+    disk.remove_mapped(kept)
+    assert facts_of(disk, 1) == [Removed(size)]
     in_memory, on_disk = disk.free_bytes()
     assert in_memory > 0
     assert on_disk > 0

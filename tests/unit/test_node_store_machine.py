@@ -38,9 +38,9 @@ class StoreMachine(RuleBasedStateMachine):
         self.world.start(b"p%07d" % self.started)
 
     @precondition(lambda self: len(self.world.living()) > 1)
-    @rule(which=pick)
-    def process_dies(self, which: int) -> None:
-        self.world.die(self._process(which))
+    @rule(which=pick, is_silent=st.booleans())
+    def process_dies(self, which: int, is_silent: bool) -> None:
+        self.world.die(self._process(which), is_silent=is_silent)
 
     @rule(writer=pick, owner=pick, size=sizes)
     def write(self, writer: int, owner: int, size: int) -> None:
@@ -90,8 +90,11 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule()
     def all_is_unmapped(self) -> None:
-        for file in self.world.memory.values():
-            file.mapped = 0
+        self.world.unmap_all()
+
+    @rule()
+    def it_is_looked_who_maps(self) -> None:
+        self.world.look()
 
     @rule(is_full=st.booleans())
     def the_disk_fills_or_empties(self, is_full: bool) -> None:
@@ -147,14 +150,26 @@ class StoreMachine(RuleBasedStateMachine):
         world.settle()
         world.turn(PROMISE_LASTS_S)
         world.settle()
+        self.look_at_all()
         world.check_settled()
         for process in world.living():
             world.die(process)
         world.settle()
+        self.look_at_all()
         world.check_settled()
+        # What was mapped when its owner went counts as long as the views do.
+        world.unmap_all()
+        self.look_at_all()
+        world.check_settled()
+        assert not world.held
         assert not world.memory
         assert not world.disk
         assert world.table.used_bytes == 0
+
+    def look_at_all(self) -> None:
+        for _ in range(len(self.world.table.mapped)):
+            self.world.look()
+        self.world.settle()
 
 
 StoreMachine.TestCase.settings = settings(

@@ -65,6 +65,12 @@ def test_a_segment_arrives_whole(world: World, here: Store, one: Store, pieces: 
     assert len(here.asked) == -(-len(text(pieces)) // CHUNK)
 
 
+def until_room_is_asked_for(world: World, here: Store, one: Store) -> None:
+    """Let a transfer begin: the first piece tells how large it is."""
+    while not here.room_asked:
+        one.work() if one.jobs else world.deliver((b"here", b"one"))
+
+
 def test_it_is_fetched_once_however_many_ask(world: World, here: Store, one: Store, two: Store) -> None:
     put(SEG, text(20), one, two)
     here.pull(P1, SEG, one)
@@ -79,8 +85,7 @@ def test_it_is_fetched_once_however_many_ask(world: World, here: Store, one: Sto
 def test_room_is_made_for_all_of_it_before_a_byte_is_written(world: World, here: Store, one: Store) -> None:
     put(SEG, text(20), one)
     here.pull(P1, SEG, one)
-    while not here.room_asked:
-        one.work() if one.jobs else world.deliver((b"here", b"one"))
+    until_room_is_asked_for(world, here, one)
     assert list(here.room_asked.values()) == [20 * CHUNK]
     assert not here.jobs
     assert len(here.asked) == 1
@@ -92,8 +97,7 @@ def test_room_is_made_for_all_of_it_before_a_byte_is_written(world: World, here:
 def test_the_window_closes_behind_a_slow_disk(world: World, here: Store, one: Store) -> None:
     put(SEG, text(50), one)
     here.pull(P1, SEG, one)
-    while not here.room_asked:
-        one.work() if one.jobs else world.deliver((b"here", b"one"))
+    until_room_is_asked_for(world, here, one)
     here.give_room(spill=True)
     while one.jobs or world.busy_wires():
         one.work() if one.jobs else world.deliver((b"here", b"one"))
@@ -106,8 +110,7 @@ def test_the_window_closes_behind_a_slow_disk(world: World, here: Store, one: St
 def test_a_store_that_is_too_small_has_it_on_disk(world: World, here: Store, one: Store) -> None:
     put(SEG, text(3), one)
     here.pull(P1, SEG, one)
-    while not here.room_asked:
-        one.work() if one.jobs else world.deliver((b"here", b"one"))
+    until_room_is_asked_for(world, here, one)
     here.give_room(spill=True)
     here.work()
     assert [part.spill for part in here.parts.values()] == [True]
@@ -136,8 +139,7 @@ def test_memory_that_fills_up_in_spite_of_the_accounts_sends_it_to_disk(world: W
 def test_a_disk_that_fills_up_too_ends_it(world: World, here: Store, one: Store) -> None:
     put(SEG, text(12), one)
     here.pull(P1, SEG, one)
-    while not here.room_asked:
-        one.work() if one.jobs else world.deliver((b"here", b"one"))
+    until_room_is_asked_for(world, here, one)
     here.give_room()
     here.is_memory_full = here.is_disk_full = True
     world.flow()
@@ -212,7 +214,7 @@ def test_after_a_machine_is_lost_the_rest_comes_from_another(world: World, here:
 def test_a_machine_that_is_lost_before_it_is_asked_is_not_asked(world: World, here: Store, one: Store) -> None:
     world.kill(b"one")
     here.pull(P1, SEG, one)
-    assert gone(here) == [(P1, "node 6e65: its agent ended")]
+    assert gone(here) == [(P1, "node 6f6e65: its agent ended")]
     assert not here.asked
 
 
@@ -246,7 +248,7 @@ def test_a_cut_that_lasts_ends_it(world: World, here: Store, one: Store) -> None
     half_way(world, here, one)
     world.cut(b"here", b"one")
     world.settle()
-    assert gone(here) == [(P1, f"node 6e65: it sent nothing for {STALL_S:g} s")]
+    assert gone(here) == [(P1, f"node 6f6e65: it sent nothing for {STALL_S:g} s")]
     assert not here.parts
 
 
@@ -305,8 +307,7 @@ def test_a_source_that_wakes_up_late_changes_nothing(world: World, here: Store, 
 def test_waiting_for_room_is_not_silence(world: World, here: Store, one: Store) -> None:
     put(SEG, text(4), one)
     here.pull(P1, SEG, one)
-    while not here.room_asked:
-        one.work() if one.jobs else world.deliver((b"here", b"one"))
+    until_room_is_asked_for(world, here, one)
     world.pass_time(10 * STALL_S)
     assert not here.answers
     world.flow()

@@ -75,7 +75,7 @@ def test_results_are_told_by_what_makes_them() -> None:
     scenario = OwnerScenario()
     maker = task_template("f")
     [one, first, second] = [
-        Entry(ids.object_id(OWNER, number, index), origin=origins.note(template, 0))
+        Entry(ids.object_id(OWNER, number, index), origin=origins.note(template.facts, 0))
         for number, index, template in (
             (1, 0, maker),
             (2, 0, task_template("g", num_returns=2)),
@@ -83,7 +83,7 @@ def test_results_are_told_by_what_makes_them() -> None:
         )
     ]
     method = Entry(ids.object_id(OWNER, 3), origin=origins.note(MethodTemplate("add", class_name="Counter"), 0))
-    item = Entry(ids.object_id(OWNER, 4, 3), origin=origins.note(task_template("h", num_returns=STREAMING), 0))
+    item = Entry(ids.object_id(OWNER, 4, 3), origin=origins.note(task_template("h", num_returns=STREAMING).facts, 0))
     entries = (one, first, second, method, item)
     found = {record.object_id: record for record in report(scenario, *entries).owned}
     records = [found[entry.object_id] for entry in entries]
@@ -148,7 +148,7 @@ def test_large_arguments_of_a_call_under_way_are_an_object() -> None:
     scenario = OwnerScenario()
     call = scenario.task("f")
     call.args = stored(ids.object_id(OWNER, 77), 500)
-    result(call).origin = origins.note(task_template(), 0)
+    result(call).origin = origins.note(task_template().facts, 0)
     found = {record.kind: record for record in report(scenario).owned}
     record = found[ObjectKind.ARGUMENTS]
     assert (record.object_id, record.name, record.size) == (ids.object_id(OWNER, 77), "f", 500)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from ipyactors.ground.exceptions import (
+    ActorDiedError,
     ObjectFetchTimedOutError,
     ObjectLostError,
     ObjectReconstructionFailedActorResultError,
@@ -25,11 +26,13 @@ from ipyactors.ground.exceptions import (
     WorkerCrashedError,
 )
 from ipyactors.ground.ids import object_id
-from ipyactors.owner import outbox, reactor, rebuild
+from ipyactors.owner import census, outbox, reactor, rebuild
 from ipyactors.owner.calls import CallState, PendingCall
 from ipyactors.owner.lineage import RECORD_BYTES, Record
 from ipyactors.owner.objects import Entry, SegmentToken
 from ipyactors.owner.reconnect import on_head_restarted, registration
+from ipyactors.owner.values import exception_of
+from ipyactors.wire.census_messages import ReportObjects
 from ipyactors.wire.events import EventKind
 from ipyactors.wire.specs import Payload, RemoteError, Stored
 from ipyactors.wire.store_messages import CopiesFound, FindCopies
@@ -406,6 +409,7 @@ def test_crashes_in_a_run_use_up_the_others_and_are_its_error(world: World) -> N
     error = world.get(a)
     assert isinstance(error, WorkerCrashedError)
     assert world.crashes == 3, "the run of the rebuild, and the one retry that was left"
+    assert a.object_id.hex() in error.__notes__[0]
 
 
 def test_a_run_that_raises_is_the_error_of_what_was_asked_for(world: World) -> None:
@@ -417,6 +421,25 @@ def test_a_run_that_raises_is_the_error_of_what_was_asked_for(world: World) -> N
     failure = world.get(b)
     assert isinstance(failure, RemoteError)
     assert failure.message == "a"
+    assert failure.notes[-1] == (
+        f"The object {b.object_id.hex()} was there before, and is lost: its data is on no machine any more. To make it "
+        "again, b would have to run again, but an argument of it has failed so."
+    )
+    error = exception_of(failure)
+    assert error.__notes__ == list(failure.notes)
+    assert "a ran again, and has failed so" in error.__notes__[0]
+
+
+def test_a_note_is_not_added_for_each_link_of_a_chain(world: World) -> None:
+    last = made(world, "0")
+    for number in range(1, 6):
+        last = made(world, str(number), last)
+    world.lose(last)
+    world.raising.add("0")
+    failure = world.get(last)
+    assert isinstance(failure, RemoteError)
+    assert ["0 ran again" in failure.notes[0], last.object_id.hex() in failure.notes[1]] == [True, True]
+    assert len(failure.notes) == 2
 
 
 # -- what cannot be made again ---------------------------------------------------------------------------------
@@ -526,7 +549,11 @@ def test_cancelled_while_it_runs_again(world: World) -> None:
     worker, run = sent_run(world)
     reactor.cancel(world.state, world.out, first, force=False, recursive=True)
     world.hear(worker, CallCancelled(run.seq, started=True))
-    assert isinstance(first.failure, TaskCancelledError)
+    assert type(first.failure) is ObjectReconstructionFailedTaskCancelledError
+    assert isinstance(first.failure.__cause__, TaskCancelledError)
+    assert first.failure.object_id == first.object_id.hex()
+    assert "f has made it, and was cancelled when it ran again" in str(first.failure)
+    assert "Nothing was run" not in str(first.failure)
     assert second.failure is None
     world.is_paused = False
     world.lose(second)
@@ -594,6 +621,25 @@ def test_what_a_machine_had_is_made_again_when_it_is_asked_for(world: World) -> 
     assert a.stored.locations == ()
     assert world.get(a) == a.object_id
     assert world.take_ran() == ["a"]
+
+
+def test_a_census_says_what_is_lost_and_whether_it_can_be_made_again(world: World) -> None:
+    def states() -> list[tuple[str, int]]:
+        said = census.report(world.state, [a, b, c], {}, ReportObjects(1, 10), 0.0)
+        by_id = {record.object_id: record for record in said.owned}
+        return [(by_id[entry.object_id].state.value, by_id[entry.object_id].size) for entry in (a, b, c)]
+
+    a = world.put(node_id=TWO)
+    b, c = made(world, "b"), made(world, "c", a)
+    for entry in (b, c):
+        world.copy(entry, TWO)
+        entry.move((place(TWO),))
+    world.is_paused = True
+    assert {state for state, _ in states()} == {"ready"}
+    world.lose_node(TWO)
+    assert states() == [("lost", 0), ("lost, can be made again", 0), ("lost", 0)]
+    rebuild.on_missing(world.state, world.out, b)
+    assert states()[1] == ("pending", 0)
 
 
 def test_what_a_call_waits_for_is_made_again_at_once(world: World) -> None:
@@ -919,7 +965,7 @@ def test_a_generator_that_yields_less_the_second_time(world: World) -> None:
     world.lose(items[2])
     error = world.get(items[2])
     assert type(error) is StreamingGeneratorReplayInconsistentError
-    assert "Item 2 of the generator g" in str(error)
+    assert "Item 3 of the generator g" in str(error)
     assert world.get(items[1]) == items[1].object_id
 
 
@@ -966,6 +1012,7 @@ def test_the_result_of_a_method_is_not_made_again_unless_it_is_readonly(world: W
     error = world.get(plain)
     assert type(error) is ObjectReconstructionFailedActorResultError
     assert 'effect="readonly"' in str(error)
+    assert "handle" not in str(error)
     for _ in range(5):
         world.lose(look)
         assert world.get(look) == look.object_id
@@ -1012,4 +1059,127 @@ def test_an_actor_that_is_gone_cannot_be_asked(world: World) -> None:
     world.drive()
     world.lose(look)
     world.died(actor, ACTOR_WORKER, started=1, final=True)
-    assert type(world.get(look)) is ObjectReconstructionFailedActorResultError
+    error = world.get(look)
+    assert type(error) is ObjectReconstructionFailedActorResultError
+    assert "the actor cannot be asked: its process" in str(error)
+    assert "readonly" not in str(error)
+
+
+def test_an_actor_that_dies_when_it_is_asked_again(world: World) -> None:
+    actor = world.actor()
+    world.alive(actor, ACTOR_WORKER)
+    (look,) = world.ask(actor, "look", is_readonly=True)
+    world.drive()
+    world.lose(look)
+    rebuild.on_missing(world.state, world.out, look)
+    (question,) = world.take(FindCopies)
+    world.is_paused = True
+    world.hear(b"head", CopiesFound(question.request_id, {}))
+    world.died(actor, ACTOR_WORKER, started=1, final=True)
+    assert type(look.failure) is ObjectReconstructionFailedActorResultError
+    assert look.failure.object_id == look.object_id.hex()
+    assert isinstance(look.failure.__cause__, ActorDiedError)
+
+
+def test_an_actor_of_which_no_handle_is_left_is_not_asked(world: World) -> None:
+    actor = world.actor()
+    world.alive(actor, ACTOR_WORKER)
+    (look,) = world.ask(actor, "look", is_readonly=True)
+    world.drive()
+    world.lose(look)
+    outbox.count_handle(world.state, actor, -1)
+    world.settle()
+    error = world.get(look)
+    assert type(error) is ObjectReconstructionFailedActorResultError
+    assert "no handle of that actor any more" in str(error)
+    assert "declare" not in str(error)
+
+
+@pytest.mark.parametrize("is_restarted", [False, True])
+def test_an_actor_that_has_changed_since_gives_no_other_value(world: World, is_restarted: bool) -> None:
+    actor = world.actor()
+    world.alive(actor, ACTOR_WORKER)
+    world.ask(actor, "change", returns=(SMALL,))
+    world.drive()
+    first, second = world.ask(actor, "look", is_readonly=True, returns=(LARGE, LARGE))
+    world.drive()
+    world.lose(first)
+    assert world.get(first) == first.object_id, "it has not changed"
+    world.take_ran()
+    if is_restarted:
+        world.died(actor, ACTOR_WORKER, started=3, final=False)
+        world.alive(actor, b"wactor02", 1)
+    else:
+        world.ask(actor, "change", returns=(SMALL,))
+        world.drive()
+    world.take_ran()
+    world.lose(first)
+    error = world.get(first)
+    assert type(error) is ObjectReconstructionFailedActorResultError
+    assert "the actor has changed since" in str(error)
+    assert error.object_id == first.object_id.hex()
+    assert world.take_ran() == []
+    assert world.get(second) == second.object_id
+
+
+def test_a_restarted_actor_that_nothing_had_changed_is_as_it_was(world: World) -> None:
+    actor = world.actor()
+    world.alive(actor, ACTOR_WORKER)
+    (look,) = world.ask(actor, "look", is_readonly=True)
+    world.drive()
+    world.died(actor, ACTOR_WORKER, started=1, final=False)
+    world.alive(actor, b"wactor02", 1)
+    world.lose(look)
+    assert world.get(look) == look.object_id
+
+
+def test_what_was_seen_while_the_actor_was_changing_is_not_asked_for_again(world: World) -> None:
+    actor = world.actor()
+    world.alive(actor, ACTOR_WORKER)
+    world.is_paused = True
+    (look,) = world.ask(actor, "look", is_readonly=True)
+    ((_, sent),) = [pair for pair in world.out.sent if isinstance(pair[1], CallMethod)]
+    value = world._value(look.object_id, LARGE, HOME)
+    world.hear(ACTOR_WORKER, CallSucceeded(sent.seq, (value,)))
+    del value
+    world.out.sent.clear()
+    world.is_paused = False
+    world.lose(look)
+    error = world.get(look)
+    assert type(error) is ObjectReconstructionFailedActorResultError
+    assert "while other calls may have been changing" in str(error)
+
+
+def test_an_answer_of_a_changed_actor_is_not_taken(world: World) -> None:
+    actor = world.actor()
+    world.alive(actor, ACTOR_WORKER)
+    (look,) = world.ask(actor, "look", is_readonly=True)
+    world.drive()
+    world.lose(look)
+    rebuild.on_missing(world.state, world.out, look)
+    (question,) = world.take(FindCopies)
+    world.is_paused = True
+    world.hear(b"head", CopiesFound(question.request_id, {}))
+    ((_, sent),) = [pair for pair in world.out.sent if isinstance(pair[1], CallMethod)]
+    assert sent.expected == (0, 0)
+    value = world._value(look.object_id, LARGE, TWO)
+    world.hear(ACTOR_WORKER, CallSucceeded(sent.seq, (value,), version=(0, 1)))
+    del value
+    segment = look.object_id
+    assert "the actor has changed since" in str(look.failure)
+    del look
+    assert not world.segments[segment]
+
+
+def test_a_small_result_of_an_actor_is_kept_for_those_that_need_it(world: World) -> None:
+    actor = world.actor()
+    world.alive(actor, ACTOR_WORKER)
+    (look,) = world.ask(actor, "look", is_readonly=True, returns=(SMALL,))
+    b = made(world, "b", look)
+    del look
+    world.ask(actor, "change", returns=(SMALL,))
+    world.drive()
+    world.take_ran()
+    world.lose(b)
+    assert world.get(b) == b.object_id
+    assert world.take_ran() == ["b"]

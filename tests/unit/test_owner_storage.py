@@ -13,12 +13,14 @@ from ipyactors.ground import ids
 from ipyactors.ground.config import SessionPaths
 from ipyactors.ground.exceptions import ObjectStoreFullError
 from ipyactors.owner.storage import Storage
+from ipyactors.store import layout, segment
 from ipyactors.store.usage import Usage
 from ipyactors.wire import serialize
 from ipyactors.wire.specs import Location, Payload
 from ipyactors.wire.store_messages import (
     FreeSegments,
     MakeRoom,
+    MappedFile,
     PoolChanged,
     ProcessToStore,
     ReuseSegments,
@@ -146,9 +148,35 @@ def test_without_room_the_agent_is_asked_and_says_where_to(desk: Desk) -> None:
     assert (desk.value(payload) == 3.0).all()
 
 
+def test_what_is_still_mapped_is_told_when_it_is_freed(desk: Desk) -> None:
+    own, others = desk.write(ME, 1), desk.write(OTHER, 1)
+    assert own.stored is not None
+    assert others.stored is not None
+    views = [desk.value(own), desk.value(others)]
+    inodes = [segment.inode_of(f"{desk.store_dir}/{layout.name_of(one.stored.segment_id)}") for one in (own, others)]
+    desk.post.take()
+    stored, of_other = own.stored, others.stored
+    desk.storage.freed.append(stored)
+    desk.storage.free_dropped()
+    kept = MappedFile(stored.segment_id, inodes[0], stored.size)
+    assert desk.post.take() == [FreeSegments((stored.segment_id,), (), (kept,))]
+    desk.storage.on_message(ReuseSegments((of_other.segment_id,)))
+    kept = MappedFile(of_other.segment_id, inodes[1], of_other.size)
+    assert desk.post.take() == [PoolChanged(0, (of_other.segment_id,), (kept,))]
+    assert all((view == 1.0).all() for view in views)
+
+
 def test_without_room_anywhere_nothing_is_stored_and_it_is_said(desk: Desk) -> None:
     desk.usage.used_bytes = desk.usage.limit_bytes
     desk.post.answers = [RoomMade(1, problem="the disk is full")]
-    with pytest.raises(ObjectStoreFullError, match=r"the value \(0\.4 MB\) was not stored: the disk is full"):
+    with pytest.raises(
+        ObjectStoreFullError, match=r"the value \(0\.4 MB\) could not be stored: the disk is full"
+    ) as mine:
+        desk.write(ME, 1)
+    assert "Nothing was sent, and nothing else is lost." in str(mine.value)
+    # What is written for another is what its call has made: that it ran cannot be undone.
+    desk.post.answers = [RoomMade(2, problem="the disk is full")]
+    with pytest.raises(ObjectStoreFullError, match="The call has run, and what it did stays done") as others:
         desk.write(OTHER, 1)
+    assert "Nothing was sent" not in str(others.value)
     assert desk.names() == set()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ipyactors.ground import ids
+from ipyactors.ground.clock import FakeClock
 from ipyactors.ground.exceptions import (
     OutOfMemoryError,
     PlacementError,
@@ -14,9 +15,12 @@ from ipyactors.ground.exceptions import (
 from ipyactors.owner import leases, reactor
 from ipyactors.owner.calls import CallState
 from ipyactors.owner.current import CurrentCall
+from ipyactors.owner.event_log import EventLog
+from ipyactors.owner.leases import Lease, Shape
 from ipyactors.owner.streams import Stream
 from ipyactors.wire.events import EventKind
 from ipyactors.wire.head_messages import (
+    ActorChanged,
     KillLeasedWorker,
     LeaseGranted,
     LeaseLost,
@@ -25,7 +29,7 @@ from ipyactors.wire.head_messages import (
     ShapeUnplaceable,
     WantLeases,
 )
-from ipyactors.wire.specs import Death, LossReason
+from ipyactors.wire.specs import ActorState, ActorStatus, Death, LossReason
 from ipyactors.wire.worker_messages import (
     CallCancelled,
     CallRaised,
@@ -354,7 +358,7 @@ def test_a_generator_whose_items_have_a_gap_ends_with_an_error(owner: OwnerScena
     assert call.stream is not None
     first, last = call.stream.waiting
     assert first.payload == payload("a")
-    assert "item 1 of the generator was lost" in str(last.failure)
+    assert "item 2 of the generator was lost" in str(last.failure)
 
 
 def test_a_generator_may_have_more_items_than_fit_two_bytes() -> None:
@@ -363,3 +367,40 @@ def test_a_generator_may_have_more_items_than_fit_two_bytes() -> None:
     item = stream.add(70_000, payload("late"))
     assert item is not None
     assert item.object_id == ids.object_id(b"downer01", 7, 70_001)
+
+
+def test_an_attempt_says_where_it_ran(owner: OwnerScenario) -> None:
+    """The worker, and the machine, as the lease says; of a call, as the actor's status says."""
+    owner.task(max_retries=1)
+    owner.hear(b"head", LeaseGranted(1, 1, W1, "mem://1", b"node0001"))
+    owner.lose(1, W1, started=1)
+    owner.hear(b"head", LeaseGranted(2, 1, W2, "mem://2", b"node0002"))
+    owner.answer(W2, 1)
+    client = owner.actor()
+    owner.method(client)
+    status = ActorStatus(client.actor_id, ActorState.ALIVE, 0, -1, b"wactor01", b"node0003", "mem://a")
+    owner.hear(b"head", ActorChanged(status))
+    owner.answer(b"wactor01", 1)
+    assert owner.out.places == [
+        (EventKind.TASK_RETRY, W1, b"node0001"),
+        (EventKind.TASK_ATTEMPT, W2, b"node0002"),
+        (EventKind.CALL_ATTEMPT, b"wactor01", b"node0003"),
+    ]
+
+
+def test_the_log_keeps_where_an_attempt_ran(owner: OwnerScenario) -> None:
+    log = EventLog(FakeClock())
+    lease = Lease(1, Shape(1, {}), W1, 0.0, b"node0001")
+    call = owner.task()
+    log.record(EventKind.TASK_ATTEMPT, call, 0.5, "", lease)
+    log.record(EventKind.TASK_FAILED, call, 0.0, "no", None)
+    places = {event.kind: (event.worker_id, event.node_id) for event in log.events()}
+    assert places == {EventKind.TASK_ATTEMPT: (W1, b"node0001"), EventKind.TASK_FAILED: (b"", b"")}
+
+
+def test_what_fits_nowhere_is_told_how_to_get_more(owner: OwnerScenario) -> None:
+    call = owner.task()
+    owner.hear(b"head", ShapeUnplaceable(1, {"CPU": 10_000}, {"CPU": 5_000}))
+    words = str(call.entries[0].failure)
+    assert "start with more: init(num_cpus=..., num_gpus=..., resources={...})" in words
+    assert "or add a machine that has it: cluster.add_node(...)" in words

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import pathlib
 import subprocess
@@ -93,8 +94,37 @@ def test_the_version_is_said_once() -> None:
     assert ipyactors.__version__ == project["version"]
 
 
-def test_the_import_is_light() -> None:
-    heavy = ("numpy", "matplotlib", "IPython", "ipywidgets", "zmq", "psutil", "ipyactors.engines.local")
-    code = f"import sys, ipyactors; print([name for name in {heavy!r} if name in sys.modules])"
+def loaded_by(statement: str) -> set[str]:
+    """Return which modules a fresh interpreter has loaded after a statement."""
+    code = f"{statement}\nimport sys; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    return set(done.stdout.split())
+
+
+def test_the_import_loads_nothing() -> None:
+    ours = {name for name in loaded_by("import ipyactors") if name.startswith("ipyactors")}
+    assert ours == {"ipyactors", "ipyactors.ground", "ipyactors.ground.version"}
+
+
+def test_every_name_of_the_roof_is_there_without_another_import() -> None:
+    names = [name for name in ROOF if name != "__version__"]
+    ours = loaded_by(f"import ipyactors; [getattr(ipyactors, name) for name in {names!r}]")
+    assert {"ipyactors.actor", "ipyactors.exceptions", "ipyactors.util"} <= ours
+    heavy = {"numpy", "matplotlib", "IPython", "ipywidgets", "zmq", "psutil", "ipyactors.engines.local"}
+    assert not heavy & ours
+
+
+def test_the_roof_names_one_home_for_each_name_as_type_checkers_see_it() -> None:
+    seen = {}
+    for node in ast.walk(ast.parse((REPOSITORY / "ipyactors" / "__init__.py").read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module != "__future__":
+            at_home = node.module if node.module != "ipyactors" else None
+            seen |= {alias.name: at_home or f"ipyactors.{alias.name}" for alias in node.names}
+    assert seen.items() >= ipyactors._HOMES.items()
+    assert sorted([*ipyactors._HOMES, "__version__"]) == sorted(ROOF)
+
+
+def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="'ipyactors' has no attribute 'gett'"):
+        _ = ipyactors.gett
+    assert set(ROOF) <= set(dir(ipyactors))

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from ipyactors.ground import faultpoints
-from ipyactors.store import layout
+from ipyactors.store import layout, segment, sweep
 from ipyactors.store.reader import Mapped, Reader
+from ipyactors.wire.store_messages import MappedFile
 from tests.support import stores
 from tests.support.forks import Forked
 from tests.support.stores import Folders, numbers_in, pattern, segment_id
@@ -183,6 +184,39 @@ def test_memory_that_this_process_maps_is_never_used_again(folders: Folders) -> 
         reader = folders.reader()
     for number, view in views:
         assert set(np.frombuffer(view, dtype=np.uint64)) == {number}
+
+
+def test_what_is_mapped_is_set_aside_for_the_agent_to_count(folders: Folders) -> None:
+    arena, reader = folders.arena(), folders.reader()
+    views, mapped = [], []
+    for number in range(2):
+        size = arena.write(A, b"", [pattern(number)])
+        views.append(read(reader, A).buffers[0])
+        mapped.append(MappedFile(A, segment.inode_of(folders.path(A)), size))
+        found: list[MappedFile] = []
+        assert arena.take_back([A, B], only_own=True, mapped=found) == ()
+        assert found == [mapped[-1]]
+        reader = folders.reader()
+    assert folders.names() == sorted(layout.mapped_name(A, file.inode) for file in mapped)
+    assert sweep.mappers(folders.store) == {}
+    if os.path.exists("/proc/locks"):
+        assert sweep.freed_mappers(folders.store) == dict.fromkeys(mapped, (os.getpid(),))
+    assert sweep.published(folders.store, folders.spill) == []
+    assert [set(np.frombuffer(view, dtype=np.uint64)) for view in views] == [{0}, {1}]
+    assert sweep.recover(folders.store, folders.spill) == []
+    assert folders.names() == [], "an agent that starts anew counts none of it"
+    assert set(np.frombuffer(views[0], dtype=np.uint64)) == {0}
+
+
+def test_what_is_written_again_is_not_set_aside_in_the_place_of_what_is_mapped(folders: Folders) -> None:
+    folders.arena().write(A, b"", [pattern(1)])
+    with open(folders.path(A), "rb") as file:
+        folders.arena().write(A, b"", [pattern(2)])
+        assert segment.set_aside(file.fileno(), folders.path(A), A) is None
+        assert numbers_in(read(folders.reader(), A)) == {2}
+        os.unlink(folders.path(A))
+        assert segment.set_aside(file.fileno(), folders.path(A), A) is None
+    assert folders.names() == []
 
 
 def test_memory_that_another_process_maps_is_never_used_again(folders: Folders) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import fcntl
 import gc
 import os
@@ -10,6 +11,7 @@ import pickle
 import resource
 import shutil
 import stat
+import sys
 import threading
 import weakref
 from collections.abc import Iterator
@@ -24,7 +26,7 @@ from ipyactors.store import reader as reader_module
 from ipyactors.store.usage import Usage
 from tests.support import stores
 from tests.support.forks import Forked
-from tests.support.stores import Folders, numbers_in, pattern, segment_id
+from tests.support.stores import MIB, Folders, numbers_in, pattern, segment_id
 
 
 @pytest.fixture
@@ -91,6 +93,62 @@ def test_arrays_are_views_read_only_and_aligned(folders: Folders) -> None:
         loaded["c"][0, 0] = 1
     assert all(buffer.readonly for buffer in mapped.buffers)
     assert mapped.data.readonly
+
+
+def _writable(view: memoryview) -> ctypes.Array[ctypes.c_char]:
+    """Return the memory of a view in the hands of code that cares for no flag."""
+    return (ctypes.c_char * view.nbytes).from_address(np.frombuffer(view, "u1").ctypes.data)
+
+
+@pytest.mark.parametrize("spill", [False, True])
+def test_what_is_written_against_the_flag_is_seen_here_only(folders: Folders, spill: bool) -> None:
+    folders.arena().write(A, b"", [b"x" * 100_000], spill=spill)
+
+    def write() -> tuple[bytes, bytes, bool]:
+        reader = folders.reader()
+        mapped, other = reader.open(A), folders.reader().open(A)
+        assert mapped is not None
+        assert other is not None
+        _writable(mapped.buffers[0])[0] = b"!"
+        again = reader.open(A)  # the same mapping
+        assert again is not None
+        return bytes(again.buffers[0][:2]), bytes(other.buffers[0][:2]), mapped.buffers[0].readonly
+
+    assert Forked(write).result() == (b"!x", b"xx", True)
+    path = pathlib.Path(folders.path(A, is_spilled=spill))
+    assert b"!" not in path.read_bytes()[-100_000:]
+
+
+def test_a_private_mapping_holds_its_lock_and_shares_its_pages(folders: Folders) -> None:
+    folders.arena().write(A, b"", [b"x" * 1_000_000])
+    mapped = folders.reader().open(A)
+    assert mapped is not None
+    assert sum(mapped.buffers[0]) == 1_000_000 * ord("x")
+    view = mapped.buffers[0][10:20]
+    del mapped
+    gc.collect()
+    assert is_locked(folders.path(A))
+    about = pathlib.Path("/proc/self/smaps")
+    if about.exists():
+        _, _, rest = about.read_text().partition(folders.path(A))
+        (private,) = [line.split()[1] for line in rest.splitlines()[1:25] if line.startswith("Anonymous:")][:1]
+        assert private == "0"
+    del view
+    assert not is_locked(folders.path(A))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux counts private mappings for this limit")
+def test_where_what_could_be_written_is_counted_strictly_it_is_mapped_all_the_same(folders: Folders) -> None:
+    folders.arena().write(A, b"", [b"x" * (64 * MIB)])
+
+    def read() -> tuple[bool, bool, int, bool]:
+        resource.setrlimit(resource.RLIMIT_DATA, (32 * MIB, 32 * MIB))
+        mapped = folders.reader().open(A)
+        assert mapped is not None
+        (buffer,) = mapped.buffers
+        return buffer.readonly, buffer.obj.is_write_fatal, buffer.nbytes, is_locked(folders.path(A))
+
+    assert Forked(read).result() == (True, True, 64 * MIB, True)
 
 
 def test_views_of_any_format_are_written_as_their_bytes(folders: Folders) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import linecache
 import traceback
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
@@ -23,6 +25,10 @@ def cell() -> Iterator[dict[str, Any]]:
     yield namespace
     linecache.cache.pop(NAME, None)
     tracebacks._labels.pop(NAME, None)
+
+
+class PlainError(Exception):
+    """Can be referred to weakly."""
 
 
 def raised(function: Any, *args: Any) -> BaseException:
@@ -55,6 +61,21 @@ def test_a_rebuilt_traceback_shows_the_remote_lines(cell: dict[str, Any]) -> Non
         "ZeroDivisionError: division by zero\n"
     )
     assert tracebacks.describe(rebuilt.__traceback__) == frames  # it can travel once more
+
+
+def test_a_rebuilt_traceback_keeps_nothing_alive(cell: dict[str, Any]) -> None:
+    frames = tracebacks.describe(raised(cell["f"], 0).__traceback__)[1:]
+    gc.disable()
+    try:
+        error = tracebacks.rejoin(PlainError(), None, None, False, tuple(frames))
+        trace = error.__traceback__
+        assert [entry.f_back for entry, _ in traceback.walk_tb(trace)] == [None, None]
+        assert [entry.f_lineno for entry, _ in traceback.walk_tb(trace)] == [2, 5], "debuggers look there"
+        known = weakref.ref(error)
+        del error, trace
+        assert known() is None
+    finally:
+        gc.enable()
 
 
 def test_rebuilding_nothing_gives_what_is_inside() -> None:

@@ -6,6 +6,9 @@ import linecache
 import threading
 from typing import Any
 
+import numpy as np
+import pytest
+
 from ipyactors.ground import tracebacks
 from ipyactors.ground.exceptions import TaskError
 from ipyactors.wire import serialize
@@ -152,3 +155,21 @@ def test_source_of_a_cell_travels() -> None:
         tracebacks._labels.pop(name, None)
     assert remote.frames[-1] == FrameSpec(name, 2, "boom")
     assert [(source.filename, source.text, source.label) for source in remote.sources] == [(name, text, "Cell In[1]")]
+
+
+def test_writing_to_a_read_only_array_says_what_to_do() -> None:
+    array = np.ones(3)
+    array.flags.writeable = False
+    for write in (lambda: array.__setitem__(0, 1), lambda: array.sort(), lambda: np.add(array, 1, out=array)):
+        with pytest.raises(ValueError, match="read-only") as caught:
+            write()
+        remote = describe_error(caught.value, function_name="f")
+        assert "large arrays of arguments and references are shared, and read-only: use array.copy()" in (
+            remote.traceback_text
+        )
+        assert loaded(remote).__notes__ == remote.traceback_text.splitlines()[-1:]
+    assert not hasattr(loaded(described(ValueError("the file is read-only"))), "__notes__")
+    memory = memoryview(b"abc")
+    with pytest.raises(TypeError) as refused:
+        memory[0] = 1  # type: ignore[index]
+    assert not hasattr(loaded(describe_error(refused.value, function_name="f")), "__notes__")

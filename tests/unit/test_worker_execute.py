@@ -67,7 +67,7 @@ class World:
         if actor_class is not None:
             spec = ActorSpec(b"a" * 16, actor_class.__name__, A, Definition(b"c", "C", Payload(b"")), Payload(b""))
             self.actor = HostedActor(spec, 0)
-            self.actor.build(actor_class, (), {})
+            self.actor.build(lambda: (actor_class, (), {}))
         self.box = Mailbox(is_actor=self.actor is not None)
         answers = Answers(self.session, self.box.ready)
         self.output = Output(answers.add, "" if self.actor is None else self.actor.source)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from ipyactors.wire.codec import Message
-from ipyactors.wire.specs import Definition, Payload
+from ipyactors.wire.specs import Payload
 from ipyactors.wire.worker_messages import (
     CallCancelled,
     CallMethod,
@@ -188,9 +188,3 @@ def test_when_tasks_are_given_back(tasks: World, busy_for_s: float | None, is_bl
 def test_calls_of_an_actor_are_never_given_back(actor: World) -> None:
     actor.call(A, 1, incarnation=2)
     assert mailbox.plan_give_back(actor.box, 9.0, is_blocked=True) is None
-
-
-def test_definitions_are_kept(tasks: World) -> None:
-    definition = Definition(b"f", "f", NOTHING)
-    mailbox.on_define(tasks.box, definition)
-    assert tasks.box.definitions == {b"f": definition}

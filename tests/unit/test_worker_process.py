@@ -323,7 +323,12 @@ def test_an_actor_that_exits_names_the_call_that_ended_it(start: Callable[..., W
     assert worker.wait() == 0
 
 
-def test_a_constructor_that_raises_ends_the_process(start: Callable[..., Worker]) -> None:
+def test_a_constructor_that_raises_ends_the_process(
+    start: Callable[..., Worker], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There is no head that could hear of it and have the process ended."""
+    monkeypatch.setattr("ipyactors.worker.exit.HEAD_HEARS_WITHIN_S", 0.1)
+
     class Broken:
         def __init__(self) -> None:
             raise ValueError("cannot")

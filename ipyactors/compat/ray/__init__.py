@@ -1,4 +1,11 @@
-"""Ray's names for ours: ``import ipyactors.compat.ray as ray`` is the only line of a Ray program that changes."""
+"""Ray's names for ours: ``import ipyactors.compat.ray as ray`` is the only line of a Ray program that changes.
+
+Where data is lost, one thing differs. Ray makes the result of an actor's method again when the method may be retried
+(``max_task_retries`` other than 0), and so gives another value, or changes the actor twice, if the method depends on
+the actor's state or changes it. Here ``max_task_retries`` is about calls that have not been answered. A result that was
+there and is lost is asked for again only of a method that says that it changes nothing,
+``@ipyactors.method(effect="readonly")``, and then whatever ``max_task_retries`` is.
+"""
 
 from __future__ import annotations
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ipyactors.api import calls, runtime
+from ipyactors.api.init import init as start_session
 from ipyactors.api.runtime import SessionContext
 from ipyactors.ground.exceptions import OptionError, OptionTypeError, SessionError
 from ipyactors.owner.refs import ObjectRef
@@ -73,7 +74,7 @@ def init(
     with warnings.catch_warnings():
         if ignore_reinit_error:
             warnings.simplefilter("ignore", UserWarning)
-        return runtime.init(
+        return start_session(
             num_cpus=num_cpus,
             num_gpus=num_gpus,
             resources=resources,
@@ -86,7 +87,10 @@ def init(
 def _max_lineage_bytes() -> int | None:
     given = os.environ.get(_MAX_LINEAGE_BYTES, "")
     if given and not given.isdecimal():
-        raise OptionError(f"{_MAX_LINEAGE_BYTES}={given!r}: takes a number of bytes >= 0.", option=_MAX_LINEAGE_BYTES)
+        raise OptionError(
+            f"{_MAX_LINEAGE_BYTES}={given!r}: takes a number of bytes >= 0, such as 1000000000. Nothing was started.",
+            option=_MAX_LINEAGE_BYTES,
+        )
     return int(given) if given else None
 
 
