@@ -70,10 +70,10 @@ def test_the_shortest_mode_has_the_error_in_one_line(kernel: Kernel) -> None:
 
 
 def test_a_remote_error_names_the_cell_and_the_line_with_the_magic_line_counted(kernel: Kernel) -> None:
-    kernel.check(FAILS)
-    number = int(kernel.check("get_ipython().execution_count").result) - 1
+    number = kernel.check(FAILS).number
     shown = kernel.run("ipyactors.get(outer.remote(7))")
     assert f"Cell In[{number}], line 3" in shown.traceback, shown.traceback
+    assert f"Cell In[{shown.number}], line 1" in shown.traceback, "its caller's is IPython's own"
 
 
 def test_the_arrow_points_to_the_line_that_raised(kernel: Kernel) -> None:

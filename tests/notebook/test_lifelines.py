@@ -104,7 +104,7 @@ def test_actors_are_a_table_in_text_and_html() -> None:
     )  # fmt: skip
     lines = repr(table).splitlines()
     assert " ".join(lines[1].split()) == "acct <Account> ● alive 1 no limit incarnation 0 was killed by SIGKILL"
-    assert " ".join(lines[2].split()) == "00000000 Big … pending 0 0 waiting: needs 8 CPU"
+    assert " ".join(lines[2].split()) == "6100000000 Big … pending 0 0 waiting: needs 8 CPU"
     assert "&lt;Account&gt;" in table._repr_mimebundle_()["text/html"]
-    assert [label(one) for one in table] == ["<Account> 'acct'", "Big 00000000"]
+    assert [label(one) for one in table] == ["<Account> 'acct'", "Big 6100000000"]
     assert repr(ActorTable([], "")) == "no actors"

@@ -24,7 +24,6 @@ from ipyactors.wire.specs import ActorState, ActorStatus
 @pytest.fixture
 def shell() -> Iterator[Any]:
     running = InteractiveShell.instance()
-    running.reset()
     extension.load_ipython_extension(running)
     yield running
     extension.unload_ipython_extension(running)
@@ -98,7 +97,7 @@ def test_functions_and_classes_become_remote_with_their_options(shell: Any, caps
     assert (cls._options.max_restarts, cls._options.num_cpus) == (-1, 0.5)
     assert shell.user_ns["x"] == 3
     assert capsys.readouterr().out == (
-        "defined task f (num_cpus=0.5, max_retries=0); defined actor class C (num_cpus=0.5, max_restarts=-1)\n"
+        "defined task f (num_cpus=0.5, max_retries=0)\ndefined actor class C (num_cpus=0.5, max_restarts=-1)\n"
     )
 
 
@@ -138,7 +137,7 @@ def test_exceptions_and_enums_stay_plain(shell: Any, capsys: pytest.CaptureFixtu
     assert issubclass(shell.user_ns["MyError"], Exception)
     assert shell.user_ns["Color"].RED.value == 1
     assert capsys.readouterr().out == (
-        "left MyError plain, as exceptions and enums are; left Color plain, as exceptions and enums are; "
+        "left MyError plain, as exceptions and enums are\nleft Color plain, as exceptions and enums are\n"
         "defined actor class C\n"
     )
 
@@ -261,10 +260,10 @@ def test_what_is_to_be_killed_is_found_by_name_by_id_and_by_variable() -> None:
     assert find("acct") is acct
     assert find("$variable") is acct
     assert find("x", "theirs") is other
-    assert find(ids.short(nameless.actor_id)) is find("bb") is find(nameless.actor_id.hex()) is nameless
+    assert find(ids.short(nameless.actor_id)) is find("61bb") is find(nameless.actor_id.hex()) is nameless
     for which, words in (
         ("x", "is in namespace 'theirs'.*--namespace theirs"),
-        ("aa", "the ids of 2 live actors begin with 'aa'.*None was ended"),
+        ("61aa", "the ids of 2 live actors begin with '61aa'.*None was ended"),
         ("old", "C 'old' is dead already"),
         ("nobody", r"no live actor has the name nobody .*%actors shows"),
         ("$missing", "no live actor"),
@@ -295,9 +294,27 @@ def test_classes_of_a_name_are_told_apart_by_their_definitions() -> None:
 
     actors = [actor("first", b"1"), actor("namesake", b"3"), actor("second", b"2"), actor("x", b"2", ActorState.DEAD)]
     said = replies.defined([definition], {definition: {}}, (), {"Counter": old}, {"Counter": {b"1", b"2"}}, actors)
-    assert said.endswith("the class before it is still run by Counter 'first', Counter 'second'")
+    assert said.endswith("the class before it is still run by Counter 'first',\n    Counter 'second'")
     said = replies.defined([definition], {definition: {}}, (), {"Counter": old}, {}, actors)
     assert said == "replaced actor class Counter"
+
+
+def test_a_long_line_is_broken_between_words() -> None:
+    definition = Definition("Counter", is_class=True)
+    old = ipyactors.remote(type("Counter", (), {}))
+    names = [f"a_rather_long_name_{number}" for number in range(9)]
+    actors = [
+        ActorStatus(b"a", ActorState.ALIVE, class_name="Counter", name=name, definition_id=b"1") for name in names
+    ]
+    said = replies.defined([definition], {definition: {}}, (), {"Counter": old}, {"Counter": {b"1"}}, actors)
+    lines = said.splitlines()
+    assert len(lines) > 1
+    assert max(map(len, lines)) <= replies.WIDTH
+    assert all(line.startswith("    ") for line in lines[1:])
+    assert " ".join(line.strip() for line in lines).endswith(", ".join(f"Counter '{name}'" for name in names))
+    option = {"name": "x" * 200}
+    [_, long, *_] = replies.defined([definition], {definition: option}, (), {}, {}, ()).splitlines()
+    assert "x" * 200 in long
 
 
 def test_actors_are_shown_killed_and_brought_back(shell: Any, capsys: pytest.CaptureFixture[str]) -> None:
@@ -314,8 +331,8 @@ def test_actors_are_shown_killed_and_brought_back(shell: Any, capsys: pytest.Cap
         capsys.readouterr()
         run(shell, cell)
         assert capsys.readouterr().out == (
-            "replaced actor class Counter (max_restarts=1, max_task_retries=-1), "
-            "and the class before it is still run by Counter 'c1'\n"
+            "replaced actor class Counter (max_restarts=1, max_task_retries=-1), and the class before\n"
+            "    it is still run by Counter 'c1'\n"
         )
         assert ipyactors.init() is not None
         run(shell, "%remote_init --quiet")
@@ -327,7 +344,7 @@ def test_actors_are_shown_killed_and_brought_back(shell: Any, capsys: pytest.Cap
             run(shell, "ipyactors.get(c.get.remote())")
         assert "Counter 'c1' is dead already" in str(error_of(shell, "%kill c1"))
         shown = repr(run(shell, "%actors")).splitlines()
-        [unnamed] = [line.split()[0] for line in shown if " alive " in line]
+        [unnamed] = [line.split()[0] for line in shown[1:] if " dead " not in line]  # it may be starting still
         run(shell, f"%kill {unnamed}")
         run(shell, "held = mine.remote()\n%kill held")
         with pytest.raises(ipyactors.exceptions.ActorDiedError):
