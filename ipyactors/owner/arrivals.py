@@ -2,24 +2,57 @@
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Protocol
 
 from ipyactors.ground import ids
 from ipyactors.ground.exceptions import SessionError
 from ipyactors.owner import borrowing, rebuild, values
+from ipyactors.owner.custody import Custody
+from ipyactors.owner.mail import Mail
 from ipyactors.owner.objects import Entry
-from ipyactors.owner.storage import filled
+from ipyactors.owner.state import OwnerState
+from ipyactors.owner.storage import Storage, filled
 from ipyactors.store.reader import Mapped
 from ipyactors.wire.interrupts import deferred
 from ipyactors.wire.specs import Payload
 
-if TYPE_CHECKING:
-    from ipyactors.owner.session import Session
+
+class Fetcher(Protocol):
+    """What is asked here of the session, which imports this file when a first large value arrives."""
+
+    process_id: bytes
+    state: OwnerState
+    mail: Mail
+    custody: Custody
+    storage: Storage | None
+    lock: threading.RLock
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the session has ended by itself."""
+        ...
+
+    def wait(self, is_done: Callable[[], bool], timeout_s: float | None = None) -> bool:
+        """Wait until something is so; return False after ``timeout_s``."""
+        ...
+
+    def turn(self) -> None:
+        """Take a turn."""
+        ...
+
+    def fetch(self, entries: Iterable[Entry]) -> None:
+        """Ask for those of the entries that are borrowed and not there."""
+        ...
+
+    def is_here(self, entry: Entry) -> bool:
+        """Return whether the value of an entry that is done can be had without waiting for another process."""
+        ...
 
 
-def bring(session: Session, entries: Sequence[Entry], timeout_s: float | None) -> dict[bytes, Mapped] | None:
+def bring(session: Fetcher, entries: Sequence[Entry], timeout_s: float | None) -> dict[bytes, Mapped] | None:
     """Map what is stored of entries that are done; have what is lost made again, and wait for it.
 
     Return the mappings by segment id: hold them until the values are taken. Return None if ``timeout_s`` passes first.
@@ -58,12 +91,12 @@ def _gone_with_its_session() -> SessionError:
     )
 
 
-def _is_of_another(session: Session, entry: Entry) -> bool:
+def _is_of_another(session: Fetcher, entry: Entry) -> bool:
     """Return whether an entry is from an earlier session of this process."""
     return not entry.owner_address and ids.owner_of(entry.object_id) != session.process_id
 
 
-def report_missing(session: Session, entry: Entry) -> None:
+def report_missing(session: Fetcher, entry: Entry) -> None:
     """Have the data of an entry found or made again; it is not done until then."""
     with deferred(), session.lock:
         if entry.payload is None or entry.payload.stored is None:
@@ -75,7 +108,7 @@ def report_missing(session: Session, entry: Entry) -> None:
     session.turn()
 
 
-def stood_for(session: Session, payloads: Sequence[Payload]) -> list[Payload]:
+def stood_for(session: Fetcher, payloads: Sequence[Payload]) -> list[Payload]:
     """Return payloads with the bytes of the objects that they stand for, fetched side by side, made again if lost.
 
     Raises what such an object has failed with. The caller holds the objects until the bytes are unpickled.
@@ -104,7 +137,7 @@ def _has_bytes(payload: Payload, mapped: dict[bytes, Mapped]) -> bool:
     return payload.stored is None or payload.stored.segment_id in mapped
 
 
-def value_of(session: Session, entry: Entry) -> Any:
+def value_of(session: Fetcher, entry: Entry) -> Any:
     """Return the value of an entry that is done, or raise its failure; may wait for another machine, or a rebuild."""
     __tracebackhide__ = True
     while entry.failure is None and entry.payload is not None and entry.payload.stored is not None:
