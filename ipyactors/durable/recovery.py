@@ -44,11 +44,6 @@ class History:
     incarnation: int = -1
     opened: Open | None = None
 
-    @property
-    def replayed_s(self) -> float:
-        """How long the calls to replay ran when they first did."""
-        return sum(past.end.duration_s for past in self.past.values() if isinstance(past.end, Done))
-
 
 def follow(checkpoint: Manifest | None, contents: Contents) -> History:
     """Return what became of an actor since a checkpoint, or since the beginning. Raises HistoryError."""

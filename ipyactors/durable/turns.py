@@ -153,13 +153,6 @@ def settle(turns: Turns, caller_id: bytes, below: int) -> None:
         _forget(turns, kept, [call_id for call_id in kept if turns.recorded[call_id].counter < below])
 
 
-def forget_caller(turns: Turns, caller_id: bytes) -> None:
-    """The caller is gone for good, and nobody will ask in its name."""
-    turns.settled.pop(caller_id, None)
-    kept = turns._by_caller.pop(caller_id, set())
-    _forget(turns, kept, tuple(kept))
-
-
 def _record(call: Call, lsn: int, outcome: Outcome, answer: bytes) -> Recorded:
     return Recorded(call.call_id, call.caller_id, call.counter, lsn, outcome, answer, call.digest, call.key)
 

@@ -85,6 +85,8 @@ def warn(state: OwnerState, out: Out, now_s: float) -> None:
 
 def next_warning_s(state: OwnerState) -> float | None:
     """Return when the next warning is due, on the monotonic clock."""
+    if not state.leases.stranded:
+        return None  # nearly always: this is asked at every turn
     times = [
         shape.stranded.since_s + WARN_AFTER_S
         for shape in state.leases.stranded

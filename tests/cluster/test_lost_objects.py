@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import pathlib
 import tempfile
 from collections.abc import Iterator
@@ -14,8 +12,8 @@ import pytest
 
 from ipyactors import exceptions
 from ipyactors.testing import LocalCluster
-from tests.support import anatomy
 from tests.support.gates import LIMIT_S, Gate, until
+from tests.support.losses import Runs, lose
 
 N = 100_000  # float64: 800 kB
 
@@ -28,30 +26,6 @@ def ia(shared_runtime: Any) -> Any:
 @pytest.fixture
 def runs(tmp_path: pathlib.Path) -> Runs:
     return Runs(tmp_path / "runs")
-
-
-class Runs:
-    """Counts what ran, in a file that every process appends to."""
-
-    def __init__(self, path: pathlib.Path) -> None:
-        self.path = path
-        path.touch()
-
-    def note(self, name: str) -> None:
-        with open(self.path, "a", encoding="ascii") as file:
-            file.write(name + "\n")
-
-    def counts(self) -> dict[str, int]:
-        names = self.path.read_text(encoding="ascii").split()
-        return {name: names.count(name) for name in sorted(set(names))}
-
-
-def lose(ref: Any) -> None:
-    """Remove the data of a value from this machine, as a fault would."""
-    paths = anatomy.paths()
-    for folder in (paths.store_dir, paths.spill_dir):
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(f"{folder}/{ref.hex()}")
 
 
 # -- one machine -----------------------------------------------------------------------------------------------

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import pathlib
-import signal
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -18,6 +16,7 @@ from ipyactors.ground.ids import OBJECT_ID_BYTES
 from ipyactors.testing import LocalCluster
 from tests.support import anatomy
 from tests.support.gates import LIMIT_S, until
+from tests.support.losses import Runs, lose
 
 N = 100_000  # float64: 800 kB
 
@@ -30,36 +29,6 @@ def ia(shared_runtime: Any) -> Any:
 @pytest.fixture
 def runs(tmp_path: pathlib.Path) -> Runs:
     return Runs(tmp_path / "runs")
-
-
-class Runs:
-    """Counts what ran, and in which processes, in a file that every process appends to."""
-
-    def __init__(self, path: pathlib.Path) -> None:
-        self.path = path
-        path.touch()
-
-    def note(self, name: str) -> None:
-        with open(self.path, "a", encoding="ascii") as file:
-            file.write(f"{name} {os.getpid()}\n")
-
-    def counts(self) -> dict[str, int]:
-        names = [line.split()[0] for line in self.path.read_text(encoding="ascii").splitlines()]
-        return {name: names.count(name) for name in sorted(set(names))}
-
-    def kill(self, name: str) -> None:
-        """End the process that ran ``name`` last, and wait until it is gone."""
-        pids = [int(line.split()[1]) for line in self.path.read_text(encoding="ascii").splitlines() if name in line]
-        os.kill(pids[-1], signal.SIGKILL)
-        until(lambda: not pathlib.Path(f"/proc/{pids[-1]}").exists(), "its end")
-
-
-def lose(ref: Any) -> None:
-    """Remove the data of a value from this machine, as a fault would."""
-    paths = anatomy.paths()
-    for folder in (paths.store_dir, paths.spill_dir):
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(f"{folder}/{ref.hex()}")
 
 
 def stored(process_id: bytes) -> list[str]:
