@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import enum
-from collections.abc import Iterable
 
 import msgspec
 
@@ -137,9 +136,10 @@ def abort(turns: Turns, lsn: int, message: Abort) -> Recorded:
     _, call = turns.open.pop(message.call_id, (lsn, None))
     reason = message.reason.encode()
     if call is None:
-        return _keep(
-            turns, Recorded(message.call_id, message.caller_id, message.counter, lsn, Outcome.ABORTED, reason, b"")
-        )
+        never_begun = Recorded(message.call_id, message.caller_id, message.counter, lsn, Outcome.ABORTED, reason, b"")
+        return _keep(turns, never_begun)
+    if turns.keys.get(call.key) == call.call_id:
+        del turns.keys[call.key]
     return _keep(turns, _record(call, lsn, Outcome.ABORTED, reason))
 
 
@@ -148,9 +148,12 @@ def settle(turns: Turns, caller_id: bytes, below: int) -> None:
     if below <= turns.settled.get(caller_id, 0):
         return
     turns.settled[caller_id] = below
-    kept = turns._by_caller.get(caller_id)
-    if kept:
-        _forget(turns, kept, [call_id for call_id in kept if turns.recorded[call_id].counter < below])
+    kept = turns._by_caller.get(caller_id, set())
+    for call_id in [call_id for call_id in kept if turns.recorded[call_id].counter < below]:
+        kept.remove(call_id)
+        del turns.recorded[call_id]
+    if not kept:
+        turns._by_caller.pop(caller_id, None)
 
 
 def _record(call: Call, lsn: int, outcome: Outcome, answer: bytes) -> Recorded:
@@ -164,9 +167,3 @@ def _keep(turns: Turns, recorded: Recorded) -> Recorded:
     else:
         turns._by_caller.setdefault(recorded.caller_id, set()).add(recorded.call_id)
     return recorded
-
-
-def _forget(turns: Turns, kept: set[bytes], call_ids: Iterable[bytes]) -> None:
-    for call_id in call_ids:
-        kept.discard(call_id)
-        del turns.recorded[call_id]

@@ -1,0 +1,142 @@
+"""What recovery makes of whole records: tables, calls to replay, and a refusal where they contradict each other."""
+
+from __future__ import annotations
+
+import pytest
+
+from ipyactors.durable import log, recovery, turns
+from ipyactors.durable.log import LogWriter
+from ipyactors.durable.record import Abort, Body, Call, Done, Open, Outcome, Value, ValueKind
+from ipyactors.durable.recovery import History, HistoryError
+from ipyactors.durable.turns import Turns, Verdict
+from ipyactors.wire.specs import Payload
+from tests.support.sim_disk import SimDisk
+
+ACTOR = b"a" * 16
+
+
+def call(name: str, counter: int = 1, key: str = "", digest: bytes = b"") -> Call:
+    return Call(name.encode(), b"driver00", counter, "deposit", Payload(b""), key=key, digest=digest or name.encode())
+
+
+def value(index: int) -> Value:
+    return Value(index, ValueKind.NOW, b"")
+
+
+def done(name: str) -> Done:
+    return Done(name.encode(), Outcome.RETURNED, b"answer of " + name.encode(), b"")
+
+
+def follow(*records: tuple[int, Body] | tuple[int, Body, int]) -> History:
+    """Write records (lsn, what it says, incarnation 0 or another) and return what recovery makes of them."""
+    disk = SimDisk()
+    for lsn, body, *incarnation in records:
+        writer = LogWriter(disk, ACTOR, *(incarnation or [0]), log.read(disk, ACTOR), syncs=False)
+        writer.append(body, lsn)
+        writer.write()
+    return recovery.follow(None, log.read(disk, ACTOR))
+
+
+def test_the_past_is_what_was_executed_and_what_was_not_ended() -> None:
+    history = follow((0, Open(b"", "process")), (1, call("a")), (1, value(0)), (1, done("a")), (2, call("b", 2)))
+    assert [(past.lsn, len(past.values), past.end) for past in history.past.values()] == [
+        (1, 1, done("a")),
+        (2, 0, None),
+    ]
+    assert history.turns.last_lsn == 2
+    assert [turns.judge(history.turns, one) for one in (call("a"), call("b", 2), call("c", 3))] == [
+        Verdict.RECORDED,
+        Verdict.RUNNING,
+        Verdict.NEW,
+    ]
+
+
+def test_crashes_are_counted_for_the_call_that_ran() -> None:
+    history = follow(
+        (0, Open(b"", "process")),
+        (1, call("a")),
+        (2, call("b", 2)),
+        (2, Open(b"", "process", interrupted=1), 1),
+        (2, Open(b"", "process", interrupted=1), 2),
+        (2, Open(b"", "process"), 3),
+    )
+    assert history.crashes == {1: 2}
+    assert history.incarnation == 3
+
+
+@pytest.mark.parametrize(
+    ("records", "lsn"),
+    [
+        ([(2, call("a"))], 2),
+        ([(1, call("a")), (1, done("a")), (3, call("b", 2))], 3),
+        ([(1, call("a")), (2, call("a"))], 2),
+        ([(1, value(0))], 1),
+        ([(1, call("a")), (1, value(1))], 1),
+        ([(1, call("a")), (1, value(0)), (1, value(0))], 1),
+        ([(1, call("a")), (1, done("a")), (1, value(0))], 1),
+        ([(1, call("a")), (1, done("a")), (1, done("a"))], 1),
+        ([(1, call("a")), (2, call("b", 2)), (2, done("a"))], 2),
+        ([(2, Abort(b"a", "given up", b"driver00", 1))], 2),
+        ([(1, call("a"), 5), (1, done("a"), 4)], 1),
+    ],
+)
+def test_records_that_contradict_each_other_are_refused(records: list[tuple[int, Body]], lsn: int) -> None:
+    with pytest.raises(HistoryError) as caught:
+        follow(*records)
+    assert caught.value.lsn == lsn
+
+
+# -- the tables ------------------------------------------------------------------------------------------------
+
+
+def taken(*calls: Call) -> Turns:
+    made = Turns()
+    for lsn, one in enumerate(calls, 1):
+        turns.begin(made, lsn, one)
+        turns.finish(made, Done(one.call_id, Outcome.RETURNED, one.call_id, b""))
+    made.check_invariants()
+    return made
+
+
+def test_another_call_under_a_recorded_id_or_key_is_a_divergence() -> None:
+    made = taken(call("a", digest=b"10"), call("b", 2, key="pay", digest=b"20"))
+    assert turns.judge(made, call("a", digest=b"11")) is Verdict.DIVERGED
+    assert turns.judge(made, call("c", 3, key="pay", digest=b"21")) is Verdict.DIVERGED
+
+
+def test_a_key_answers_for_its_first_call_for_good() -> None:
+    made = taken(call("a", 1, key="pay", digest=b"20"))
+    turns.settle(made, b"driver00", 2)
+    again = call("z", 1, key="pay", digest=b"20")
+    assert turns.judge(made, again) is Verdict.RECORDED
+    assert turns.find(made, again).answer == b"a"
+
+
+def test_the_key_of_an_aborted_call_is_free_again() -> None:
+    made = Turns()
+    turns.begin(made, 1, call("a", key="pay"))
+    turns.abort(made, 1, Abort(b"a", "it killed the worker"))
+    made.check_invariants()
+    assert turns.judge(made, call("b", 2, key="pay")) is Verdict.NEW
+    assert turns.judge(made, call("a")) is Verdict.RECORDED
+
+
+def test_what_is_settled_is_forgotten_and_never_run_again() -> None:
+    made = taken(call("a", 1), call("b", 2), call("c", 3))
+    turns.settle(made, b"driver00", 3)
+    made.check_invariants()
+    assert list(made.recorded) == [b"c"]
+    assert [turns.judge(made, call(*one)) for one in (("a", 1), ("b", 2), ("c", 3), ("d", 4))] == [
+        Verdict.SETTLED,
+        Verdict.SETTLED,
+        Verdict.RECORDED,
+        Verdict.NEW,
+    ]
+
+
+def test_the_tables_of_a_checkpoint_are_those_that_were_kept() -> None:
+    made = taken(call("a", 1), call("b", 2, key="pay"))
+    turns.settle(made, b"driver00", 2)
+    restored = turns.restore(made.snapshot())
+    restored.check_invariants()
+    assert restored == made
