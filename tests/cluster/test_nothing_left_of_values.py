@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.drivers import Driver, clean_folders
 from tests.support.gates import until
-from tests.support.leaks import RunFolders
+from tests.support.leaks import RunFolders, below
 
 
 @pytest.fixture
@@ -122,7 +122,7 @@ with LocalCluster(num_cpus=2, object_store_memory=40_000_000, resources={"here":
 
 def values_in(folders: RunFolders) -> int:
     """Return how many values there are, in memory and on disk, of all sessions and machines."""
-    stores = [*folders.memory.rglob("*"), *(path for path in folders.home.rglob("*") if path.parent.name == "spill")]
+    stores = [*below(folders.memory), *(path for path in below(folders.home) if path.parent.name == "spill")]
     return sum(len(path.name) == 40 and not path.is_dir() for path in stores if os.path.lexists(path))
 
 
