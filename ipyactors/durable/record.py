@@ -27,7 +27,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from ipyactors.wire.specs import Payload
+from ipyactors.wire.specs import Payload, RemoteError
 
 _FRAME = struct.Struct("<II")
 _HEAD = struct.Struct("<BQIQ")
@@ -79,12 +79,27 @@ class Open(msgspec.Struct, array_like=True, frozen=True):
     interrupted: int = 0
 
 
+class Blob(msgspec.Struct, array_like=True, frozen=True):
+    """A value that is in a file of its own, in the folder of the log, instead of in the record.
+
+    ``index`` tells which of the record's values it is. The file ``name`` holds its payload, in MessagePack: ``size``
+    bytes, whose BLAKE2b digest (16 bytes) is ``digest``. It is as safe as the record before that is written.
+    """
+
+    index: int
+    name: str
+    size: int
+    digest: bytes
+
+
 class Call(msgspec.Struct, array_like=True, frozen=True):
     """This call is next: it is executed after all before it. ``call_id`` tells it from every other for good.
 
     ``caller_id`` is who counts the calls that ``counter`` rises with; ``key`` is the idempotency key that the user
     gave, or empty. ``args`` is as in :class:`~ipyactors.wire.worker_messages.CallMethod`, with nothing elsewhere: large
-    values are in files beside the log.
+    values are in files beside the log, of which ``blobs`` tells: index -1 is ``args``, others count ``arg_values``.
+    It is given up when it has ended more than ``crashes_allowed`` processes (-1: no limit). ``is_persist``: when it is
+    over, a checkpoint is made before anything is said of it.
     """
 
     call_id: bytes
@@ -96,6 +111,10 @@ class Call(msgspec.Struct, array_like=True, frozen=True):
     num_returns: int = 1
     key: str = ""
     digest: bytes = b""
+    blobs: tuple[Blob, ...] = ()
+    crashes_allowed: int = 0
+    is_persist: bool = False
+    retry_on: bytes = b""
 
 
 class Value(msgspec.Struct, array_like=True, frozen=True):
@@ -104,10 +123,26 @@ class Value(msgspec.Struct, array_like=True, frozen=True):
     index: int
     kind: ValueKind
     data: bytes
+    blob: Blob | None = None
+
+
+class Answer(msgspec.Struct, array_like=True, frozen=True):
+    """What a caller is told of a call that has ended: its results (or the items that it yielded), or the exception.
+
+    Large values are in files; ``blobs`` tells of them by their index among ``results``. ``is_retryable`` and
+    ``is_cancelled`` are as in :class:`~ipyactors.wire.worker_messages.CallRaised` and ``CallCancelled``.
+    """
+
+    results: tuple[Payload, ...] = ()
+    error: RemoteError | None = None
+    is_retryable: bool = False
+    is_cancelled: bool = False
+    blobs: tuple[Blob, ...] = ()
+    duration_s: float = 0.0
 
 
 class Done(msgspec.Struct, array_like=True, frozen=True):
-    """The call was executed. ``answer`` is what its caller is told; ``digest`` is what a replay must come to as well.
+    """The call was executed. ``answer`` is an :class:`Answer`; ``digest`` is what a replay must come to as well.
 
     ``duration_s`` is how long the user's code ran, which is what a replay will take.
     """

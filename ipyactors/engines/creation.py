@@ -69,6 +69,7 @@ class Creation:
             max_concurrency=template.max_concurrency,
             is_async=template.is_async,
             handle=template.handle,
+            durability=template.durability,
         )
 
     def _own_arguments(self) -> Entry | None:

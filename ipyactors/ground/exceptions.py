@@ -100,6 +100,29 @@ class ActorAlreadyExistsError(ActorError, ValueError):
     """Raised when a live actor of the namespace has that name already."""
 
 
+class CallAbortedError(ActorError):
+    """Raised when a call to a durable actor was given up: it had no effect and will have none. ``lsn`` is its place."""
+
+    lsn: int = 0
+
+
+class CallOutcomeUnknownError(ActorError):
+    """Raised when nobody can say any more whether a call to a durable actor has taken effect."""
+
+
+class ReplayDivergenceError(ActorError):
+    """Raised when a durable actor's method did not do again what the log says that it had done.
+
+    ``lsn`` is the call at which it shows. Also raised at a call whose id or key is that of another one.
+    """
+
+    lsn: int = 0
+
+
+class RecoveryFailedError(ActorDiedError):
+    """Raised when a durable actor cannot be brought back from its checkpoints and its log, which are kept."""
+
+
 class StorageFullError(ActorError):
     """Raised when the log of a durable actor has no room for a call, which was not run; with room, calls go on."""
 

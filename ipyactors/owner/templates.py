@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 
 from ipyactors.ground.quantities import Units
-from ipyactors.wire.specs import Definition
+from ipyactors.wire.specs import Definition, Durability
 
 #: ``num_returns`` of a generator whose items are references of their own.
 STREAMING = -1
@@ -54,6 +54,8 @@ class MethodTemplate:
     """A method of an actor with its options. ``max_task_retries`` is -1 for no limit; ``max_pending_calls`` too.
 
     ``is_readonly``: it leaves the actor as it was, so that it may be called again when its result is lost.
+    ``is_persist``: a durable actor makes a checkpoint before it answers. ``is_durable`` tells of the actor, ``key`` is
+    the user's own name for one call to it.
     """
 
     method: str
@@ -63,6 +65,9 @@ class MethodTemplate:
     max_pending_calls: int = -1
     is_readonly: bool = False
     class_name: str = ""
+    is_persist: bool = False
+    is_durable: bool = False
+    key: str = ""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -80,3 +85,4 @@ class ActorTemplate:
     max_concurrency: int = 1
     is_async: bool = False
     handle: bytes = b""
+    durability: Durability | None = None

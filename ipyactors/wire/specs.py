@@ -182,6 +182,23 @@ class Death(msgspec.Struct, array_like=True, frozen=True):
     was_leaving: bool = False
 
 
+class Durability(msgspec.Struct, array_like=True, frozen=True):
+    """How the state of an actor outlives its processes.
+
+    ``level`` is what the log survives: ``process``, or ``host`` for a loss of power too. A checkpoint is made after so
+    many calls (``every_calls``) or seconds (``every_s``), or where both are 0, when a replay would take longer than a
+    second; ``keep`` of them are kept, in ``store`` (the URL of a folder, ``kv`` for the head; empty: beside the log).
+    ``by_itself``: the class is a ``Checkpointable``, which decides when and saves its data itself.
+    """
+
+    level: str
+    store: str = ""
+    every_calls: int = 0
+    every_s: float = 0.0
+    keep: int = 3
+    by_itself: bool = False
+
+
 class ActorState(enum.StrEnum):
     """Where an actor is in its life; the table of allowed steps is in ``head/actors.py``."""
 
@@ -218,6 +235,7 @@ class ActorSpec(msgspec.Struct, array_like=True, frozen=True):
     max_concurrency: int = 1
     is_async: bool = False
     handle: bytes = b""
+    durability: Durability | None = None
 
 
 class ActorStatus(msgspec.Struct, array_like=True, frozen=True):

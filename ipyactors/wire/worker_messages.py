@@ -59,12 +59,30 @@ class RunTask(_Word):
     until_item: int = 0
 
 
+class CallIdentity(msgspec.Struct, array_like=True, frozen=True):
+    """Who calls a durable actor, where it is not simply a process: a task that may be retried, or another actor.
+
+    ``caller_id`` is the task's id or the actor's, and the same in every attempt and incarnation; so is ``call_id``.
+    ``counter`` rises with the caller's calls. ``digest`` tells what is called with what.
+    """
+
+    caller_id: bytes
+    call_id: bytes
+    counter: int
+    digest: bytes = b""
+
+
 class CallMethod(_Word):
     """Call a method of the actor that this worker hosts; fields as in :class:`RunTask`.
 
     Calls of one caller start in the order of their ``seq``. A worker whose incarnation is not ``incarnation``
     refuses the call. ``is_readonly``: it leaves the actor as it is. With ``expected``, the result is only wanted from
     the actor as it was then; it is not run on any other, see :class:`ActorHasChanged`.
+
+    For durable actors: ``identity`` None means that the calling process is the caller, ``task_id`` names the call and
+    has its counter. The caller has the answers to all its calls to this actor with a counter below ``settled``.
+    ``key`` is the user's own name for the call. When it has ended more than ``crashes_allowed`` processes (-1: no
+    limit) it is given up. ``is_persist``: what it did is in a checkpoint before it is answered.
     """
 
     seq: int
@@ -80,6 +98,11 @@ class CallMethod(_Word):
     until_item: int = 0
     is_readonly: bool = False
     expected: ActorVersion | None = None
+    is_persist: bool = False
+    identity: CallIdentity | None = None
+    settled: int = 0
+    key: str = ""
+    crashes_allowed: int = 0
 
 
 class CancelCall(_Word):
