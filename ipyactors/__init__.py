@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ipyactors.api.calls import as_completed, cancel, get, get_actor, kill, put, wait
     from ipyactors.api.context import RuntimeContext, get_runtime_context
     from ipyactors.api.descriptions import method
-    from ipyactors.api.handles import ActorHandle
+    from ipyactors.api.handles import ActorHandle, checkpoint, upgrade
     from ipyactors.api.init import init
     from ipyactors.api.inspect import (
         available_resources,
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from ipyactors.api.memory_rows import MemoryRow
     from ipyactors.api.remote import RemoteFunction, remote
     from ipyactors.api.runtime import SessionContext, is_initialized, shutdown
+    from ipyactors.ground.every import every
     from ipyactors.owner.refs import ObjectRef, ObjectRefGenerator
 
 __all__ = [
@@ -52,8 +53,10 @@ __all__ = [
     "as_completed",
     "available_resources",
     "cancel",
+    "checkpoint",
     "cluster_resources",
     "events",
+    "every",
     "exceptions",
     "explain",
     "get",
@@ -72,6 +75,7 @@ __all__ = [
     "remote",
     "shutdown",
     "timeline",
+    "upgrade",
     "util",
     "wait",
 ]
@@ -91,8 +95,10 @@ _HOMES = {
     "as_completed": "ipyactors.api.calls",
     "available_resources": "ipyactors.api.inspect",
     "cancel": "ipyactors.api.calls",
+    "checkpoint": "ipyactors.api.handles",
     "cluster_resources": "ipyactors.api.inspect",
     "events": "ipyactors.api.inspect",
+    "every": "ipyactors.ground.every",
     "exceptions": "ipyactors.exceptions",
     "explain": "ipyactors.api.inspect",
     "get": "ipyactors.api.calls",
@@ -111,6 +117,7 @@ _HOMES = {
     "remote": "ipyactors.api.remote",
     "shutdown": "ipyactors.api.runtime",
     "timeline": "ipyactors.api.inspect",
+    "upgrade": "ipyactors.api.handles",
     "util": "ipyactors.util",
     "wait": "ipyactors.api.calls",
 }

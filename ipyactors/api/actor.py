@@ -6,17 +6,18 @@ from collections.abc import Mapping
 from types import FunctionType
 from typing import Any
 
-from ipyactors.api import descriptions, runtime, signatures
+from ipyactors.api import descriptions, durability, runtime, signatures
 from ipyactors.api.definitions import Defined, explain_missing
 from ipyactors.api.descriptions import ClassDescription
-from ipyactors.api.handles import ActorHandle
+from ipyactors.api.handles import ActorHandle, Takeable
 from ipyactors.api.signatures import Check
-from ipyactors.ground.options import ASYNC_CONCURRENCY, ActorOptions
+from ipyactors.ground.checkpointable import Checkpointable
+from ipyactors.ground.options import ActorOptions
 from ipyactors.owner.templates import ActorTemplate
 from ipyactors.wire import serialize
 
 
-class ActorClass(Defined):
+class ActorClass(Defined, Takeable):
     """A class whose instances are actors: ``C.remote(...)`` starts one and returns its handle.
 
     Attributes of the class can be read. A class may inherit from it, which means from the class underneath, and is
@@ -27,13 +28,22 @@ class ActorClass(Defined):
 
     @classmethod
     def of(cls, target: type, given: Mapping[str, Any]) -> ActorClass:
-        """Return the remote class of ``target``. Raises OptionError, OptionTypeError."""
+        """Return the remote class of ``target``. Raises OptionError, OptionTypeError; TypeError, see below.
+
+        A class that inherits from :class:`~ipyactors.actor.Checkpointable` has to have all that this asks for.
+        """
+        if issubclass(target, Checkpointable) and (missing := sorted(getattr(target, "__abstractmethods__", ()))):
+            raise TypeError(
+                f"{target.__qualname__} is a Checkpointable and cannot be made remote: it does not implement "
+                f"{', '.join(missing)}."
+            )
         return cls(target, ActorOptions().but(given))
 
     def __init__(self, target: type, actor_options: ActorOptions) -> None:
         super().__init__(target, target.__qualname__)
         self._options = actor_options
         self._description = descriptions.describe_class(target)
+        durability.durability_of(actor_options, self._description)  # what is wrong already is said here
         self._parameters = _constructor_parameters(target)
         self.__doc__, self.__module__ = target.__doc__, target.__module__
         self.__wrapped__ = target
@@ -60,13 +70,11 @@ class ActorClass(Defined):
         """Start an actor and return its handle at once; its constructor runs in the actor's own process.
 
         Raises TypeError, before anything is sent, if the arguments do not fit the constructor; SerializationError;
-        ActorAlreadyExistsError.
+        ActorAlreadyExistsError; OptionError if the checkpoints of a durable actor cannot be kept where they are to be.
         """
         __tracebackhide__ = True
         self._check(*args, **kwargs)
-        if self._template is None:
-            self._template = self._make_template(self._options)
-        return self._start(self._template, args, kwargs)
+        return self._start(self._get_template(), args, kwargs)
 
     def options(self, **given: Any) -> ConfiguredActorClass:
         """Return this class with other options. Raises OptionError, OptionTypeError."""
@@ -79,23 +87,30 @@ class ActorClass(Defined):
         client, found = engine.create_actor(template, args, kwargs)
         return ActorHandle(engine, client, template.handle if found is None else found)
 
+    def _get_template(self) -> ActorTemplate:
+        if self._template is None:
+            self._template = self._make_template(self._options)
+        return self._template
+
     def _make_template(self, actor_options: ActorOptions) -> ActorTemplate:
         actor_options.check()
-        concurrency = actor_options.max_concurrency
-        if concurrency is None:
-            concurrency = ASYNC_CONCURRENCY if self._description.is_async else 1
+        description = self._description
+        durable = durability.durability_of(actor_options, description)
+        durability.check_store(durable)
+        filled = actor_options.filled_in(is_durable=durable is not None, is_async=description.is_async)
         return ActorTemplate(
             definition=self._get_definition(),
-            class_name=self._description.class_name,
-            demand=actor_options.demand(),
-            name=actor_options.name,
-            namespace=actor_options.namespace,
-            get_if_exists=actor_options.get_if_exists,
-            detached=actor_options.lifetime == "detached",
-            max_restarts=actor_options.max_restarts,
-            max_concurrency=concurrency,
-            is_async=self._description.is_async,
-            handle=self._description.with_options(actor_options),
+            class_name=description.class_name,
+            demand=filled.demand(),
+            name=filled.name,
+            namespace=filled.namespace,
+            get_if_exists=filled.get_if_exists,
+            detached=filled.lifetime == "detached",
+            max_restarts=filled.max_restarts or 0,
+            max_concurrency=filled.max_concurrency or 1,
+            is_async=description.is_async,
+            handle=description.with_options(filled, "" if durable is None else durable.level),
+            durability=durable,
         )
 
     def __mro_entries__(self, _bases: tuple[Any, ...]) -> tuple[type, ...]:
@@ -118,11 +133,12 @@ class ActorClass(Defined):
         return f"ActorClass({self._description.class_name})"
 
 
-class ConfiguredActorClass:
+class ConfiguredActorClass(Takeable):
     """A remote class with options of its own, made by :meth:`ActorClass.options`."""
 
     def __init__(self, cls: ActorClass, actor_options: ActorOptions) -> None:
         actor_options.check()
+        durability.durability_of(actor_options, cls.description)
         self._class = cls
         self._options = actor_options
         self._template: ActorTemplate | None = None
@@ -131,9 +147,7 @@ class ConfiguredActorClass:
         """Start an actor, as :meth:`ActorClass.remote` does."""
         __tracebackhide__ = True
         self._class._check(*args, **kwargs)
-        if self._template is None:
-            self._template = self._class._make_template(self._options)
-        return self._class._start(self._template, args, kwargs)
+        return self._class._start(self._get_template(), args, kwargs)
 
     def options(self, **given: Any) -> ConfiguredActorClass:
         """Return the class with these options and, over them, those given."""
@@ -144,6 +158,11 @@ class ConfiguredActorClass:
         """Raise DirectCallError, whatever the arguments."""
         __tracebackhide__ = True
         self._class()
+
+    def _get_template(self) -> ActorTemplate:
+        if self._template is None:
+            self._template = self._class._make_template(self._options)
+        return self._template
 
     def __reduce__(self) -> tuple[Any, ...]:
         return ConfiguredActorClass, (self._class, self._options)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from ipyactors.api import runtime
 from ipyactors.api.handles import ActorHandle
+from ipyactors.api.recorded import Recorded
 from ipyactors.ground.exceptions import SessionError
 from ipyactors.ground.quantities import from_units
 from ipyactors.owner import current, process
@@ -16,10 +17,11 @@ if TYPE_CHECKING:
     from ipyactors.owner.session import Session
 
 
-class RuntimeContext:
+class RuntimeContext(Recorded):
     """Where the calling code runs, and for which call. Ids are in hexadecimal; None where there is no such thing.
 
-    Each question is answered for the thread or coroutine that asks it.
+    Each question is answered for the thread or coroutine that asks it. What can be different when a durable actor does
+    a call again after a crash (where it runs, and how often it was restarted) must not decide what the call does.
     """
 
     def get_session_name(self) -> str:

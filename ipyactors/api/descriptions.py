@@ -14,7 +14,10 @@ import msgspec
 from ipyactors.api import retries, signatures
 from ipyactors.api.signatures import Check
 from ipyactors.ground import options
-from ipyactors.ground.options import STREAMING_WORD, ActorOptions, MethodOptions, Place
+from ipyactors.ground.checkpointable import Checkpointable
+from ipyactors.ground.exceptions import OptionError
+from ipyactors.ground.option_values import STREAMING_WORD
+from ipyactors.ground.options import ActorOptions, MethodOptions, Place
 from ipyactors.owner.templates import STREAMING, MethodTemplate
 
 _MARK = "__ipyactors_method__"
@@ -23,6 +26,11 @@ _MARK = "__ipyactors_method__"
 READY, CALL, TERMINATE = "__ray_ready__", "__ray_call__", "__ray_terminate__"
 _COMMON = {READY: "", CALL: "function, /, *args, **kwargs", TERMINATE: ""}
 
+#: Methods that every durable actor has besides: return the id of a checkpoint that is made now; take another class,
+#: given as the bytes of its definition and of its handles.
+CHECKPOINT, UPGRADE = "__ipyactors_checkpoint__", "__ipyactors_upgrade__"
+_OF_DURABLE = {CHECKPOINT: "", UPGRADE: "definition, handle, /"}
+
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
@@ -30,10 +38,24 @@ def method(**given: Any) -> Callable[[_Function], _Function]:
     """Set options of one method of a remote class.
 
     These are ``num_returns``, ``max_task_retries``, ``retry_exceptions`` and ``effect``. They rank above the actor's
-    own and below those of ``handle.m.options(...)``. ``effect="readonly"`` says that the method leaves the actor as it
-    was: when the data of a result is lost, the actor is asked for it again, unless other calls have begun to change it
-    since, so that it would be another value; then the result is lost.
-    ``"replay"``, the default, and ``"persist"`` make no difference in this version.
+    own and below those of ``handle.m.options(...)``.
+
+    ``effect="readonly"`` says that the method leaves the actor as it was. When the data of a result is lost, the actor
+    is asked for it again, unless other calls have begun to change it since, so that it would be another value; then the
+    result is lost. A durable actor does not record such calls: they cost no more than those of any actor, and after a
+    crash they are simply run again. What the method changes all the same is lost in a crash.
+
+    ``effect="replay"``, the default, says that a durable actor may run the method again after a crash, with the same
+    arguments on the same state, to come to the same state and result as before. For that it must not depend on anything
+    else: the time, chance, files, other services. What it takes from outside by ``get_runtime_context().now()``,
+    ``.random()``, ``.uuid4()`` and ``.once(fn)``, and by calls of tasks and actors, is recorded, and the same each
+    time. A result that differs is noticed (ReplayDivergenceError); a state that differs without it is not.
+
+    ``effect="persist"`` says that it cannot be run again: what it did is in a checkpoint before the caller has the
+    answer, which costs a checkpoint with every call. Only a call that the process dies in is run again. Methods of a
+    durable actor that run several calls at once (threads, or async methods) must be ``"persist"`` or ``"readonly"``.
+
+    In an actor that is not durable, ``"replay"`` and ``"persist"`` make no difference.
 
     Raises OptionError, OptionTypeError.
     """
@@ -58,24 +80,45 @@ class MethodDescription(msgspec.Struct, array_like=True, frozen=True):
     max_task_retries: int | None = None
     retry_on: bytes = b""
     is_readonly: bool = False
+    is_persist: bool = False
 
 
 class ClassDescription(msgspec.Struct, array_like=True, frozen=True):
-    """A remote class as its handles see it; options that are the actor's own are included."""
+    """A remote class as its handles see it; options that are the actor's own are included.
+
+    ``level`` is what a durable actor survives (see :class:`~ipyactors.wire.specs.Durability`), empty of any other.
+    """
 
     class_name: str
     methods: tuple[MethodDescription, ...]
     is_async: bool = False
     max_task_retries: int = 0
     max_pending_calls: int = -1
+    level: str = ""
+    max_concurrency: int = 1
+    is_checkpointable: bool = False
 
-    def with_options(self, actor_options: ActorOptions) -> bytes:
-        """Return the bytes that a handle of an actor with these options is rebuilt from."""
+    def with_options(self, actor_options: ActorOptions, level: str = "") -> bytes:
+        """Return the bytes that a handle of an actor with these options is rebuilt from; they are filled in."""
         return msgspec.msgpack.encode(
             msgspec.structs.replace(
                 self,
-                max_task_retries=actor_options.max_task_retries,
+                max_task_retries=actor_options.max_task_retries or 0,
                 max_pending_calls=actor_options.max_pending_calls,
+                level=level,
+                max_concurrency=actor_options.max_concurrency or 1,
+            )
+        )
+
+    def taken_by(self, actor: ClassDescription) -> bytes:
+        """Return the bytes of a handle of ``actor`` when it has taken this class: its own options stay as they are."""
+        return msgspec.msgpack.encode(
+            msgspec.structs.replace(
+                self,
+                max_task_retries=actor.max_task_retries,
+                max_pending_calls=actor.max_pending_calls,
+                level=actor.level,
+                max_concurrency=actor.max_concurrency,
             )
         )
 
@@ -101,9 +144,10 @@ def describe_class(cls: type) -> ClassDescription:
                 marked.max_task_retries,
                 retries.encode(marked.retry_exceptions, what=f"{cls.__name__}.{name}"),
                 marked.effect == "readonly",
+                marked.effect == "persist",
             )
         )
-    return ClassDescription(cls.__name__, tuple(found), is_async)
+    return ClassDescription(cls.__name__, tuple(found), is_async, is_checkpointable=issubclass(cls, Checkpointable))
 
 
 def _is_generator(function: Any) -> bool:
@@ -127,12 +171,28 @@ class MethodPlan:
     def but(self, given: Mapping[str, Any], what: str) -> MethodPlan:
         """Return the plan with the options of one call. Raises OptionError, OptionTypeError."""
         changes = options.parse(given, Place.CALL)
+        if "key" in changes:
+            self._check_key(changes["key"], what)
         if "num_returns" in changes:
             returns = changes["num_returns"]
             changes["num_returns"] = STREAMING if returns == STREAMING_WORD else returns
         if "retry_exceptions" in changes:
             changes["retry_on"] = retries.encode(changes.pop("retry_exceptions"), what=what)
         return dataclasses.replace(self, template=dataclasses.replace(self.template, **changes))
+
+    def _check_key(self, key: str, what: str) -> None:
+        if not self.template.is_durable:
+            raise OptionError(
+                f"key={key!r}: {what} is a method of an actor that is not durable, which keeps no record of its calls. "
+                "Nothing was sent. Leave the key out, or make the class durable: @remote(durable=True).",
+                option="key",
+            )
+        if self.template.is_readonly:
+            raise OptionError(
+                f"key={key!r}: {what} is readonly, and calls of such methods are not recorded: each is run on the "
+                "actor as it is then. Nothing was sent. Leave the key out.",
+                option="key",
+            )
 
 
 class Plans:
@@ -142,12 +202,17 @@ class Plans:
         self.description = msgspec.msgpack.decode(handle, type=ClassDescription)
         self.class_name = self.description.class_name
         known = {one.name: one for one in self.description.methods}
+        self.is_durable = bool(self.description.level)
+        hidden = _COMMON | _OF_DURABLE if self.is_durable else _COMMON
         self.methods: Mapping[str, MethodPlan] = {name: self._plan(one) for name, one in known.items()} | {
-            name: self._plan(MethodDescription(name, parameters)) for name, parameters in _COMMON.items()
+            name: self._plan(MethodDescription(name, parameters, is_readonly=self.is_durable and name == READY))
+            for name, parameters in hidden.items()
         }
 
     def _plan(self, one: MethodDescription) -> MethodPlan:
         own, actors = one.max_task_retries, self.description.max_task_retries
+        # Where calls overlap, what was not declared can only be kept: private methods, and functions that are sent.
+        is_persist = one.is_persist or (self.description.max_concurrency > 1 and one.name not in _OF_DURABLE)
         template = MethodTemplate(
             method=one.name,
             num_returns=one.num_returns,
@@ -156,6 +221,8 @@ class Plans:
             max_pending_calls=self.description.max_pending_calls,
             is_readonly=one.is_readonly,
             class_name=self.class_name,
+            is_persist=self.is_durable and is_persist and not one.is_readonly,
+            is_durable=self.is_durable,
         )
         return MethodPlan(template, signatures.make_check(f"{self.class_name}.{one.name}", one.parameters))
 

@@ -1,27 +1,44 @@
-"""Handles of actors, and the methods that one finds on them."""
+"""Handles of actors, the methods that one finds on them, and what durable actors are asked besides."""
 
 from __future__ import annotations
 
 import inspect
+import types
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from ipyactors.api import runtime
+import msgspec
+
+from ipyactors.api import durability, runtime
 from ipyactors.api.definitions import explain_missing
-from ipyactors.api.descriptions import TERMINATE, MethodPlan, Plans, open_plans
+from ipyactors.api.descriptions import CHECKPOINT, TERMINATE, UPGRADE, MethodPlan, Plans, open_plans
 from ipyactors.ground import ids
-from ipyactors.ground.exceptions import ActorNotFoundError, DirectCallError
+from ipyactors.ground.exceptions import ActorNotFoundError, DirectCallError, SessionError
+from ipyactors.owner import current
 from ipyactors.owner.actors import ActorClient
+from ipyactors.owner.refs import ObjectRef
+from ipyactors.owner.templates import ActorTemplate
 from ipyactors.wire import serialize
 
 if TYPE_CHECKING:
     from ipyactors.engines.base import Engine
 
 
+class Takeable:
+    """What makes actors of one class with one set of options, and whose class an actor can take in an upgrade."""
+
+    __slots__ = ()
+
+    def _get_template(self) -> ActorTemplate:
+        raise NotImplementedError
+
+
 class ActorHandle:
     """Speaks to one actor: ``handle.method.remote(...)``. It may be copied, sent to tasks and kept in actors.
 
     The actor lives as long as a handle of it does somewhere, unless it is detached. Any thread may use a handle.
-    Its own attributes start with an underscore, so that they hide no method.
+    Its own attributes start with an underscore, so that they hide no method. ``handle.checkpoint()`` and
+    ``handle.upgrade(NewClass)`` are the functions of these names, unless the class has such methods.
 
     The engine has counted this handle when it returned ``client``; it is counted down when it goes.
     """
@@ -34,16 +51,20 @@ class ActorHandle:
         self._ipyactors_bytes = handle
         self._ipyactors_plans: Plans = open_plans(handle)
 
-    def __getattr__(self, name: str) -> ActorMethod:
+    def __getattr__(self, name: str) -> Any:
         if name == "_ipyactors_plans":  # not set up yet: the next line would ask for ever
             raise AttributeError(name)
         plan = self._ipyactors_plans.methods.get(name)
-        if plan is None:
-            raise AttributeError(self._ipyactors_plans.explain_missing(name))
-        return ActorMethod(self, plan)
+        if plan is not None:
+            return ActorMethod(self, plan)
+        if name in _VERBS:
+            return types.MethodType(_VERBS[name], self)
+        raise AttributeError(self._ipyactors_plans.explain_missing(name))
 
     def __dir__(self) -> list[str]:
-        return sorted(name for name in self._ipyactors_plans.methods if not name.startswith("__"))
+        plans = self._ipyactors_plans
+        verbs = _VERBS if plans.is_durable else ()
+        return sorted({*(name for name in plans.methods if not name.startswith("__")), *verbs})
 
     def __reduce__(self) -> tuple[Any, ...]:
         client = self._ipyactors_client
@@ -59,7 +80,8 @@ class ActorHandle:
     def __repr__(self) -> str:
         client = self._ipyactors_client
         name = f" {client.name!r}" if client.name else ""
-        return f"Actor({self._ipyactors_plans.class_name}{name}, {ids.short(client.actor_id)})"
+        plans = self._ipyactors_plans
+        return f"Actor({plans.class_name}{name}, {ids.short(client.actor_id)}{_LEVELS[plans.description.level]})"
 
     def __del__(self) -> None:
         try:
@@ -96,7 +118,17 @@ class ActorMethod:
         return engine.call_method(handle._ipyactors_client, plan.template, args, kwargs)
 
     def options(self, **given: Any) -> ActorMethod:
-        """Return the method with other options: ``num_returns``, ``max_task_retries``, ``retry_exceptions``."""
+        """Return the method with other options: ``num_returns``, ``max_task_retries``, ``retry_exceptions``, ``key``.
+
+        ``key`` is your own name for one call of a durable actor. The first call with a key is executed; what it
+        returned or raised is recorded for as long as the actor lives, and each later call with that key gets it without
+        being executed, whichever process makes it and whatever crashed meanwhile: a cell that is run again, say. A call
+        that was given up has no effect, and its key is free again. One key stands for one method with one set of
+        arguments: with others, ``get`` raises ReplayDivergenceError.
+
+        Raises OptionError, OptionTypeError; also for a ``key`` where calls are not recorded: of an actor that is not
+        durable, or of a readonly method.
+        """
         __tracebackhide__ = True
         return ActorMethod(self._handle, self._plan.but(given, repr(self)))
 
@@ -115,6 +147,92 @@ class ActorMethod:
 
     def __repr__(self) -> str:
         return f"{self._handle!r}.{self._plan.template.method}"
+
+
+def checkpoint(handle: ActorHandle) -> ObjectRef:
+    """Have a durable actor make a checkpoint; return a reference to its id, a str.
+
+    It is made when the calls that this process has sent before are done. No call is needed to keep the actor's state,
+    with or without checkpoints; one now spares time later, when the actor comes back. ``get`` raises what the saving
+    raised: then nothing has changed.
+
+    Raises TypeError for anything but a handle of a durable actor; ActorNotFoundError for one of an ended session.
+    """
+    __tracebackhide__ = True
+    _check_durable(handle, "checkpoint")
+    reference: ObjectRef = ActorMethod(handle, handle._ipyactors_plans.methods[CHECKPOINT]).remote()
+    return reference
+
+
+def upgrade(handle: ActorHandle, new_class: object) -> None:
+    """Have a durable actor go on as ``new_class``, a remote class that is durable too; wait until it does.
+
+    A durable actor keeps the class that it was made with, also when the cell that defines it is run again: only the
+    same code does the same again after a crash. An upgrade makes a checkpoint, which ends the need for the old code,
+    and then gives the state to the new class: the instance's attributes stay, the constructor does not run. The state
+    must be one that the new methods can use. The calls that this process has sent before run with the old class, those
+    after it with the new one; those of others come before or after. The actor's options stay as they are.
+
+    This handle has the methods of the new class then, and so have handles that are got from it. Others that exist go on
+    with the signatures that they know. When this raises, or is interrupted, the actor has the one class or the other,
+    never half; to do it again does no harm.
+
+    Raises TypeError for anything but a handle of a durable actor and a durable remote class that fits it; OptionError
+    if the actor runs several calls at once and the new class does not say that its methods allow for it;
+    ActorNotFoundError for a handle of an ended session; SessionError in the actor itself, which would wait for its own
+    call to end.
+    """
+    __tracebackhide__ = True
+    _check_durable(handle, "upgrade")
+    if not isinstance(new_class, Takeable):
+        raise TypeError(
+            f"upgrade takes a remote class, not {new_class!r}: decorate it with @remote(durable=True). "
+            f"{handle!r} stays as it is."
+        )
+    own = current.actor()
+    if own is not None and own.actor_id == handle._ipyactors_client.actor_id:
+        raise SessionError(
+            f"upgrade: {handle!r} cannot upgrade itself, for it would wait here until this call is over. Nothing was "
+            "sent. Call it from the driver, a task or another actor."
+        )
+    template = new_class._get_template()
+    taken = _taken(handle, new_class, open_plans(template.handle))
+    definition = msgspec.msgpack.encode(template.definition)
+    reference = ActorMethod(handle, handle._ipyactors_plans.methods[UPGRADE]).remote(definition, taken)
+    handle._ipyactors_engine.get([reference], None)
+    handle._ipyactors_bytes, handle._ipyactors_plans = taken, open_plans(taken)
+
+
+#: What a handle can do itself, where the actor's class has no method of that name.
+_VERBS: Mapping[str, Callable[..., Any]] = {"checkpoint": checkpoint, "upgrade": upgrade}
+
+#: How a handle tells what its actor survives.
+_LEVELS = {"": "", "process": ", durable", "host": ", durable=host"}
+
+
+def _check_durable(handle: object, what: str) -> None:
+    client_of(handle, what)
+    assert isinstance(handle, ActorHandle)
+    if not handle._ipyactors_plans.is_durable:
+        raise TypeError(
+            f"{what} takes a handle of a durable actor, and {handle!r} is not durable. Nothing was sent. "
+            "Actors are durable whose class is decorated with @remote(durable=True)."
+        )
+
+
+def _taken(handle: ActorHandle, new_class: object, new: Plans) -> bytes:
+    """Return the bytes of the handle with the new class. Raises TypeError, OptionError if the actor cannot take it."""
+    old, description = handle._ipyactors_plans.description, new.description
+    if not new.is_durable:
+        why = "is not durable: decorate it with @remote(durable=True)"
+    elif old.is_checkpointable != description.is_checkpointable:
+        why = "and the class before it must both be Checkpointable or neither, to load what was saved"
+    elif description.is_async and not old.is_async:
+        why = "has async methods, which an actor can only have from the beginning"
+    else:
+        durability.check_concurrency(description, old.max_concurrency)
+        return description.taken_by(old)
+    raise TypeError(f"upgrade: {new_class!r} {why}. {handle!r} stays as it is.")
 
 
 def client_of(handle: object, what: str) -> ActorClient:

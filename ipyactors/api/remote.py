@@ -12,7 +12,8 @@ from ipyactors.api.actor import ActorClass
 from ipyactors.api.definitions import Defined
 from ipyactors.api.signatures import Check
 from ipyactors.ground import options
-from ipyactors.ground.options import STREAMING_WORD, Place, TaskOptions
+from ipyactors.ground.option_values import STREAMING_WORD
+from ipyactors.ground.options import Place, TaskOptions
 from ipyactors.owner.templates import STREAMING, TaskTemplate
 
 
@@ -128,6 +129,16 @@ def remote(*targets: Any, **given: Any) -> Any:
     A function or class of a notebook or script is sent by value, with the globals that it uses, as they are at its
     first ``.remote``. What it imports is imported by the workers, where a module stays as it was then: to have a
     changed one seen, ``shutdown()`` and start again.
+
+    With ``durable=True`` the actors of a class keep their state through crashes: a call that returned, or raised an
+    exception of its own, has taken effect exactly once; one that raised an ActorError has had no effect, but for
+    CallOutcomeUnknownError, which says that nobody can know; and all callers see one order. That holds however often a
+    process of the session dies; with ``durable="host"`` also when the power fails, for which each answer waits for the
+    disk. It does not hold when the disk is lost. The calls since the last checkpoint (``checkpoint=every(...)``) are
+    executed again after a crash, so methods must do the same again, or say that they do not: see :func:`method`.
+    Effects elsewhere, on a file or a service, are not part of the state: the call that a process died in is executed
+    again, and has them twice. Such actors come back without end (``max_restarts=-1``), and a call that has ended the
+    process four times is given up (``max_task_retries=3``) with CallAbortedError.
 
     Raises OptionError or OptionTypeError at once, naming the option and what it takes; TypeError for a target that
     is neither a function nor a class.

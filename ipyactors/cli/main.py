@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import click
 
+from ipyactors.cli.fsck import fsck
 from ipyactors.cli.memory import memory
 from ipyactors.ground.version import __version__
 
@@ -14,7 +15,8 @@ from ipyactors.ground.version import __version__
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="ipyactors")
 def main() -> None:
-    """Look at sessions of ipyactors that run on this computer."""
+    """Look at sessions of ipyactors on this computer, and at what durable actors have left on disk."""
 
 
+main.add_command(fsck)
 main.add_command(memory)

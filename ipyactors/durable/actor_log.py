@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from ipyactors.durable import log, manifest, recovery, turns
+from ipyactors.durable import blobs, log, manifest, recovery, turns
 from ipyactors.durable.disk import Disk
 from ipyactors.durable.log import Contents, LogWriter
 from ipyactors.durable.manifest import CheckpointData, Manifest
@@ -67,6 +67,8 @@ class ActorLog:
         self.turns: Turns = history.turns
         self._writer = LogWriter(disk, remains.actor_id, incarnation, remains.contents, syncs=opened.level == "host")
         self._writer.append(opened, self.turns.last_lsn)
+        if history.owed is not None:
+            self._writer.append(history.owed, self.turns.last_lsn)
         self._writer.secure()
 
     @property
@@ -89,6 +91,26 @@ class ActorLog:
             self._writer.append(call, lsn)
             turns.begin(self.turns, lsn, call)
         return verdict
+
+    def judge(self, call: Call) -> Verdict:
+        """Return what is to be done with a call that has come; changes nothing."""
+        return turns.judge(self.turns, call)
+
+    def settle(self, caller_id: bytes, below: int) -> None:
+        """The caller has the answers to all its calls with a counter lower than ``below``."""
+        turns.settle(self.turns, caller_id, below)
+
+    def id_of(self, call: Call) -> bytes:
+        """Return the id under which a call that has come is known: that of the first with its key, if it has one."""
+        return self.turns.keys.get(call.key, call.call_id) if call.key else call.call_id
+
+    def recorded(self, call: Call) -> Recorded:
+        """Return the record of a call that was judged RECORDED."""
+        return turns.find(self.turns, call)
+
+    def seal(self, problem: str) -> None:
+        """Write nothing any more, for this reason."""
+        self._writer.seal(problem)
 
     def write(self) -> None:
         """Make what was taken survive this process: now it may be executed."""
@@ -122,8 +144,13 @@ class ActorLog:
 
     # -- checkpoints ------------------------------------------------------------------------------------------
 
-    def add_checkpoint(self, data: CheckpointData, keep: int = manifest.KEPT) -> list[Manifest]:
-        """Make a checkpoint of data that is safe, and is the state now; no call may be open.
+    def add_checkpoint(
+        self, data: CheckpointData, keep: int = manifest.KEPT, *, drops_log: bool = True, done: Done | None = None
+    ) -> list[Manifest]:
+        """Make a checkpoint of data that is safe, and is the state now; no call may be open, but for ``done``.
+
+        What the checkpoint makes dispensable of the log is dropped, unless the data may not last. ``done`` is over only
+        when the checkpoint is there: its end is in the manifest, and then in the log.
 
         Return those that are no longer kept, oldest first: their data may be removed. Raises OSError if it could not be
         made one, and StorageFullError if there is no room to note it; then everything is as before.
@@ -131,14 +158,24 @@ class ActorLog:
         self._writer.make_room(_CALL_BYTES)
         self._writer.secure()  # who recovers from it goes on behind what is in the log now
         newest = self._checkpoints[0].number if self._checkpoints else 0
-        made = Manifest(
-            newest + 1, data, self.turns.last_lsn, self._writer.end, self._incarnation, self.turns.snapshot()
-        )
+        tables, position = self.turns.snapshot(done), self._writer.end
+        made = Manifest(newest + 1, data, self.turns.last_lsn, position, self._incarnation, tables, done)
         manifest.write(self._disk, made)
         self._checkpoints.insert(0, made)
         expired = self._checkpoints[keep:]
         del self._checkpoints[keep:]
+        if done is not None:
+            self.finish(done)
         self._writer.append(Checkpoint(data.checkpoint_id), self.turns.last_lsn)
-        self._disk.remove(manifest.name_of(one.number) for one in reversed(expired))
-        self._writer.drop_before(self._checkpoints[-1].position)
+        self._disk.remove(manifest.names_before(self._disk, self._checkpoints[-1].number))
+        if drops_log and len(self._checkpoints) >= keep:  # till then the log can stand in for a checkpoint gone bad
+            self._writer.drop_before(self._checkpoints[-1].position)
+            self._drop_blobs()
         return expired[::-1]
+
+    def _drop_blobs(self) -> None:
+        """Remove the files of records that are no longer there, but for answers that may be asked for again."""
+        dropped = blobs.names_up_to(self._disk, self._checkpoints[-1].lsn)
+        if dropped:
+            needed = set().union(*(blobs.needed_by(one.turns) for one in self._checkpoints))
+            self._disk.remove(name for name in dropped if name not in needed)

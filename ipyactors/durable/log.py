@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from ipyactors.durable import record, segment
 from ipyactors.durable.disk import Disk
@@ -66,29 +66,73 @@ def read(disk: Disk, actor_id: bytes, since: int = 0) -> Contents:
 
     Raises LogDamagedError where something is broken or missing that was whole.
     """
-    starts = segments_of(disk)
+    return assemble(actor_id, pieces(disk, actor_id, starts_from(segments_of(disk), since)), since)
+
+
+def starts_from(starts: Sequence[int], since: int) -> list[int]:
+    """Return where the segments begin that are needed from a position on."""
     pairs = itertools.zip_longest(starts, starts[1:])
-    wanted = [start for start, following in pairs if following is None or following > since]
-    if wanted and wanted[0] > since:
-        missing = segment.name_at(since)
-        raise _damaged(actor_id, missing, since, f"what comes before position {wanted[0]:,} is not there", [])
+    return [start for start, following in pairs if following is None or following > since]
+
+
+def assemble(actor_id: bytes, found: Iterable[Piece], since: int) -> Contents:
+    """Make the log from position ``since`` on of segments as they were found. Raises LogDamagedError, and OSError."""
     parts: list[segment.Read] = []
     torn = 0
-    for start, following in itertools.zip_longest(wanted, wanted[1:]):
-        name = segment.name_at(start)
-        data = disk.read(name)
-        problem = segment.check_head(data, actor_id, start)
-        if problem:
-            raise _damaged(actor_id, name, start, problem, parts)
-        part = segment.read(data, start)
-        parts.append(part)
-        if following is not None and part.end != following:
-            raise _damaged(actor_id, name, part.end, f"its records end, and they should go on to {following}", parts)
-        if not part.is_clean and (following is not None or part.proof > part.end):
-            raise _damaged(actor_id, name, part.end, "a record is broken that had been whole", parts)
-        if not part.is_clean:
-            torn = part.used - (part.end - start) - segment.HEAD_BYTES
+    for number, piece in enumerate(found):
+        if number == 0 and piece.start > since:
+            missing = segment.name_at(since)
+            raise _damaged(actor_id, missing, since, f"what comes before position {piece.start:,} is not there", [])
+        if piece.error is not None:
+            raise piece.error
+        if piece.part is not None:
+            parts.append(piece.part)
+        if piece.problem:
+            raise _damaged(actor_id, piece.name, piece.position, piece.problem, parts)
+        torn = piece.torn
     return Contents(tuple(parts), parts[-1].end if parts else since, torn)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Piece:
+    """One segment as it was found, whatever has become of it; ``part`` is None where nothing of it can be relied on.
+
+    ``problem`` tells what is wrong with it, at ``position`` in the log; empty where nothing is. ``error`` is set where
+    the file could not be read. ``torn`` is how many bytes at its end were never safe.
+    """
+
+    name: str
+    start: int
+    part: segment.Read | None = None
+    problem: str = ""
+    position: int = 0
+    error: OSError | None = None
+    torn: int = 0
+
+
+def pieces(disk: Disk, actor_id: bytes, starts: Sequence[int]) -> Iterator[Piece]:
+    """Yield the segments that begin at these positions, and follow each other, up to the end of the log."""
+    for start, following in itertools.zip_longest(starts, starts[1:]):
+        yield _piece(disk, actor_id, start, following)
+
+
+def _piece(disk: Disk, actor_id: bytes, start: int, following: int | None) -> Piece:
+    name = segment.name_at(start)
+    try:
+        data = disk.read(name)
+    except OSError as error:
+        problem = f"it cannot be read: {error.strerror or error}"
+        return Piece(name, start, problem=problem, position=start, error=error)
+    problem = segment.check_head(data, actor_id, start)
+    if problem:
+        return Piece(name, start, problem=problem, position=start)
+    part = segment.read(data, start)
+    if not part.is_clean and (following is not None or part.proof > part.end):
+        return Piece(name, start, part, "a record is broken that had been whole", part.end)
+    if following is not None and part.end != following:
+        return Piece(name, start, part, f"its records end, and they should go on to {following}", part.end)
+    torn = 0 if part.is_clean else part.used - (part.end - start) - segment.HEAD_BYTES
+    return Piece(name, start, part, position=part.end, torn=torn)
 
 
 def _damaged(actor_id: bytes, name: str, position: int, problem: str, parts: list[segment.Read]) -> LogDamagedError:

@@ -13,6 +13,7 @@ import zlib
 import msgspec
 
 from ipyactors.durable.disk import Disk
+from ipyactors.durable.record import Done
 from ipyactors.durable.turns import Snapshot
 
 #: How many checkpoints are kept when nothing else was asked for.
@@ -40,7 +41,8 @@ class CheckpointData(msgspec.Struct, frozen=True):
 class Manifest(msgspec.Struct, frozen=True):
     """The checkpoint with this number, of the state after the call ``lsn``.
 
-    ``position`` is where the log goes on after it, ``turns`` which calls were over then.
+    ``position`` is where the log goes on after it, ``turns`` which calls were over then. ``done`` is the end of the
+    call that was over by the checkpoint only; the log has it behind ``position``, unless the process ended in between.
     """
 
     number: int
@@ -49,6 +51,7 @@ class Manifest(msgspec.Struct, frozen=True):
     position: int
     incarnation: int
     turns: Snapshot
+    done: Done | None = None
 
 
 def name_of(number: int) -> str:
@@ -75,13 +78,23 @@ def write(disk: Disk, manifest: Manifest) -> None:
     disk.replace(name_of(manifest.number), encode(manifest))
 
 
+def names_before(disk: Disk, number: int) -> list[str]:
+    """Return the names of all checkpoints before the one with this number, oldest first; whole or not."""
+    return sorted(name for name in disk.names() if (found := _NAME.fullmatch(name)) and int(found.group(1)) < number)
+
+
 def read_all(disk: Disk) -> tuple[list[Manifest], dict[str, str]]:
     """Return the checkpoints that are whole, newest first, and what is wrong with the others, by file name."""
     found: list[Manifest] = []
     problems: dict[str, str] = {}
     for name in sorted(filter(_NAME.fullmatch, disk.names()), reverse=True):
         try:
-            found.append(decode(disk.read(name)))
-        except (OSError, ValueError) as error:
+            one = decode(disk.read(name))
+        except (OSError, ValueError, RecursionError) as error:
             problems[name] = str(error)
+            continue
+        if name == name_of(one.number):
+            found.append(one)
+        else:
+            problems[name] = f"it says that it is checkpoint {one.number}"
     return found, problems

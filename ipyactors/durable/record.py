@@ -48,9 +48,11 @@ class ValueKind(enum.IntEnum):
     UUID4 = 2
     ONCE = 3
     SUBMITTED = 4
-    """A nested call was submitted: the value is the digest of what was called with what."""
+    """A nested call was submitted: the value is a digest of what was called with what."""
     RECEIVED = 5
-    """A reference was resolved: the value is what ``get`` returned or raised."""
+    """References were resolved: the value is an :class:`Answer`, with what ``get`` returned or raised."""
+    CHOSEN = 6
+    """It was waited for some of several references: the value is a list of the indices of those that came first."""
 
 
 class Outcome(enum.IntEnum):
@@ -123,7 +125,6 @@ class Value(msgspec.Struct, array_like=True, frozen=True):
     index: int
     kind: ValueKind
     data: bytes
-    blob: Blob | None = None
 
 
 class Answer(msgspec.Struct, array_like=True, frozen=True):

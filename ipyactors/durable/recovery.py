@@ -12,7 +12,12 @@ from ipyactors.durable.turns import Turns
 
 
 class HistoryError(ValueError):
-    """Raised when whole records contradict each other, which no crash can bring about; ``lsn`` tells where."""
+    """Raised when whole records contradict each other, which no crash can bring about; ``lsn`` tells where.
+
+    ``position`` is where in the log the record begins that does not fit what comes before it.
+    """
+
+    position: int = 0
 
     def __init__(self, problem: str, lsn: int) -> None:
         super().__init__(f"{problem} (lsn {lsn})")
@@ -35,7 +40,8 @@ class History:
 
     ``past`` has the calls to replay, by lsn; those without an end come last, and are executed for real. ``turns`` are
     the tables as they are after it. ``crashes`` counts, by lsn, how many incarnations have died while that call ran.
-    ``opened`` is the last OPEN, None of an empty log.
+    ``opened`` is the last OPEN, None of an empty log. ``construction`` is what the constructor took from outside.
+    ``owed`` is the end of a call that is over by the checkpoint and that the log lacks.
     """
 
     turns: Turns
@@ -43,27 +49,48 @@ class History:
     crashes: dict[int, int] = dataclasses.field(default_factory=dict)
     incarnation: int = -1
     opened: Open | None = None
+    construction: list[Value] = dataclasses.field(default_factory=list)
+    owed: Done | None = None
 
 
 def follow(checkpoint: Manifest | None, contents: Contents) -> History:
     """Return what became of an actor since a checkpoint, or since the beginning. Raises HistoryError."""
+    history, error = trace(checkpoint, contents)
+    if error is not None:
+        raise error
+    return history
+
+
+def trace(
+    checkpoint: Manifest | None, contents: Contents, until: int | None = None
+) -> tuple[History, HistoryError | None]:
+    """Follow the log as :func:`follow` does, as far as it agrees with itself; return what does not agree as well.
+
+    ``until``: not further than this position.
+    """
     history = History(turns.restore(checkpoint.turns) if checkpoint is not None else Turns())
+    history.owed = checkpoint.done if checkpoint is not None else None
     since = checkpoint.position if checkpoint is not None else 0
     if contents.end < since:
-        raise HistoryError("the log ends before the checkpoint", history.turns.last_lsn)
+        return history, HistoryError("the log ends before the checkpoint", history.turns.last_lsn)
     if contents.segments and since < contents.segments[0].start:
-        raise HistoryError("what the log begins with was dropped after a checkpoint", history.turns.last_lsn)
+        lost = HistoryError("what the log begins with was dropped after a checkpoint", history.turns.last_lsn)
+        return history, lost
     for position, one in contents.positioned():
-        if position >= since:
-            if one.incarnation < history.incarnation:
-                raise HistoryError(f"incarnation {one.incarnation} wrote after {history.incarnation}", one.lsn)
-            history.incarnation = one.incarnation
-            _apply(history, one)
-    return history
+        if position >= since and (until is None or position < until):
+            try:
+                _apply(history, one)
+            except HistoryError as error:
+                error.position = position
+                return history, error
+    return history, None
 
 
 def _apply(history: History, one: Record) -> None:
     body, lsn, tables = one.body, one.lsn, history.turns
+    if one.incarnation < history.incarnation:
+        raise HistoryError(f"incarnation {one.incarnation} wrote after {history.incarnation}", lsn)
+    history.incarnation = one.incarnation
     match body:
         case Call():
             if lsn != tables.last_lsn + 1:
@@ -73,10 +100,12 @@ def _apply(history: History, one: Record) -> None:
             turns.begin(tables, lsn, body)
             history.past[lsn] = Past(lsn, body)
         case Value(index):
-            past = _open_at(history, lsn)
-            if index != len(past.values):
-                raise HistoryError(f"value {index} follows {len(past.values)} values", lsn)
-            past.values.append(body)
+            values = _open_at(history, lsn).values if lsn else history.construction
+            if index != len(values):
+                raise HistoryError(f"value {index} follows {len(values)} values", lsn)
+            values.append(body)
+        case Done(call_id) if history.owed is not None and history.owed.call_id == call_id:
+            history.owed = None
         case Done(call_id):
             past = _open_at(history, lsn)
             if past.call.call_id != call_id:
@@ -85,7 +114,10 @@ def _apply(history: History, one: Record) -> None:
             past.end = body
         case Abort(call_id):
             if call_id in tables.open:
-                _open_at(history, lsn).end = body
+                past = _open_at(history, lsn)
+                if past.call.call_id != call_id:
+                    raise HistoryError(f"the end of call {call_id.hex()} is not at its place", lsn)
+                past.end = body
             elif lsn != tables.last_lsn + 1:
                 raise HistoryError(f"a call that was given up follows lsn {tables.last_lsn}", lsn)
             turns.abort(tables, lsn, body)

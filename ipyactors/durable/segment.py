@@ -60,13 +60,20 @@ def check_head(data: bytes, actor_id: bytes, start: int) -> str:
     return f"its head says that it begins at {where}, its name says {start}"
 
 
+def head_of(data: bytes) -> tuple[bytes, int] | None:
+    """Return whose segment this is and where it begins, as its head says; None if the head is not in order."""
+    if len(data) < HEAD_BYTES:
+        return None
+    _, actor_id, start, _ = _HEAD.unpack_from(data)
+    return (actor_id, start) if data[:HEAD_BYTES] == make_head(actor_id, start) else None
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Read:
     """What is in a segment: the whole records from its beginning, and the position where they end.
 
     ``size`` is that of the file, ``used`` how much of it is not zeros, in bytes. ``is_clean`` tells that nothing but
-    zeros follows the records. Otherwise ``proof`` is the furthest position that a whole record behind the break knew to
-    be safe; 0 if there is no such record.
+    zeros follows the records. Otherwise ``later`` are the whole records behind the break, wherever they begin.
     """
 
     start: int
@@ -75,7 +82,12 @@ class Read:
     size: int
     used: int
     is_clean: bool
-    proof: int = 0
+    later: tuple[Record, ...] = ()
+
+    @property
+    def proof(self) -> int:
+        """The furthest position that a whole record behind the break knew to be safe; 0 if there is none."""
+        return max((one.stable for one in self.later), default=0)
 
 
 def read(data: bytes, start: int) -> Read:
@@ -87,8 +99,8 @@ def read(data: bytes, start: int) -> Read:
     used = len(data.rstrip(b"\0"))
     if used <= stop:
         return Read(start, records, end, len(data), used, is_clean=True)
-    proof = max((one.stable for one in _find_later(view, stop + 1, used)), default=0)
-    return Read(start, records, end, len(data), used, is_clean=False, proof=proof)
+    later = tuple(_find_later(view, stop + 1, used))
+    return Read(start, records, end, len(data), used, is_clean=False, later=later)
 
 
 def _find_later(view: memoryview, at: int, used: int) -> Iterator[Record]:

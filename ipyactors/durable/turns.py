@@ -74,10 +74,14 @@ class Turns:
     keys: dict[str, bytes] = dataclasses.field(default_factory=dict)
     _by_caller: dict[bytes, set[bytes]] = dataclasses.field(default_factory=dict)
 
-    def snapshot(self) -> Snapshot:
-        """Return what a checkpoint keeps; no call may be open."""
-        assert not self.open, "a checkpoint is taken between calls"
-        return Snapshot(self.last_lsn, dict(self.settled), tuple(self.recorded.values()))
+    def snapshot(self, done: Done | None = None) -> Snapshot:
+        """Return what a checkpoint keeps; no call may be open but the one that is over by the checkpoint."""
+        assert self.open.keys() <= {done.call_id if done is not None else b""}, "a checkpoint is taken between calls"
+        recorded = tuple(self.recorded.values())
+        if done is not None:
+            lsn, call = self.open[done.call_id]
+            recorded += (_record(call, lsn, done.outcome, done.answer),)
+        return Snapshot(self.last_lsn, dict(self.settled), recorded)
 
     def check_invariants(self) -> None:
         """Raise AssertionError unless the tables agree with each other."""

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from ipyactors.engines import copying, description
+from ipyactors.engines import copying, description, nesting, reading
 from ipyactors.engines.base import Submitted
 from ipyactors.engines.creation import Creation
 from ipyactors.engines.packing import check_pending, pack
 from ipyactors.engines.submission import submit
-from ipyactors.engines.waiting import AllDoneOrFailed, Completions, Countdown, left_until, not_in_time
 from ipyactors.ground import ids
 from ipyactors.ground.exceptions import (
     ActorAlreadyExistsError,
@@ -20,7 +20,7 @@ from ipyactors.ground.exceptions import (
 )
 from ipyactors.launch.local import AgentProcess
 from ipyactors.launch.visiting import VisitedAgent
-from ipyactors.owner import arrivals, current, origins, outbox, process, reactor
+from ipyactors.owner import current, origins, outbox, process, reactor
 from ipyactors.owner.actors import ActorClient, HandleToken, MethodCall
 from ipyactors.owner.calls import CallState, TaskCall
 from ipyactors.owner.objects import Entry
@@ -66,8 +66,14 @@ class LocalEngine:
         """Submit one call of a function."""
         payload, deps, keep = pack(self.session, args, kwargs, template.name)
         task_id = self.session.next_task_id()
-        call = TaskCall(template, task_id, payload, deps, current.call.get())
-        return submit(self.session, call, template.num_returns, keep, origins.note(template.facts, _OURS_ABOVE))
+        parent = current.call.get()
+        call = TaskCall(template, task_id, payload, deps, parent)
+        origin = origins.note(template.facts, _OURS_ABOVE)
+        nested = None
+        if parent is not None and parent.turn is not None:
+            digest = nesting.digest_of(template.definition.definition_id, template.name, args, kwargs)
+            nested = nesting.begin(parent.turn, digest, template.name, template.num_returns)
+        return submit(self.session, call, template.num_returns, keep, origin, nested)
 
     def call_method(
         self, client: ActorClient, template: MethodTemplate, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -77,8 +83,19 @@ class LocalEngine:
             check_pending(self.session, client, template.max_pending_calls)
         payload, deps, keep = pack(self.session, args, kwargs, template.method)
         task_id = self.session.next_task_id()
-        call = MethodCall(template, client, task_id, payload, deps, current.call.get())
-        return submit(self.session, call, template.num_returns, keep, origins.note(template, _OURS_ABOVE))
+        parent = current.call.get()
+        call = MethodCall(template, client, task_id, payload, deps, parent)
+        origin = origins.note(template, _OURS_ABOVE)
+        nested = None
+        if parent is not None or template.key:
+            turn = None if parent is None else parent.turn
+            if turn is not None or template.is_durable:
+                digest = nesting.digest_of(client.actor_id, template.method, args, kwargs)
+                if turn is not None:
+                    nested = nesting.begin(turn, digest, call.name, template.num_returns)
+                if template.is_durable:
+                    nesting.identify(call, parent, nested, digest)
+        return submit(self.session, call, template.num_returns, keep, origin, nested)
 
     # -- actors -----------------------------------------------------------------------------------------------
 
@@ -138,6 +155,9 @@ class LocalEngine:
 
     def kill_actor(self, client: ActorClient, *, no_restart: bool) -> None:
         """Have the head end the actor's process."""
+        turn = current.turn()
+        if turn is not None and turn.submitting(client.actor_id).is_replayed:
+            return
         session = self.session
         session.turn()  # what was submitted before the kill is sent before it
         with deferred(), session.lock:
@@ -159,69 +179,41 @@ class LocalEngine:
     def get(self, refs: Sequence[ObjectRef], timeout_s: float | None) -> list[Any]:
         """Return the values, in order."""
         __tracebackhide__ = True
-        session = self.session
-        deadline = None if timeout_s is None else time.monotonic() + timeout_s
-        entries = [ref._entry for ref in refs]
-        if not all(entry.done for entry in entries):
-            session.fetch(entries)
-            progress = AllDoneOrFailed(session.state.objects, entries)
-            if not session.wait(progress, timeout_s):
-                raise not_in_time(session, entries, timeout_s)
-            for entry in entries:
-                if entry.failure is not None:
-                    session.announcer.catch_up()
-                    session.value_of(entry)
-        held = None
-        if any(entry.payload is not None and entry.payload.stored is not None for entry in entries):
-            # All at once: what is on other machines travels side by side. The mappings are held until they are used.
-            held = arrivals.bring(session, entries, left_until(deadline))
-            if held is None:
-                raise not_in_time(session, entries, timeout_s)
-        session.announcer.catch_up()
-        return [session.value_of(entry) for entry in entries]
+        turn = current.turn()
+        if turn is not None:
+            return turn.receive([ref._entry for ref in refs], lambda: reading.get(self.session, refs, timeout_s))
+        return reading.get(self.session, refs, timeout_s)
 
     def wait(
         self, refs: Sequence[ObjectRef], num_returns: int, timeout_s: float | None
     ) -> tuple[list[ObjectRef], list[ObjectRef]]:
         """Wait for ``num_returns`` of the references."""
-        session = self.session
+        turn = current.turn()
         entries = [ref._entry for ref in refs]
-        session.fetch(entries)
-        countdown = Countdown(num_returns)
-        with deferred(), session.lock:
-            for entry in entries:
-                entry.when_done(countdown.count)
-        try:
-            session.wait(countdown, timeout_s)
-        finally:
-            with deferred(), session.lock:
-                for entry in entries:
-                    entry.forget(countdown.count)
-        session.announcer.catch_up()
+        if turn is None:
+            chosen = set(reading.first_done(self.session, entries, num_returns, timeout_s))
+        else:
+            chosen = set(turn.choose(lambda: reading.first_done(self.session, entries, num_returns, timeout_s)))
         ready: list[ObjectRef] = []
         rest: list[ObjectRef] = []
-        for ref, entry in zip(refs, entries, strict=True):
-            (ready if entry.done and len(ready) < num_returns else rest).append(ref)
+        for index, ref in enumerate(refs):
+            (ready if index in chosen else rest).append(ref)
         return ready, rest
 
     def as_completed(self, refs: Sequence[ObjectRef], deadline_s: float | None) -> Iterator[ObjectRef]:
         """Yield each reference when it is ready."""
         __tracebackhide__ = True
-        session = self.session
-        ref_of = {ref._entry: ref for ref in refs}
-        completions = Completions(tuple(ref_of))
-        session.fetch(ref_of)
-        with deferred(), session.lock:
-            completions.watch()
-        try:
-            for _ in refs:
-                if not session.wait(completions, left_until(deadline_s)):
-                    return
-                session.announcer.catch_up()
-                yield ref_of[completions.take()]
-        finally:  # also when the iterator is dropped half way
-            with deferred(), session.lock:
-                completions.unwatch()
+        turn = current.turn()
+        if turn is None:
+            yield from reading.as_completed(self.session, refs, deadline_s)
+            return
+        index_of = {ref._entry: index for index, ref in enumerate(refs)}
+        following = reading.as_completed(self.session, refs, deadline_s)
+        for _ in refs:
+            chosen = turn.choose(lambda: [index_of[ref._entry] for ref in itertools.islice(following, 1)])
+            if not chosen:
+                return
+            yield refs[chosen[0]]
 
     def put(self, value: Any, copies: int = 1) -> ObjectRef:
         """Pickle a value now; later changes to it are not seen by those who get it."""
@@ -242,6 +234,9 @@ class LocalEngine:
 
     def cancel(self, ref: ObjectRef | ObjectRefGenerator, *, force: bool, recursive: bool) -> None:
         """Cancel what makes ``ref``."""
+        turn = current.turn()
+        if turn is not None and turn.submitting(b"cancel").is_replayed:
+            return
         session = self.session
         session.turn()
         with deferred(), session.lock:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ipyactors.engines.base import Submitted
 from ipyactors.ground import ids
 from ipyactors.owner.calls import PendingCall
+from ipyactors.owner.current import Submission, Turn
 from ipyactors.owner.objects import Entry
 from ipyactors.owner.origins import Origin
 from ipyactors.owner.refs import ObjectRef, ObjectRefGenerator
@@ -13,8 +14,18 @@ from ipyactors.owner.streams import Stream
 from ipyactors.owner.templates import STREAMING
 
 
-def submit(session: Session, call: PendingCall, returns: int, keep: object, origin: Origin) -> Submitted:
-    """Make what the call will fill, and hand it to the session. ``keep`` is what must live until it is done."""
+def submit(
+    session: Session,
+    call: PendingCall,
+    returns: int,
+    keep: object,
+    origin: Origin,
+    nested: tuple[Turn, Submission] | None = None,
+) -> Submitted:
+    """Make what the call will fill, and hand it to the session. ``keep`` is what must live until it is done.
+
+    ``nested`` tells that a durable actor makes the call, in which turn; one that is replayed is not handed over.
+    """
     call.keep = keep
     result: Submitted
     if returns == 1:
@@ -29,5 +40,10 @@ def submit(session: Session, call: PendingCall, returns: int, keep: object, orig
             Entry(ids.object_id(owner_id, counter, index), call, "", origin) for index in range(returns)
         )
         result = [ObjectRef(entry) for entry in call.entries] or None
+    if nested is not None:
+        turn, submission = nested
+        turn.submitted(submission, call, call.entries)
+        if submission.is_replayed:
+            return result
     session.submit(call)
     return result

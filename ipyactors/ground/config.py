@@ -100,6 +100,10 @@ class SessionPaths(msgspec.Struct, frozen=True):
         """Where a worker's standard output and error go, line by line as they are written."""
         return f"{self.state_dir}/logs/{worker_id[:1].decode()}{worker_id[1:].hex()}.log"
 
+    def actor_dir(self, actor_id: bytes) -> str:
+        """Where a durable actor's log is: the same for every process of the session."""
+        return f"{self.state_dir}/actors/{actor_id.hex()}"
+
     def marks_path(self, worker_id: bytes) -> str:
         """Where a worker marks which calls it has started; read by the agent after its death."""
         return f"{self.run_dir}/{worker_id[:1].decode()}{worker_id[1:].hex()}.marks"

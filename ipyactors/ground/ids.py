@@ -58,6 +58,11 @@ def new_actor_id() -> bytes:
     return b"a" + os.urandom(ACTOR_ID_BYTES - 1)
 
 
+def new_checkpoint_id() -> bytes:
+    """Return a fresh id for a checkpoint (16 bytes)."""
+    return b"c" + os.urandom(15)
+
+
 def object_id(owner_id: bytes, counter: int, index: int = 0) -> bytes:
     """Return the id of the ``index``-th result of the ``counter``-th thing that ``owner_id`` submitted (20 bytes)."""
     return owner_id + counter.to_bytes(_COUNTER_BYTES, "big") + index.to_bytes(_INDEX_BYTES, "big")

@@ -9,22 +9,23 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import enum
-import math
-import numbers
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Literal, Self
 
+from ipyactors.ground import option_values as values
+from ipyactors.ground.every import Every
 from ipyactors.ground.exceptions import OptionError, OptionTypeError
-from ipyactors.ground.quantities import UNITS_PER_ONE, Units, to_units
-
-#: ``num_returns`` of a function whose items are handed out one by one, as references.
-STREAMING_WORD = "streaming"
-
-#: The most references that one call may return; a generator may yield more.
-RETURNS_AT_MOST = 1_000_000
+from ipyactors.ground.option_values import RETURNS_AT_MOST, OutOfRangeError, WrongTypeError
+from ipyactors.ground.quantities import Units, to_units
 
 #: How many calls of an actor with ``async def`` methods run at once when nothing is said.
 ASYNC_CONCURRENCY = 1000
+
+#: How often a call to a durable actor may end its process beyond the first time, when nothing is said.
+DURABLE_RETRIES = 3
+
+#: Options that only durable actors have.
+OF_DURABLE = ("checkpoint", "checkpoint_store", "num_checkpoints_to_keep")
 
 
 class Place(enum.StrEnum):
@@ -48,130 +49,8 @@ class Kind(enum.Enum):
     CHOICE = "choice"
     RETURNS = "returns"
     EXCEPTIONS = "exceptions"
-
-
-class _WrongTypeError(Exception):
-    """The value is of another type than the option takes; the text, if any, says which."""
-
-
-class _OutOfRangeError(Exception):
-    """The value is of the right type and not allowed; the text, if any, says why."""
-
-
-# -- one checker per kind: returns the value in its one form, or raises one of the two above -------------------
-
-
-def _whole(value: Any, lowest: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
-        raise _WrongTypeError
-    if value < lowest:
-        raise _OutOfRangeError
-    return int(value)
-
-
-def _from_minus_one(value: Any) -> int:
-    return _whole(value, -1)
-
-
-def _from_one(value: Any) -> int:
-    return _whole(value, 1)
-
-
-def _bytes(value: Any) -> int:
-    return _whole(round(value) if isinstance(value, float) and math.isfinite(value) else value, 0)
-
-
-def _limit(value: Any) -> int:
-    count = _whole(value, -1)
-    if count == 0:
-        raise _OutOfRangeError
-    return count
-
-
-def _amount(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, numbers.Real):
-        raise _WrongTypeError
-    amount = float(value)
-    if not math.isfinite(amount) or amount < 0 or 0 < amount < 1 / UNITS_PER_ONE:
-        raise _OutOfRangeError
-    return amount
-
-
-_HAVE_THEIR_OWN = {"CPU": "num_cpus", "GPU": "num_gpus", "memory": "memory"}
-
-
-def _amounts(value: Any) -> dict[str, float]:
-    if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
-        raise _WrongTypeError
-    for name in value:
-        if name in _HAVE_THEIR_OWN:
-            raise _OutOfRangeError(f"{name!r} is not given here but by the option {_HAVE_THEIR_OWN[name]}")
-        if not name:
-            raise _OutOfRangeError("a resource needs a name")
-    amounts = {}
-    for name, amount in value.items():
-        try:
-            amounts[name] = _amount(amount)
-        except _WrongTypeError:
-            raise _WrongTypeError(f"a {type(amount).__name__} for {name!r}") from None
-        except _OutOfRangeError:
-            raise _OutOfRangeError(f"{amount!r} for {name!r} is not one") from None
-    return amounts
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise _WrongTypeError
-    if not value:
-        raise _OutOfRangeError
-    return value
-
-
-def _flag(value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise _WrongTypeError
-    return value
-
-
-def _lifetime(value: Any) -> str:
-    if _text(value) not in {"detached", "non_detached"}:
-        raise _OutOfRangeError
-    return str(value)
-
-
-def _returns(value: Any) -> int | str:
-    if isinstance(value, str):
-        if value != STREAMING_WORD:
-            raise _OutOfRangeError
-        return value
-    count = _whole(value, 0)
-    if count > RETURNS_AT_MOST:
-        raise _OutOfRangeError
-    return count
-
-
-def _exceptions(value: Any) -> bool | tuple[type[BaseException], ...]:
-    if isinstance(value, bool):
-        return value
-    if not isinstance(value, (list, tuple)):
-        raise _WrongTypeError
-    if not all(isinstance(kind, type) and issubclass(kind, BaseException) for kind in value):
-        raise _WrongTypeError
-    return tuple(value)
-
-
-def _effect(value: Any) -> str:
-    if _text(value) not in {"replay", "readonly", "persist"}:
-        raise _OutOfRangeError
-    return str(value)
-
-
-def _durable(value: Any) -> bool:
-    if value is False:
-        return False
-    if value is True or value in {"process", "host", "cluster"}:
-        raise _OutOfRangeError("durable actors are not available in this version")
-    raise _WrongTypeError
+    LEVEL = "level"
+    POLICY = "policy"
 
 
 # -- the table -------------------------------------------------------------------------------------------------
@@ -181,7 +60,7 @@ def _durable(value: Any) -> bool:
 class Option:
     """One option. ``takes`` and ``help`` are for people; ``default`` is what holds when it is not given.
 
-    One that is not available in this version takes no value but its default, and is not offered as a flag.
+    It is None where that depends on something else, which ``help`` tells.
     """
 
     name: str
@@ -191,16 +70,15 @@ class Option:
     takes: str
     default: Any
     help: str
-    is_available: bool = True
 
     def parse(self, value: Any) -> Any:
         """Return ``value`` in its one form. Raises OptionTypeError or OptionError."""
         try:
             return self.check(value)
-        except _WrongTypeError as reason:
+        except WrongTypeError as reason:
             what = str(reason) or type(value).__name__
             raise OptionTypeError(f"{self.name}={value!r}: takes {self.takes}, not {what}.", option=self.name) from None
-        except _OutOfRangeError as reason:
+        except OutOfRangeError as reason:
             why = f"; {reason}" if str(reason) else ""
             raise OptionError(f"{self.name}={value!r}: takes {self.takes}{why}.", option=self.name) from None
 
@@ -210,44 +88,52 @@ _ACTOR = frozenset({Place.ACTOR})
 _CALLS = frozenset({Place.METHOD, Place.CALL})
 
 _ROWS: tuple[tuple[Any, ...], ...] = (
-    ("num_cpus", _BOTH, Kind.AMOUNT, _amount, "a number >= 0, in steps of 0.0001", None,
+    ("num_cpus", _BOTH, Kind.AMOUNT, values.amount, "a number >= 0, in steps of 0.0001", None,
      "CPUs held while it runs (a task: 1; an actor holds none for as long as it lives)"),
-    ("num_gpus", _BOTH, Kind.AMOUNT, _amount, "a number >= 0, in steps of 0.0001", 0.0,
+    ("num_gpus", _BOTH, Kind.AMOUNT, values.amount, "a number >= 0, in steps of 0.0001", 0.0,
      "GPUs held while it runs. They are counted, not assigned: set CUDA_VISIBLE_DEVICES yourself"),
-    ("memory", _BOTH, Kind.BYTES, _bytes, "a number of bytes >= 0", 0,
+    ("memory", _BOTH, Kind.BYTES, values.size, "a number of bytes >= 0", 0,
      "bytes of memory held while it runs; for placing, not a limit"),
-    ("resources", _BOTH, Kind.AMOUNTS, _amounts, "a dict of resource names to numbers >= 0", {},
+    ("resources", _BOTH, Kind.AMOUNTS, values.amounts, "a dict of resource names to numbers >= 0", {},
      "amounts of your own resources held while it runs"),
-    ("name", _BOTH, Kind.TEXT, _text, "a non-empty str", "",
+    ("name", _BOTH, Kind.TEXT, values.text, "a non-empty str", "",
      "what messages call the task; the name by which get_actor() finds the actor"),
-    ("max_retries", frozenset({Place.TASK}), Kind.COUNT, _from_minus_one, "an int >= -1 (-1: no limit)", 3,
+    ("max_retries", frozenset({Place.TASK}), Kind.COUNT, values.from_minus_one, "an int >= -1 (-1: no limit)", 3,
      "how often the task runs again after the death of its worker, or when the data of its result is lost"),
-    ("retry_exceptions", frozenset({Place.TASK}) | _CALLS, Kind.EXCEPTIONS, _exceptions,
+    ("retry_exceptions", frozenset({Place.TASK}) | _CALLS, Kind.EXCEPTIONS, values.exceptions,
      "True, False, or a list or tuple of exception classes", False,
      "which exceptions of its own code make it run again, within the same count"),
-    ("lineage", frozenset({Place.TASK}), Kind.FLAG, _flag, "True or False", True,
+    ("lineage", frozenset({Place.TASK}), Kind.FLAG, values.flag, "True or False", True,
      "keep what is needed to run the task again when the data of its result is lost"),
-    ("num_returns", frozenset({Place.TASK}) | _CALLS, Kind.RETURNS, _returns,
+    ("num_returns", frozenset({Place.TASK}) | _CALLS, Kind.RETURNS, values.returns,
      f"an int from 0 to {RETURNS_AT_MOST:,} or 'streaming'", None,
      "how many references one call returns (1; 'streaming' for generators)"),
-    ("max_restarts", _ACTOR, Kind.COUNT, _from_minus_one, "an int >= -1 (-1: no limit)", 0,
-     "how often the actor's constructor runs again after the death of its process"),
-    ("max_task_retries", _ACTOR | _CALLS, Kind.COUNT, _from_minus_one, "an int >= -1 (-1: no limit)", 0,
-     "how often a call is sent again after the death of the actor's process"),
-    ("effect", frozenset({Place.METHOD}), Kind.CHOICE, _effect, "'replay', 'readonly' or 'persist'", "replay",
-     "what the method does to the actor; a 'readonly' one is called again when the data of its result is lost"),
-    ("max_concurrency", _ACTOR, Kind.COUNT, _from_one, "an int >= 1", None,
+    ("max_restarts", _ACTOR, Kind.COUNT, values.from_minus_one, "an int >= -1 (-1: no limit)", None,
+     "how often the actor comes back after the death of its process (0; a durable one: -1)"),
+    ("max_task_retries", _ACTOR | _CALLS, Kind.COUNT, values.from_minus_one, "an int >= -1 (-1: no limit)", None,
+     "how often a call is sent again after the death of the actor's process (0; 3 of a durable one, if it ends it)"),
+    ("effect", frozenset({Place.METHOD}), Kind.CHOICE, values.effect, "'replay', 'readonly' or 'persist'", "replay",
+     "what the method does to the actor: nothing ('readonly'), or what is done again after a crash, or kept"),
+    ("key", frozenset({Place.CALL}), Kind.TEXT, values.text, "a non-empty str", None,
+     "your own name for one call of a durable actor: the next one with that key gets its recorded result"),
+    ("max_concurrency", _ACTOR, Kind.COUNT, values.from_one, "an int >= 1", None,
      f"how many calls run at once (1; {ASYNC_CONCURRENCY} with async methods)"),
-    ("max_pending_calls", _ACTOR, Kind.COUNT, _limit, "an int >= 1, or -1 for no limit", -1,
+    ("max_pending_calls", _ACTOR, Kind.COUNT, values.limit, "an int >= 1, or -1 for no limit", -1,
      "how many unanswered calls one process may have before a further one raises PendingCallsLimitError"),
-    ("namespace", _ACTOR, Kind.TEXT, _text, "a non-empty str", "",
+    ("namespace", _ACTOR, Kind.TEXT, values.text, "a non-empty str", "",
      "where the name is unique (default: the session's own)"),
-    ("get_if_exists", _ACTOR, Kind.FLAG, _flag, "True or False; needs a name", False,
+    ("get_if_exists", _ACTOR, Kind.FLAG, values.flag, "True or False; needs a name", False,
      "return the live actor of that name, if there is one, instead of a new one"),
-    ("lifetime", _ACTOR, Kind.CHOICE, _lifetime, "'detached' or 'non_detached'", "non_detached",
+    ("lifetime", _ACTOR, Kind.CHOICE, values.lifetime, "'detached' or 'non_detached'", "non_detached",
      "'detached': lives on without handles and creator, until killed; its constructor's arguments are copied"),
-    ("durable", _ACTOR, Kind.CHOICE, _durable, "None or False", False,
-     "keep the actor's state through crashes (not available in this version)", False),
+    ("durable", _ACTOR, Kind.LEVEL, values.durable, "True, False, 'process' or 'host'", None,
+     "each call takes effect exactly once, whatever crashes (True, 'process'), or the power fails ('host')"),
+    ("checkpoint", _ACTOR, Kind.POLICY, values.policy, "every(calls=N), every(seconds=S), or both in one", None,
+     "when a durable actor makes a checkpoint (when to do again what came after the last takes over 1 s)"),
+    ("checkpoint_store", _ACTOR, Kind.TEXT, values.text, "a folder, a URL such as 's3://bucket/folder', or 'kv'", None,
+     "where a durable actor keeps its checkpoints (beside its log); 'kv': with the head, for small ones"),
+    ("num_checkpoints_to_keep", _ACTOR, Kind.COUNT, values.from_one, "an int >= 1", None,
+     "how many checkpoints of a durable actor are kept (3; 20 of a Checkpointable)"),
 )  # fmt: skip
 
 #: All options by name, in the order in which help shows them.
@@ -349,7 +235,7 @@ class TaskOptions(_Options):
 
 @dataclasses.dataclass(frozen=True)
 class ActorOptions(_Options):
-    """The options of a remote class. ``max_concurrency`` None: 1, or 1000 with async methods."""
+    """The options of a remote class; None where nothing is said. ``durable`` is a level, or False."""
 
     _place = Place.ACTOR
 
@@ -361,11 +247,32 @@ class ActorOptions(_Options):
     namespace: str = ""
     get_if_exists: bool = False
     lifetime: str = "non_detached"
-    max_restarts: int = 0
-    max_task_retries: int = 0
+    max_restarts: int | None = None
+    max_task_retries: int | None = None
     max_concurrency: int | None = None
     max_pending_calls: int = -1
-    durable: bool = False
+    durable: str | Literal[False] | None = None
+    checkpoint: Every | None = None
+    checkpoint_store: str | None = None
+    num_checkpoints_to_keep: int | None = None
+
+    def but(self, given: Mapping[str, Any]) -> Self:
+        """Return these options with those in ``given`` instead; ``durable=False`` takes back what goes with it.
+
+        Raises OptionError, OptionTypeError.
+        """
+        taken_back: dict[str, Any] = dict.fromkeys(OF_DURABLE) if given.get("durable") is False else {}
+        return dataclasses.replace(self, **(taken_back | parse(given, self._place)))
+
+    def filled_in(self, *, is_durable: bool, is_async: bool) -> ActorOptions:
+        """Return these options with a number for each count that depends on what sort of actor it is."""
+        defaults: dict[str, Any] = {
+            "max_restarts": -1 if is_durable else 0,
+            "max_task_retries": DURABLE_RETRIES if is_durable else 0,
+            "max_concurrency": ASYNC_CONCURRENCY if is_async else 1,
+        }
+        missing = {name: value for name, value in defaults.items() if getattr(self, name) is None}
+        return dataclasses.replace(self, **missing)
 
     def demand(self) -> Units:
         """Return what the actor holds while it lives, in units."""

@@ -81,27 +81,33 @@ def take_step(actor: Actor, step: Step) -> None:
 
 def on_actor_ready(tables: Tables, out: Out, owner: Owner, message: ActorReady, wall_s: float) -> None:
     """Learn that the constructor returned. Ignored from another incarnation's worker, and once the end is decided."""
-    actor = _speaking(tables, owner, message.actor_id)
+    actor = speaking(tables, owner, message.actor_id)
     if actor is None or message.incarnation != actor.incarnation or actor.is_ended:
         return
     if Step.READY not in _STEPS[actor.state]:
         return
     take_step(actor, Step.READY)
-    actor.fruitless_s.clear()
+    if actor.spec.durability is None:  # one that is durable brings its calls along, and may die of them again
+        actor.fruitless_s.clear()
+    if message.recovered:
+        note(tables, actor, EventKind.ACTOR_RECOVERED, wall_s, detail=message.recovered, duration_s=message.duration_s)
     note(tables, actor, EventKind.ACTOR_ALIVE, wall_s)
     tell(tables, out, actor)
 
 
 def on_actor_init_failed(tables: Tables, out: Out, owner: Owner, message: ActorInitFailed, wall_s: float) -> None:
     """Learn that the constructor raised: final. Holders are told at once, since no call can have begun."""
-    actor = _speaking(tables, owner, message.actor_id)
+    actor = speaking(tables, owner, message.actor_id)
     if actor is None or message.incarnation != actor.incarnation:
         return
-    detail = f"its constructor raised {message.error.words}"
+    if message.is_recovery:
+        reason, detail = LossReason.RECOVERY_FAILED, f"its state could not be brought back: {message.error.words}"
+    else:
+        reason, detail = LossReason.INIT_FAILED, f"its constructor raised {message.error.words}"
     worker = tables.workers[actor.worker_id]
     leases.kill_worker(tables, out, worker, detail, final=True)
     death = Death(
-        LossReason.INIT_FAILED, detail=detail, worker_id=worker.worker_id, node_id=worker.node_id, wall_s=wall_s,
+        reason, detail=detail, worker_id=worker.worker_id, node_id=worker.node_id, wall_s=wall_s,
         incarnation=actor.incarnation, init_error=message.error,
     )  # fmt: skip
     conclude(tables, out, actor, death, wall_s)
@@ -109,7 +115,7 @@ def on_actor_init_failed(tables: Tables, out: Out, owner: Owner, message: ActorI
 
 def on_actor_exited(tables: Tables, owner: Owner, message: ActorExited) -> None:
     """Learn that it is about to end on purpose. That is final; its agent's report will follow."""
-    actor = _speaking(tables, owner, message.actor_id)
+    actor = speaking(tables, owner, message.actor_id)
     if actor is not None and message.incarnation == actor.incarnation and not actor.is_ended:
         actor.ending = Ending(LossReason.INTENDED, message.detail or "it ended itself")
         _free_name(tables, actor)
@@ -182,7 +188,10 @@ def on_process_died(tables: Tables, out: Out, actor: Actor, death: Death, now_s:
         death = msgspec.structs.replace(death, reason=actor.ending.reason, detail=actor.ending.detail)
     actor.death = death
     note(tables, actor, EventKind.ACTOR_DIED, wall_s, death)
-    verdict = None if actor.ending else decide(actor.policy, actor.incarnation, actor.fruitless_s, now_s)
+    verdict = None
+    if actor.ending is None:
+        is_durable = actor.spec.durability is not None
+        verdict = decide(actor.policy, actor.incarnation, actor.fruitless_s, now_s, is_durable=is_durable)
     if verdict is None or not verdict.is_restart:
         if verdict is not None and verdict.why:
             detail = "; ".join(filter(None, (death.detail, verdict.why)))
@@ -292,7 +301,16 @@ def status_of(tables: Tables, actor: Actor) -> ActorStatus:
     )
 
 
-def note(tables: Tables, actor: Actor, kind: EventKind, wall_s: float, death: Death | None = None) -> None:
+def note(
+    tables: Tables,
+    actor: Actor,
+    kind: EventKind,
+    wall_s: float,
+    death: Death | None = None,
+    *,
+    detail: str = "",
+    duration_s: float = 0.0,
+) -> None:
     """Record an event of this actor: about the process that ``death`` reports, else about its present one."""
     worker = tables.workers.get(actor.worker_id)
     tables.events.add(
@@ -304,7 +322,8 @@ def note(tables: Tables, actor: Actor, kind: EventKind, wall_s: float, death: De
             worker_id=death.worker_id if death else actor.worker_id,
             node_id=death.node_id if death else worker.node_id if worker else b"",
             incarnation=actor.incarnation,
-            detail=describe_death(death) if death else "",
+            detail=describe_death(death) if death else detail,
+            duration_s=duration_s,
         )
     )
 
@@ -314,7 +333,7 @@ def owner_words(owner: Owner) -> str:
     return f"{'driver' if owner.is_driver else 'worker'} {ids.short(owner.owner_id)}"
 
 
-def _speaking(tables: Tables, owner: Owner, actor_id: bytes) -> Actor | None:
+def speaking(tables: Tables, owner: Owner, actor_id: bytes) -> Actor | None:
     """Return the actor if ``owner`` is the session of its present worker, else None."""
     actor = tables.actors.get(actor_id)
     return actor if actor is not None and actor.worker_id == owner.owner_id else None

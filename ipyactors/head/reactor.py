@@ -10,11 +10,26 @@ with how things are, or ignored.
 
 from __future__ import annotations
 
-from ipyactors.head import actors, census, claims, copies, describe, handles, leases, members, nodes, settling, waiting
+from ipyactors.head import (
+    actors,
+    census,
+    claims,
+    copies,
+    describe,
+    durable,
+    handles,
+    kv,
+    leases,
+    members,
+    nodes,
+    settling,
+    waiting,
+)
 from ipyactors.head.out import Out
 from ipyactors.head.tables import Owner, Tables
 from ipyactors.wire import census_messages as counted
 from ipyactors.wire import head_messages as said
+from ipyactors.wire import kv_messages as kept
 from ipyactors.wire import node_messages as reported
 from ipyactors.wire import store_messages as stored
 from ipyactors.wire.codec import Message
@@ -167,6 +182,8 @@ def _on_registered(tables: Tables, out: Out, owner: Owner, message: Message, now
             claims.on_release_claims(tables, out, owner, message)
         case counted.ObjectsReported():
             census.on_objects_reported(tables, owner, message)
+        case kept.KvPut() | kept.KvGet() | kept.KvDelete():
+            kv.on_request(out, owner, message)
         case _:
             _on_actor_word(tables, out, owner, message, wall_s)
 
@@ -187,6 +204,12 @@ def _on_actor_word(tables: Tables, out: Out, owner: Owner, message: Message, wal
             handles.on_kill(tables, out, owner, message, wall_s)
         case said.ActorReady():
             actors.on_actor_ready(tables, out, owner, message, wall_s)
+        case said.ActorProgressed():
+            durable.on_progressed(tables, owner, message)
+        case said.CheckpointMade():
+            durable.on_checkpoint_made(tables, owner, message, wall_s)
+        case said.ActorUpgraded():
+            durable.on_upgraded(tables, owner, message, wall_s)
         case said.ActorInitFailed():
             actors.on_actor_init_failed(tables, out, owner, message, wall_s)
         case said.ActorExited():

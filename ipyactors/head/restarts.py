@@ -2,7 +2,8 @@
 
 The number of restarts is the user's to choose; the intensity guard is not. It is Erlang's, narrowed: an actor whose
 constructor crashes again and again would otherwise burn a core for ever under ``max_restarts=-1``. An actor that
-became alive in between did some work, so only crashes without that are counted.
+became alive in between did some work, so only crashes without that are counted. A durable actor is alive before it runs
+the calls that it may be dying of: there, work is a call that has ended.
 """
 
 from __future__ import annotations
@@ -40,12 +41,15 @@ class Verdict:
     why: str = ""
 
 
-def decide(policy: RestartPolicy, used: int, fruitless_s: Sequence[float], now_s: float) -> Verdict:
-    """Return whether to restart. ``fruitless_s`` are the times of the restarts since the actor was last alive."""
+def decide(
+    policy: RestartPolicy, used: int, fruitless_s: Sequence[float], now_s: float, *, is_durable: bool = False
+) -> Verdict:
+    """Return whether to restart. ``fruitless_s`` are the times of the restarts since the actor last did some work."""
     if policy.restarts_left(used) == 0:
         return Verdict(is_restart=False)
     recent = sum(1 for at_s in fruitless_s if at_s > now_s - policy.period_s)
     if recent >= policy.intensity:
-        why = f"given up after {recent} restarts in {policy.period_s:.0f} s in which its constructor never returned"
+        fruitless = "it never ended a call; its log is kept" if is_durable else "its constructor never returned"
+        why = f"given up after {recent} restarts in {policy.period_s:.0f} s in which {fruitless}"
         return Verdict(is_restart=False, why=why)
     return Verdict(is_restart=True)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import pathlib
 import select
 import signal
 import sys
@@ -24,27 +25,31 @@ from ipyactors.ground import ids
 from ipyactors.ground.clock import Clock, SystemClock
 from ipyactors.ground.config import SessionPaths
 from ipyactors.head.nodes import workers_of
+from ipyactors.head.out import Shelf
 from ipyactors.head.reactor import Reactor
 from ipyactors.head.settling import SETTLE_S
+from ipyactors.head.shelf import DiskShelf
 from ipyactors.head.tables import Tables
 from ipyactors.head.watching import AgentWatch
 from ipyactors.wire.census_messages import NodeToCensus, OwnerToCensus
 from ipyactors.wire.channel import Channel
 from ipyactors.wire.codec import Message
 from ipyactors.wire.head_messages import OwnerToHead
+from ipyactors.wire.kv_messages import OwnerToKv
 from ipyactors.wire.node_messages import NodeToHead
 from ipyactors.wire.store_messages import OwnerToStores, StoreToHead
 from ipyactors.wire.zmq_channel import ZmqChannel
 
 #: What may be said to the head.
-WORDS = OwnerToHead | OwnerToStores | OwnerToCensus | NodeToHead | StoreToHead | NodeToCensus
+WORDS = OwnerToHead | OwnerToStores | OwnerToCensus | OwnerToKv | NodeToHead | StoreToHead | NodeToCensus
 
 
 class Outbox:
     """Collects what the reactor wants said, one batch for each peer. See :class:`ipyactors.head.out.Out`."""
 
-    def __init__(self, channel: Channel, agents: AgentWatch) -> None:
+    def __init__(self, channel: Channel, agents: AgentWatch, shelf: Shelf) -> None:
         self._channel = channel
+        self.shelf = shelf
         self.watch_agent = agents.add
         self._queued: dict[bytes, list[Message]] = {}
 
@@ -66,11 +71,11 @@ class Outbox:
 class Server:
     """Turns and sleep; decides nothing."""
 
-    def __init__(self, channel: Channel, tables: Tables, clock: Clock) -> None:
+    def __init__(self, channel: Channel, tables: Tables, clock: Clock, shelf: Shelf) -> None:
         self._channel = channel
         self._clock = clock
         self._agents = AgentWatch(functools.partial(workers_of, tables))
-        self._outbox = Outbox(channel, self._agents)
+        self._outbox = Outbox(channel, self._agents, shelf)
         self._reactor = Reactor(tables, self._outbox)
 
     def take_turn(self) -> float:
@@ -108,8 +113,9 @@ def serve(paths: SessionPaths, head_epoch: int, alive_fd: int) -> None:
     tables = Tables(head_epoch, settle_at_s=clock.monotonic() + SETTLE_S)
     with zmq.Context() as context:
         channel = ZmqChannel(context, ids.HEAD_ID, WORDS, bind=paths.head_address)
-        with contextlib.closing(channel):
-            Server(channel, tables, clock).serve_until_eof(alive_fd)
+        shelf = DiskShelf(pathlib.Path(paths.state_dir, "kv.sqlite"))
+        with contextlib.closing(channel), contextlib.closing(shelf):
+            Server(channel, tables, clock, shelf).serve_until_eof(alive_fd)
     # ZeroMQ removes the file of an earlier socket when it binds, but not its own when it closes.
     with contextlib.suppress(OSError):
         os.unlink(paths.head_address.removeprefix("ipc://"))

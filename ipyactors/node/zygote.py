@@ -11,6 +11,7 @@ When the agent is gone, the socketpair is at its end and the zygote goes; its wo
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 import select
 import signal
@@ -92,6 +93,9 @@ class Zygote:
 
     def _fork(self, order: ForkWorker) -> None:
         """Make one worker. In the child this does not return."""
+        if order.actor is not None and order.actor.durability is not None:
+            # Here and not in each: once, when the first one is made; those that come back have it.
+            importlib.import_module("ipyactors.worker.durable")
         try:
             pid = os.fork()
         except OSError as error:

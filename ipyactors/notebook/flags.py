@@ -11,6 +11,7 @@ from IPython.core.magic import cell_magic, line_magic, no_var_expand
 from IPython.core.magic_arguments import argument, magic_arguments
 from IPython.utils.process import arg_split
 
+from ipyactors.ground.every import Every, every
 from ipyactors.ground.exceptions import OptionError
 from ipyactors.ground.options import OPTIONS, Kind, Option, Place, check_names
 
@@ -29,12 +30,21 @@ _METAVARS = {
     Kind.CHOICE: "WORD",
     Kind.RETURNS: "N",
     Kind.EXCEPTIONS: "TYPES",
+    Kind.LEVEL: "WORD",
+    Kind.POLICY: "calls=N|seconds=S",
 }
 
 #: Kinds whose flag may stand alone and then means True.
-_MAY_STAND_ALONE = {Kind.FLAG, Kind.EXCEPTIONS}
+_MAY_STAND_ALONE = {Kind.FLAG, Kind.EXCEPTIONS, Kind.LEVEL}
 
-_ARE_WORDS = {Kind.TEXT, Kind.CHOICE}
+_ARE_WORDS = {Kind.TEXT, Kind.CHOICE, Kind.LEVEL}
+
+#: How the values of some kinds are written after a magic, where that is not as in Python.
+_WRITTEN = {
+    Kind.EXCEPTIONS: "names with commas between, or nothing for True",
+    Kind.LEVEL: "one of the words, or nothing for True",
+    Kind.POLICY: "calls=100 or seconds=5 or calls=100,seconds=5",
+}
 
 
 def flag(name: str, **described: Any) -> Flag:
@@ -50,7 +60,7 @@ def line_magic_with(*flags: Flag) -> Callable[[_Magic], _Magic]:
 def cell_magic_with_options() -> Callable[[_Magic], _Magic]:
     """Make a method a cell magic with one flag for each option of remote functions and classes."""
     places = {Place.TASK, Place.ACTOR}
-    offered = [option for option in OPTIONS.values() if option.is_available and option.places & places]
+    offered = [option for option in OPTIONS.values() if option.places & places]
     return _magic_with(cell_magic, [_flag_for(option) for option in offered], sign="%%")
 
 
@@ -69,8 +79,8 @@ def _magic_with(marker: Callable[[Any], Any], flags: Sequence[Flag], *, sign: st
 def _flag_for(option: Option) -> Flag:
     where = " and ".join(sorted(option.places & {Place.TASK, Place.ACTOR}, reverse=True)).replace("remote ", "")
     described: dict[str, Any] = {"default": None, "help": f"[{where}] {option.help}. Takes {option.takes}."}
-    if option.kind is Kind.EXCEPTIONS:
-        described["help"] += " Here: names with commas between, or nothing for True."
+    if option.kind in _WRITTEN:
+        described["help"] += f" Here: {_WRITTEN[option.kind]}."
     if option.kind in _MAY_STAND_ALONE:
         described |= {"nargs": "?", "const": "True"}
     described["metavar"] = _METAVARS.get(option.kind, "BOOL")
@@ -96,8 +106,6 @@ def _explain_unknown(word: str) -> str:
         check_names({name: None}, Place.TASK, Place.ACTOR)
     except OptionError as error:
         return str(error)
-    if not OPTIONS[name].is_available:
-        return f"The option {name!r} is not available in this version."
     return f"Write --{name.replace('_', '-')} and its value instead of {word!r}."
 
 
@@ -120,11 +128,37 @@ def _read(option: Option, text: str, namespace: Mapping[str, Any]) -> Any:
         return namespace[text[1:]]
     if option.kind is Kind.EXCEPTIONS and text not in {"True", "False"}:
         return [_exception_type(option, name, namespace) for name in text.strip("[]() ").split(",") if name.strip()]
+    if option.kind is Kind.POLICY:
+        return _policy(option, text)
     try:
         value = ast.literal_eval(text)
     except (ValueError, SyntaxError):
         return text
     return text if option.kind in _ARE_WORDS and not isinstance(value, bool) else value
+
+
+def _policy(option: Option, text: str) -> Every:
+    """Return what ``calls=100,seconds=5`` says; it may also be written as in Python, as a call of ``every``."""
+    words = text.removeprefix("every(").removesuffix(")") if text.startswith("every(") else text
+    try:
+        given = {keyword.arg: ast.literal_eval(keyword.value) for keyword in _keywords(words)}
+    except (ValueError, SyntaxError):
+        given = {}
+    if not given or not given.keys() <= {"calls", "seconds"}:
+        raise OptionError(
+            f"{option.name}={text!r}: takes {option.takes}; after %%remote, write "
+            f"--checkpoint {_WRITTEN[option.kind]}.",
+            option=option.name,
+        )
+    return every(**given)  # type: ignore[arg-type]
+
+
+def _keywords(words: str) -> list[ast.keyword]:
+    """Return the arguments of a call, all of which must be given by keyword. Raises SyntaxError."""
+    call = ast.parse(f"f({words})", mode="eval").body
+    if not isinstance(call, ast.Call) or call.args:
+        raise SyntaxError(words)
+    return call.keywords
 
 
 def without_quotes(text: str) -> str:

@@ -52,7 +52,8 @@ class RemoteMagics(Magics):  # type: ignore[misc]
 
         A function becomes a task, called with f.remote(...). A class becomes an actor: C.remote(...) starts one in a
         process of its own. Each option applies to all definitions of the cell that take it; other statements run
-        here, as in any cell. Running the cell again replaces the definitions; live actors keep the class they have.
+        here, as in any cell. Running the cell again replaces the definitions; live actors keep the class they have,
+        until a durable one is told to take the new one: actor.upgrade(C).
 
         Exceptions and enums stay plain classes. A helper that is to be called as usual, or a class whose instances
         are mere values, goes into another cell. What a definition uses of the notebook is taken as it is at its first

@@ -8,18 +8,19 @@ without a question to the head: whoever ships a handle first adds to the receive
 from __future__ import annotations
 
 import dataclasses
+import weakref
 from collections import deque
 from collections.abc import Callable
 
 from ipyactors.ground import ids
 from ipyactors.ground.quantities import Units
-from ipyactors.owner.calls import PendingCall
+from ipyactors.owner.calls import CallState, PendingCall
 from ipyactors.owner.current import CurrentCall
-from ipyactors.owner.objects import Entry
+from ipyactors.owner.objects import Entry, Failure
 from ipyactors.owner.templates import MethodTemplate
 from ipyactors.wire.head_messages import CreateActor
 from ipyactors.wire.specs import ActorState, ActorStatus, Death, Payload
-from ipyactors.wire.worker_messages import ActorVersion
+from ipyactors.wire.worker_messages import ActorVersion, CallIdentity
 
 #: How many calls one caller has under way in one worker; the rest waits in the caller's outbox.
 WINDOW = 1024
@@ -34,6 +35,7 @@ class ActorClient:
     ``creation`` is what the head was told to make, kept until it has been alive: another head may have to be told.
     ``exiting`` is set while the present worker is on its way out, and nothing more is sent to it. ``finishing`` is
     set by ``__ray_terminate__``; calls made after it are ``late``: kept only to fail when the actor has ended.
+    ``settling`` tells a durable actor which answers have arrived.
     """
 
     __slots__ = (
@@ -56,6 +58,7 @@ class ActorClient:
         "node_id",
         "outbox",
         "restarts_left",
+        "settling",
         "state",
         "unplaceable",
         "waiting_for",
@@ -88,6 +91,7 @@ class ActorClient:
         self.failure: Exception | None = None
         self.finishing = False
         self.late: deque[MethodCall] = deque()
+        self.settling = Settling()
 
     @property
     def label(self) -> str:
@@ -119,10 +123,13 @@ class MethodCall(PendingCall):
     """One call of a method.
 
     ``version`` is the state of the actor that a readonly method has seen, as its answer says; None if that is not
-    known. ``expected`` is the one that its result is wanted from, where it is made again.
+    known. ``expected`` is the one that its result is wanted from, where it is made again. ``counter`` rises with this
+    process's calls to durable actors. ``identity`` is how a durable
+    actor knows the call, where it is not simply this process that calls; ``is_consumed`` tells that its result is in
+    the log of the durable actor that has made it.
     """
 
-    __slots__ = ("client", "expected", "template", "version")
+    __slots__ = ("client", "counter", "expected", "identity", "is_consumed", "template", "version")
 
     def __init__(
         self,
@@ -138,6 +145,15 @@ class MethodCall(PendingCall):
         self.client = client
         self.version: ActorVersion | None = None
         self.expected: ActorVersion | None = None
+        self.counter = 0
+        self.identity: CallIdentity | None = None
+        self.is_consumed = False
+
+    def finish(self, failure: Failure | None, results: tuple[Payload, ...] = (), made_by: object = None) -> None:
+        """See :meth:`PendingCall.finish`. One with an identity lets go of its objects: whether they live matters."""
+        super().finish(failure, results, made_by)
+        if self.identity is not None:
+            self.entries = ()
 
     @property
     def name(self) -> str:
@@ -150,6 +166,48 @@ class MethodCall(PendingCall):
         if not template.is_readonly:
             return template
         return template, self.client, self.args, -1, self.attempt, self.parent, self.version
+
+
+class Settling:
+    """Up to which of their calls the callers of this process have all answers from one durable actor.
+
+    A caller that is this process has an answer once it has arrived. One that is a durable actor has it once it is in
+    its log, or nobody can ask for it any more. A task may be run again and ask for all of them; nothing is settled.
+    """
+
+    def __init__(self) -> None:
+        self._rows: dict[bytes, deque[tuple[int, MethodCall, tuple[weakref.ref[Entry], ...]]]] = {}
+
+    def add(self, call: MethodCall) -> None:
+        """Take a call that was made; calls of this process are taken in the order of their counters."""
+        identity = call.identity
+        if identity is None or len(identity.caller_id) == ids.PROCESS_ID_BYTES:
+            self._row(b"").append((call.counter, call, ()))
+        elif len(identity.caller_id) == ids.ACTOR_ID_BYTES:
+            self._row(identity.caller_id).append((identity.counter, call, tuple(map(weakref.ref, call.entries))))
+
+    def below(self, call: MethodCall) -> int:
+        """Return the counter below which this call's caller has all answers."""
+        identity = call.identity
+        is_process = identity is None or len(identity.caller_id) == ids.PROCESS_ID_BYTES
+        row = self._rows.get(b"" if is_process or identity is None else identity.caller_id)
+        if not row:
+            return 0
+        while len(row) > 1 and _is_settled(*row[0][1:]):
+            row.popleft()
+        return row[0][0]
+
+    def _row(self, caller_id: bytes) -> deque[tuple[int, MethodCall, tuple[weakref.ref[Entry], ...]]]:
+        row = self._rows.get(caller_id)
+        if row is None:
+            row = self._rows[caller_id] = deque()
+        return row
+
+
+def _is_settled(call: MethodCall, entries: tuple[weakref.ref[Entry], ...]) -> bool:
+    if call.state is not CallState.DONE:
+        return False
+    return call.is_consumed or all(entry() is None for entry in entries)
 
 
 @dataclasses.dataclass(slots=True)

@@ -19,7 +19,12 @@ def submit(state: OwnerState, out: Out, call: PendingCall) -> None:
     """Take a call that was made; it may wait for its arguments first."""
     begin(state, call)
     if isinstance(call, MethodCall):
-        (call.client.late if call.client.finishing else call.client.outbox).append(call)
+        client = call.client
+        if call.template.is_durable:
+            state.durable_calls += 1
+            call.counter = state.durable_calls
+            client.settling.add(call)
+        (client.late if client.finishing else client.outbox).append(call)
     await_all(state, out, call)
 
 

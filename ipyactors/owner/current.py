@@ -8,18 +8,99 @@ from __future__ import annotations
 
 import contextvars
 import dataclasses
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    import uuid
+
     from ipyactors.wire.specs import ActorSpec
 
 _actor: ActorSpec | None = None
 _incarnation = 0
 
 
+class Turn(Protocol):
+    """What one call of a durable actor takes from outside; made real by :mod:`ipyactors.worker.turn`.
+
+    Every method raises ReplayDivergenceError where the call does not do again what the log says that it has done.
+    """
+
+    @property
+    def is_replaying(self) -> bool:
+        """Whether the call is done again, as the log says, and has no effect outside."""
+        ...
+
+    def now(self) -> float:
+        """Return the time, in seconds since the epoch."""
+        ...
+
+    def random(self) -> float:
+        """Return a random number from 0 to 1."""
+        ...
+
+    def uuid4(self) -> uuid.UUID:
+        """Return a random UUID."""
+        ...
+
+    def once(self, function: Callable[[], Any]) -> Any:
+        """Return what ``function()`` returns, or raise what it raises: it is called at most once."""
+        ...
+
+    def request_checkpoint(self) -> None:
+        """Have a checkpoint made when the call is over."""
+        ...
+
+    def submitting(self, digest: bytes) -> Submission:
+        """Note that the call submits another one, of which ``digest`` tells what is called with what."""
+        ...
+
+    def submitted(self, submission: Submission, call: object, entries: tuple[object, ...]) -> None:
+        """Take a call that was made, with the objects that it makes; one that is replayed was not sent."""
+        ...
+
+    def receive(self, entries: Sequence[Any], take: Callable[[], list[Any]]) -> list[Any]:
+        """Return the values of objects: those that the log has, else what ``take()`` returns or raises."""
+        ...
+
+    def given(self, entries: Sequence[Any]) -> list[Any] | None:
+        """Return the values of objects as the log has them, or raise; None if they are to be waited for."""
+        ...
+
+    def received(self, entries: Sequence[Any]) -> None:
+        """Note the values of objects, which are there."""
+        ...
+
+    def failed(self, error: Exception) -> None:
+        """Note what the first of some objects has failed with."""
+        ...
+
+    def choose(self, choose: Callable[[], list[int]]) -> list[int]:
+        """Return which of several came first: as the log says, else what ``choose()`` returns."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Submission:
+    """Which call of a durable actor's turn a nested call is. ``is_replayed``: it was made before, and is not sent."""
+
+    actor_id: bytes
+    lsn: int
+    index: int
+    is_replayed: bool
+
+    @property
+    def call_id(self) -> bytes:
+        """The nested call's id, the same in every incarnation."""
+        return self.actor_id + self.lsn.to_bytes(8, "big") + self.index.to_bytes(4, "big")
+
+
 @dataclasses.dataclass(slots=True)
 class CurrentCall:
     """The call that runs here. ``caller`` is the process id of who sent it, ``seq`` its number there.
+
+    ``turn`` is what notes, in a durable actor, what the call takes from outside, and ``lsn`` its place in the log;
+    ``nested`` counts the calls to durable actors that it has made.
 
     ``cancelled`` is set when the caller asked to cancel it, ``exit_detail`` when it has called ``exit_actor()``.
     ``is_changing``, ``seen`` and ``expected`` are of :mod:`ipyactors.worker.changes`.
@@ -36,9 +117,18 @@ class CurrentCall:
     is_changing: bool = False
     seen: int = -1
     expected: tuple[int, int] | None = None
+    turn: Turn | None = None
+    lsn: int = 0
+    nested: int = 0
 
 
 call: contextvars.ContextVar[CurrentCall | None] = contextvars.ContextVar("ipyactors_call", default=None)
+
+
+def turn() -> Turn | None:
+    """Return what notes what the running call takes from outside; None where nobody does."""
+    running = call.get()
+    return None if running is None else running.turn
 
 
 def actor() -> ActorSpec | None:

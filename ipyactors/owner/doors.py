@@ -12,6 +12,7 @@ from ipyactors.ground.ids import HEAD_ID
 from ipyactors.wire.census_messages import CensusToOwner
 from ipyactors.wire.channel import RECEIVE_AT_MOST, Batch, Channel
 from ipyactors.wire.head_messages import HeadToOwner
+from ipyactors.wire.kv_messages import KvToOwner
 from ipyactors.wire.node_messages import NodeToProcess
 from ipyactors.wire.store_messages import StoresToOwner, StoreToProcess
 from ipyactors.wire.worker_messages import BorrowerToOwner, CallerToWorker, OwnerToBorrower, WorkerToCaller
@@ -24,7 +25,14 @@ _LINGER_MS = 500
 _ROUNDS_AT_MOST = 100
 
 _TO_OUTBOUND = (
-    HeadToOwner | StoresToOwner | CensusToOwner | NodeToProcess | StoreToProcess | WorkerToCaller | OwnerToBorrower
+    HeadToOwner
+    | StoresToOwner
+    | CensusToOwner
+    | KvToOwner
+    | NodeToProcess
+    | StoreToProcess
+    | WorkerToCaller
+    | OwnerToBorrower
 )
 _TO_INBOUND = CallerToWorker | BorrowerToOwner
 

@@ -8,15 +8,17 @@ from __future__ import annotations
 from ipyactors.ground.exceptions import (
     ActorDiedError,
     ActorUnavailableError,
+    CallOutcomeUnknownError,
     IpyactorsError,
     NodeDiedError,
     OutOfMemoryError,
     PlacementError,
+    RecoveryFailedError,
     TaskCancelledError,
     WorkerCrashedError,
 )
 from ipyactors.ground.quantities import Units, describe
-from ipyactors.owner.actors import ActorClient
+from ipyactors.owner.actors import ActorClient, MethodCall
 from ipyactors.owner.calls import PendingCall
 from ipyactors.wire.deaths import describe_death
 from ipyactors.wire.specs import Death, LossReason
@@ -59,15 +61,19 @@ def actor_died(client: ActorClient, call: PendingCall, *, started: bool | None) 
     death = client.death
     if client.unplaceable is not None:
         return placement(f"Actor {client.label}", client.demand, client.unplaceable)
+    kind: type[ActorDiedError] = ActorDiedError
     if death is not None and death.reason is LossReason.INIT_FAILED and death.init_error is not None:
         why = (
             f"its constructor raised {death.init_error.words}. An exception in "
             f"__init__ is final, whatever max_restarts says\n{death.init_error.traceback_text}"
         )
+    elif death is not None and death.reason is LossReason.RECOVERY_FAILED and death.init_error is not None:
+        kind = RecoveryFailedError
+        why = f"its state could not be brought back: {death.init_error.words}"
     else:
         why = f"its process {describe_death(death)}"
     incarnation = f" (incarnation {client.incarnation})" if client.incarnation else ""
-    return ActorDiedError(
+    return kind(
         f"Actor {client.label}{incarnation} is dead: {why}. {what_became(call, started=started)}. "
         f"{_advice(client, death)}{last_output(death)}",
         actor_id=client.actor_id.hex(),
@@ -78,11 +84,29 @@ def actor_died(client: ActorClient, call: PendingCall, *, started: bool | None) 
     )
 
 
+def durable_actor_died(client: ActorClient, call: MethodCall, *, started: bool | None) -> IpyactorsError:
+    """Return the error of a call that a durable actor had when it died for good.
+
+    What it had not begun has no effect, and will have none: nobody will run it. Of a call that it had begun, only the
+    log can tell, which is not read any more.
+    """
+    if started is False or call.template.is_readonly:
+        return actor_died(client, call, started=started)
+    return CallOutcomeUnknownError(
+        f"Nobody can say whether the call {call.name} has taken effect: it had been sent to actor {client.label} "
+        f"(incarnation {client.incarnation}) when that ended for good: its process {describe_death(client.death)}. "
+        f"Its log has been kept and can tell: ipyactors fsck -v{last_output(client.death)}",
+        actor_id=client.actor_id.hex(),
+    )
+
+
 def _advice(client: ActorClient, death: Death | None) -> str:
     if death is None or death.reason in (LossReason.INTENDED, LossReason.OWNER_DIED):
         return "Create the actor again to go on."
     if death.reason is LossReason.INIT_FAILED:
         return "Correct the constructor or its arguments, and create the actor again."
+    if death.reason is LossReason.RECOVERY_FAILED:
+        return "Its log and its checkpoints are kept: ipyactors fsck says what can be had from them."
     if client.restarts_left:
         return "Correct what its constructor runs into, and create the actor again."
     if client.incarnation:

@@ -7,6 +7,9 @@ sent again only if ``max_task_retries`` allows.
 
 from __future__ import annotations
 
+from typing import Any
+
+from ipyactors.ground import ids
 from ipyactors.owner import arguments, constructors, failures
 from ipyactors.owner.actors import WINDOW, ActorClient, MethodCall
 from ipyactors.owner.calls import CallState
@@ -18,7 +21,7 @@ from ipyactors.wire.deaths import describe_death, last_started
 from ipyactors.wire.events import EventKind
 from ipyactors.wire.head_messages import ActorChanged, ReleaseActor
 from ipyactors.wire.specs import ActorSpec, ActorState, ActorStatus, Death, RemoteError
-from ipyactors.wire.worker_messages import CallMethod, CancelCall, FinishAndExit
+from ipyactors.wire.worker_messages import CallIdentity, CallMethod, CancelCall, FinishAndExit
 
 
 def client_of(state: OwnerState, actor_id: bytes) -> ActorClient:
@@ -73,12 +76,26 @@ def _send_ready(client: ActorClient, out: Out, now_s: float) -> MethodCall | Non
                 call.stream.until if call.stream is not None else 0,
                 template.is_readonly,
                 call.expected,
+                *(_for_the_log(client, call) if template.is_durable else ()),
             ),
         )
+        if call.cancelled:  # it had been sent to an incarnation before, which may have put it into the log
+            out.to_worker(worker_id, CancelCall(seq))
     if client.finishing and not outbox:
         client.exiting = "__ray_terminate__"  # should it crash before, the next incarnation is told again
         out.to_worker(worker_id, FinishAndExit("told to finish with __ray_terminate__"))
     return None
+
+
+def _for_the_log(client: ActorClient, call: MethodCall) -> tuple[Any, ...]:
+    """Return what a durable actor is told besides; see :class:`CallMethod`."""
+    template, identity = call.template, call.identity
+    if call.attempt:  # it has raised and is to be tried again: the record of it must not answer
+        first = identity or CallIdentity(ids.owner_of(call.task_id), call.task_id, call.counter)
+        again = first.call_id + call.attempt.to_bytes(4, "big")
+        identity = CallIdentity(first.caller_id, again, first.counter, first.digest)
+    settled = client.settling.below(call)
+    return template.is_persist, identity, call.counter, settled, template.key, template.max_task_retries
 
 
 def _fail_outbox(state: OwnerState, out: Out, client: ActorClient) -> None:
@@ -167,7 +184,11 @@ def on_actor_lost(state: OwnerState, out: Out, client: ActorClient, death: Death
     again: list[MethodCall] = []
     for seq, call in in_flight.items():
         started = None if last is None else seq <= last
-        if call.cancelled:
+        if client.state is ActorState.DEAD and call.template.is_durable:
+            _fail(state, out, call, failures.durable_actor_died(client, call, started=started))
+        elif call.template.is_durable:
+            again.append(call)  # the next incarnation knows it, if this one has
+        elif call.cancelled:
             finish(state, call, failures.cancelled(call, started=started is not False))
         elif client.state is ActorState.DEAD:
             _fail(state, out, call, failures.actor_died(client, call, started=started))
@@ -204,7 +225,7 @@ def cancel_call(state: OwnerState, out: Out, call: MethodCall, *, recursive: boo
     call.cancelled = True
     if call.state is CallState.SENT:
         out.to_worker(call.client.worker_id, CancelCall(call.seq, recursive))
-    else:
+    elif not (call.sent_s and call.template.is_durable):  # else the next incarnation says what became of it
         finish(state, call, failures.cancelled(call, started=False))
         state.ready_actors.add(call.client)
 

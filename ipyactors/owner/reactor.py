@@ -48,6 +48,7 @@ from ipyactors.wire.head_messages import (
     ShapeUnplaceable,
     WorkerLost,
 )
+from ipyactors.wire.kv_messages import KvReply
 from ipyactors.wire.store_messages import ClaimObjects, CopiesFound, ForgetSegments, NodeLost
 from ipyactors.wire.worker_messages import (
     ActorExiting,
@@ -326,7 +327,7 @@ def on_kill_noted(state: OwnerState, _out: Out, _peer: bytes, message: KillNoted
 
 
 #: What the head answers to a request that somebody waits for.
-Reply = CreateActorReply | GetActorReply | ClusterReply | CensusReply
+Reply = CreateActorReply | GetActorReply | ClusterReply | CensusReply | KvReply
 
 
 def on_reply(state: OwnerState, out: Out, _peer: bytes, message: Reply, _now_s: float) -> None:
@@ -378,6 +379,7 @@ HANDLERS: dict[type, Handler] = {
     GetActorReply: on_reply,
     ClusterReply: on_reply,
     CensusReply: on_reply,
+    KvReply: on_reply,
     KillNoted: on_kill_noted,
     OwnerLost: lambda state, out, _peer, message, _now_s: orphans.on_owner_lost(state, out, message),
     ClaimObjects: lambda state, out, _peer, message, _now_s: orphans.on_claim_objects(state, out, message),

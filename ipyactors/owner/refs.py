@@ -57,6 +57,21 @@ class ObjectRef(Reference):
         return self._wait_async().__await__()
 
     async def _wait_async(self) -> Any:
+        turn = current.turn()
+        if turn is None:
+            return await self._arrive()
+        given = turn.given([self._entry])
+        if given is not None:
+            return given[0]
+        try:
+            value = await self._arrive()
+        except Exception as error:
+            turn.failed(error)
+            raise
+        turn.received([self._entry])
+        return value
+
+    async def _arrive(self) -> Any:
         import asyncio  # here and below: who awaits has it, and the others need not pay for it
 
         entry = self._entry

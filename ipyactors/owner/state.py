@@ -41,6 +41,8 @@ class OwnerState:
         self.children: dict[bytes, set[PendingCall]] = {}
         """By the task id of a call that runs here: what it has submitted and is not done."""
         self.unanswered = 0
+        self.durable_calls = 0
+        """How many calls to durable actors this process has made."""
         self.waiting: set[PendingCall] = set()
         """Calls whose arguments are not there."""
         self.supplied: deque[PendingCall] = deque()

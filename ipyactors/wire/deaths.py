@@ -35,6 +35,8 @@ def describe_death(death: Death | None) -> str:
             return "was ended because the process that created it is gone"
         case LossReason.INIT_FAILED:
             return f"was ended because {death.detail or 'its constructor raised'}"
+        case LossReason.RECOVERY_FAILED:
+            return f"was ended because {death.detail or 'its state could not be brought back'}"
         case LossReason.INTENDED:
             return f"was ended on purpose{_in_brackets(death.detail)}"
         case _ if death.signal is not None:

@@ -10,7 +10,7 @@ import msgspec
 
 from ipyactors.ground.quantities import Units
 from ipyactors.wire.events import Event
-from ipyactors.wire.specs import ActorSpec, ActorStatus, Death, NodeStatus, RemoteError, WaitingDemand
+from ipyactors.wire.specs import ActorSpec, ActorStatus, Death, Definition, NodeStatus, RemoteError, WaitingDemand
 
 
 class _Word(msgspec.Struct, array_like=True, tag=True):
@@ -132,18 +132,51 @@ class KillActor(_Word):
 
 
 class ActorReady(_Word):
-    """Sent by an actor's worker: the constructor returned, calls may come to my address."""
+    """Sent by an actor's worker: the constructor returned, calls may come to my address.
+
+    A durable actor that has come back says with ``recovered`` from where, in words, and how many seconds it took.
+    """
+
+    actor_id: bytes
+    incarnation: int
+    recovered: str = ""
+    duration_s: float = 0.0
+
+
+class ActorProgressed(_Word):
+    """Sent by a durable actor's worker: this incarnation has ended its first call."""
 
     actor_id: bytes
     incarnation: int
 
 
+class CheckpointMade(_Word):
+    """Sent by a durable actor's worker; ``detail`` is for people."""
+
+    actor_id: bytes
+    incarnation: int
+    checkpoint_id: str
+    lsn: int
+    duration_s: float
+    detail: str
+
+
+class ActorUpgraded(_Word):
+    """Sent by a durable actor's worker: it runs another class from now on; ``handle`` describes that to callers."""
+
+    actor_id: bytes
+    incarnation: int
+    definition: Definition
+    handle: bytes
+
+
 class ActorInitFailed(_Word):
-    """Sent by an actor's worker: the constructor raised. Final, as in Ray."""
+    """Sent by an actor's worker: the constructor raised, or its state cannot be brought back. Final."""
 
     actor_id: bytes
     incarnation: int
     error: RemoteError
+    is_recovery: bool = False
 
 
 class ActorExited(_Word):
@@ -211,6 +244,9 @@ OwnerToHead = (
     | ReleaseActor
     | KillActor
     | ActorReady
+    | ActorProgressed
+    | CheckpointMade
+    | ActorUpgraded
     | ActorInitFailed
     | ActorExited
     | WatchOwner

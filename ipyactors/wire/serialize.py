@@ -86,7 +86,8 @@ def is_collecting() -> bool:
 
 
 @contextlib.contextmanager
-def _collecting() -> Iterator[_Found]:
+def collecting() -> Iterator[_Found]:
+    """Note what is pickled on this thread meanwhile: ``refs``, ``actor_ids``."""
     outer = _found.refs, _found.actor_ids, _found.keepers
     _found.refs, _found.actor_ids, _found.keepers = {}, [], []
     try:
@@ -95,7 +96,8 @@ def _collecting() -> Iterator[_Found]:
         _found.refs, _found.actor_ids, _found.keepers = outer
 
 
-def _is_plain(value: Any) -> bool:
+def is_plain(value: Any) -> bool:
+    """Return whether a value is a scalar, or a small flat tuple or list of scalars."""
     kind = type(value)
     if kind in _SCALARS:
         return kind is not bytes or len(value) <= OUT_OF_BAND_BYTES
@@ -109,7 +111,7 @@ def dumps(value: Any, *, what: str = "value", in_band: bool = False) -> Payload:
     be pickled; the error also names the path to the part that cannot. With ``in_band`` all of it is in ``data``,
     for what is kept as plain bytes.
     """
-    if _is_plain(value):
+    if is_plain(value):
         return Payload(pickle.dumps(value, _PROTOCOL))
     return _dumps_any(value if in_band else _beside(value), what, in_band=in_band)
 
@@ -117,7 +119,7 @@ def dumps(value: Any, *, what: str = "value", in_band: bool = False) -> Payload:
 def dumps_call(args: tuple[Any, ...], kwargs: dict[str, Any], *, what: str) -> Payload:
     """Return a call's arguments as one payload of ``(args, kwargs)``."""
     is_flat = len(args) <= _FLAT_AT_MOST and len(kwargs) <= _FLAT_AT_MOST
-    if is_flat and all(map(_is_plain, args)) and (not kwargs or all(map(_is_plain, kwargs.values()))):
+    if is_flat and all(map(is_plain, args)) and (not kwargs or all(map(is_plain, kwargs.values()))):
         return Payload(pickle.dumps((args, kwargs), _PROTOCOL))
     args = tuple(map(_beside, args))
     if kwargs:
@@ -127,7 +129,7 @@ def dumps_call(args: tuple[Any, ...], kwargs: dict[str, Any], *, what: str) -> P
 
 def dumps_result(value: Any, name: str, part: str = "the result") -> Payload:
     """Return what the call of ``name`` returned as a payload; ``part`` says which of several values it is."""
-    if _is_plain(value):
+    if is_plain(value):
         return Payload(pickle.dumps(value, _PROTOCOL))
     return _dumps_any(_beside(value), f"{part} of {name}", fate=_FATE_OF_A_RESULT)
 
@@ -160,13 +162,13 @@ def _beside(value: Any) -> Any:
 def _dumps_any(
     value: Any, what: str, *, in_band: bool = False, parts: Parts | None = None, fate: str = _FATE, again: bool = False
 ) -> Payload:
-    with _collecting() as found:
+    with collecting() as found:
         try:
             data, buffers = pickler.dumps_inside(value) if in_band else pickler.dumps(value, is_large=again)
         except BeginAgain:
             return _dumps_any(value, what, parts=parts, fate=fate, again=True)
         except (Exception, SystemExit, GeneratorExit) as error:  # what pickling runs is the user's code
-            raise explain_failure(value, what, error, parts or _parts, fate) from _users_part(error)
+            raise explain_failure(value, what, error, parts or parts_of, fate) from _users_part(error)
         refs, actor_ids, keepers = tuple(found.refs or ()), tuple(found.actor_ids or ()), found.keepers or ()
     return Payload(data, tuple(buffers), refs, actor_ids).holding(*keepers)
 
@@ -199,7 +201,7 @@ def definition_id(data: bytes) -> bytes:
 def can_pickle(value: Any) -> BaseException | None:
     """Return None if ``value`` can be pickled by value, else the error."""
     try:
-        with _collecting():
+        with collecting():
             cloudpickle.dumps(value, protocol=_PROTOCOL)
     except (Exception, SystemExit, GeneratorExit) as error:
         return error
@@ -248,7 +250,7 @@ def find_culprit(value: Any, name: str, parts: Parts) -> list[tuple[str, Any]]:
     path: list[tuple[str, Any]] = [(name, value)]
     seen = {id(value)}
     while len(path) <= _DEPTH_AT_MOST:
-        for step, part in (parts if len(path) == 1 else _parts)(path[-1][1]):
+        for step, part in (parts if len(path) == 1 else parts_of)(path[-1][1]):
             if id(part) not in seen and can_pickle(part) is not None:
                 seen.add(id(part))
                 path.append((step, part))
@@ -266,7 +268,7 @@ def _argument_parts(value: Any) -> Iterator[tuple[str, Any]]:
         yield f"argument {key!r}", arg
 
 
-def _parts(value: Any) -> Iterator[tuple[str, Any]]:
+def parts_of(value: Any) -> Iterator[tuple[str, Any]]:
     """Yield the named parts that pickling ``value`` would have to pickle."""
     if isinstance(value, dict):
         for key, item in value.items():

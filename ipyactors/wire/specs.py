@@ -26,6 +26,8 @@ class LossReason(enum.StrEnum):
     """``kill()``, ``exit_actor()``, the last handle went, a forced cancel, or ``shutdown()``."""
     INIT_FAILED = "init_failed"
     """The actor's constructor raised."""
+    RECOVERY_FAILED = "recovery_failed"
+    """A durable actor's state could not be brought back."""
     OWNER_DIED = "owner_died"
     """The process that created it is gone, and it was not detached."""
     NODE_LOST = "node_lost"

@@ -79,8 +79,9 @@ class CallMethod(_Word):
     refuses the call. ``is_readonly``: it leaves the actor as it is. With ``expected``, the result is only wanted from
     the actor as it was then; it is not run on any other, see :class:`ActorHasChanged`.
 
-    For durable actors: ``identity`` None means that the calling process is the caller, ``task_id`` names the call and
-    has its counter. The caller has the answers to all its calls to this actor with a counter below ``settled``.
+    For durable actors: ``identity`` None means that the calling process is the caller, and ``task_id`` names the call;
+    ``counter`` rises with that process's calls to durable actors, one by one. The caller has the answers to all its
+    calls to this actor with a counter below ``settled``.
     ``key`` is the user's own name for the call. When it has ended more than ``crashes_allowed`` processes (-1: no
     limit) it is given up. ``is_persist``: what it did is in a checkpoint before it is answered.
     """
@@ -100,6 +101,7 @@ class CallMethod(_Word):
     expected: ActorVersion | None = None
     is_persist: bool = False
     identity: CallIdentity | None = None
+    counter: int = 0
     settled: int = 0
     key: str = ""
     crashes_allowed: int = 0

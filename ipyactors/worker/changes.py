@@ -26,11 +26,15 @@ class Changes:
         self._begun = 0
         self._under_way = 0
 
+    def start_at(self, lsn: int) -> None:
+        """The actor is durable, and is as after the call ``lsn``: its states are the same in all incarnations."""
+        self._incarnation, self._begun = 0, lsn
+
     def begin(self, running: CurrentCall, call: CallMethod) -> None:
         """Count a call whose method runs next. Raises HasChangedError."""
         with self._lock:
             if not call.is_readonly:
-                self._begun += 1
+                self._begun = max(running.lsn, self._begun + 1)
                 self._under_way += 1
                 running.is_changing = True
                 return

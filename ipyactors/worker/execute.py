@@ -58,7 +58,8 @@ class Executor:
     ``actor`` is what lives here, or None in a worker that runs tasks; ``leave`` ends the process with a status.
     ``lend(caller, *payloads)`` counts the references and handles in what is answered, before it is.
     ``values`` keeps large results and brings large arguments.
-    ``interrupts`` makes calls interruptible; None where they do not run in the main thread.
+    ``interrupts`` makes calls interruptible; None where they do not run in the main thread. ``run_coroutine`` runs that
+    of an ``async`` function in the serial way.
     """
 
     def __init__(
@@ -89,6 +90,7 @@ class Executor:
         self._results = Results(values)
         self._functions = definitions.functions
         self._retry_on: dict[bytes, tuple[type[BaseException], ...]] = {}
+        self.run_coroutine: Callable[[Any], Any] = _run_coroutine
 
     # -- running ----------------------------------------------------------------------------------------------
 
@@ -112,8 +114,7 @@ class Executor:
                 results: tuple[Payload, ...] = (self._results.first(value, call, running.name),)
             else:
                 if type(value) is CoroutineType:
-                    from asyncio import run  # a worker that runs no coroutine need not import it
-
+                    run = self.run_coroutine
                     value = run(value) if interruptible is None else interruptible(running, run, (value,), {})
                 if call.num_returns == STREAMING:
                     self._stream(value, running, items)
@@ -170,13 +171,14 @@ class Executor:
 
     def admit(self, caller: bytes, call: Call) -> CurrentCall | None:
         """Count a call just taken from the line as running; answer it and return None if it has been cancelled."""
-        running = self._describe_call(caller, call)
+        running = self.describe(caller, call)
         if self.running.admit((caller, call.seq), running):
             return running
         self.cancel_unstarted(caller, call.seq)
         return None
 
-    def _describe_call(self, caller: bytes, call: Call) -> CurrentCall:
+    def describe(self, caller: bytes, call: Call) -> CurrentCall:
+        """Return what the running code can know of its call."""
         if type(call) is CallMethod:
             actor = self._actor
             assert actor is not None, "a method call came into the line of a worker without an actor"
@@ -188,7 +190,7 @@ class Executor:
     def _begin(self, running: CurrentCall) -> float:
         _set_call(running)
         output = self._output
-        if output.last_caller != running.caller:
+        if output.last_caller != running.caller and running.caller:
             output.greet(running.caller)
         self.busy_since_s = now = _monotonic()
         return now
@@ -338,6 +340,12 @@ class Executor:
                 kinds = ()
             self._retry_on[retry_on] = kinds
         return isinstance(error, kinds)
+
+
+def _run_coroutine(coroutine: Any) -> Any:
+    from asyncio import run  # a worker that runs no coroutine need not import it
+
+    return run(coroutine)
 
 
 def _is_interruption(error: BaseException) -> bool:

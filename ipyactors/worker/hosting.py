@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from ipyactors.ground.ids import short
 from ipyactors.owner import current
-from ipyactors.owner.current import CurrentCall
-from ipyactors.wire.specs import ActorSpec
+from ipyactors.owner.current import CurrentCall, Turn
+from ipyactors.wire import state
+from ipyactors.wire.specs import ActorSpec, Durability
 from ipyactors.worker.changes import Changes
 from ipyactors.worker.exit import ActorExit
 
@@ -16,8 +17,23 @@ from ipyactors.worker.exit import ActorExit
 _GOODBYES = ("__ipyactors_shutdown__", "__ray_shutdown__")
 
 
+class Keeper(Protocol):
+    """What makes the checkpoints of a durable actor, and has it run another class."""
+
+    def checkpoint(self) -> str:
+        """Make one now; return its id."""
+        ...
+
+    def upgrade(self, definition: bytes, handle: bytes) -> None:
+        """Go on as an instance of another class, with the same state."""
+        ...
+
+
 class HostedActor:
-    """An actor's instance, once :meth:`build` has made it."""
+    """An actor's instance, once :meth:`build` or :meth:`restore` has made it.
+
+    ``definition_id`` is the class that it runs; ``keeper`` is set for a durable actor.
+    """
 
     def __init__(self, spec: ActorSpec, incarnation: int) -> None:
         self.actor_id = spec.actor_id
@@ -27,25 +43,56 @@ class HostedActor:
         self.changes = Changes(incarnation)
         #: What its lines are named by: ``Counter 'c1'``.
         self.source = f"{spec.class_name} {spec.name!r}" if spec.name else spec.class_name
+        self.definition_id = spec.definition.definition_id
+        self.keeper: Keeper | None = None
+        self._cls: type = object
         self._instance: Any = None
         self._names: dict[str, str] = {}
         self._methods: dict[str, Callable[..., Any]] = {}
 
-    def build(self, load: Callable[[], tuple[type, tuple[Any, ...], dict[str, Any]]]) -> None:
+    def build(self, load: Callable[[], tuple[type, tuple[Any, ...], dict[str, Any]]], turn: Turn | None = None) -> None:
         """Run the constructor with what ``load`` returns, both as a call of the actor's owner that has no number.
 
-        So the actor lends its CPUs while ``load`` waits for arguments, which may have to be made again.
+        So the actor lends its CPUs while ``load`` waits for arguments, which may have to be made again. ``turn`` is
+        what notes, of a durable actor, what its constructor takes from outside.
         """
         name = f"{self.class_name}.__init__"
-        running = CurrentCall(self.spec.owner_id, 0, self.actor_id, name, self.actor_id)
+        running = CurrentCall(self.spec.owner_id, 0, self.actor_id, name, self.actor_id, turn=turn)
         token = current.call.set(running)
         try:
             cls, args, kwargs = load()
-            self._instance = cls(*args, **kwargs)
+            self._adopt(cls, cls(*args, **kwargs))
         finally:
             current.call.reset(token)
         if running.exit_detail:
             raise ActorExit(running.exit_detail)
+
+    @property
+    def instance(self) -> Any:
+        """The user's object."""
+        return self._instance
+
+    @property
+    def durability(self) -> Durability:
+        """How its state outlives this process; to be asked of a durable actor only."""
+        assert self.spec.durability is not None, "the actor is not durable"
+        return self.spec.durability
+
+    def dump_state(self) -> bytes:
+        """Return its state. Raises SerializationError."""
+        return state.dumps(self._instance, self._cls)
+
+    def restore(self, cls: type, data: bytes) -> None:
+        """Make it an instance of ``cls`` with a state that was dumped. Raises SerializationError."""
+        self._adopt(cls, state.loads(data, cls))
+
+    def put_back(self, instance: Any) -> None:
+        """Go on with an instance that it was before."""
+        self._adopt(type(instance), instance)
+
+    def _adopt(self, cls: type, instance: Any) -> None:
+        self._cls, self._instance = cls, instance
+        self._methods.clear()
 
     def name_of(self, method: str) -> str:
         """Return ``Counter.increment``."""
@@ -94,9 +141,24 @@ class HostedActor:
     def _ray_terminate(self) -> None:
         raise ActorExit("__ray_terminate__ was called")
 
+    def _checkpoint(self) -> str:
+        return self._kept_by("checkpoint()").checkpoint()
+
+    def _upgrade(self, definition: bytes, handle: bytes) -> None:
+        self._kept_by("upgrade()").upgrade(definition, handle)
+
+    def _kept_by(self, what: str) -> Keeper:
+        if self.keeper is None:
+            raise TypeError(
+                f"{what}: {self.source} is not durable, so it has no checkpoints. Make it with durable=True."
+            )
+        return self.keeper
+
 
 _HIDDEN: dict[str, Any] = {
     "__ray_ready__": HostedActor._ray_ready,
     "__ray_call__": HostedActor._ray_call,
     "__ray_terminate__": HostedActor._ray_terminate,
+    "__ipyactors_checkpoint__": HostedActor._checkpoint,
+    "__ipyactors_upgrade__": HostedActor._upgrade,
 }

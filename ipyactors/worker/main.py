@@ -10,7 +10,7 @@ import logging
 import os
 import sys
 import traceback
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from ipyactors.ground.config import WorkerConfig
 from ipyactors.ground.exceptions import SessionError
@@ -40,6 +40,9 @@ from ipyactors.worker.mailbox import Mailbox
 from ipyactors.worker.out import WorkerSession
 from ipyactors.worker.output import Output
 from ipyactors.worker.results import load_args
+
+if TYPE_CHECKING:
+    from ipyactors.worker.durable import DurableActor
 
 #: The status of a worker whose actor's constructor raised, or that could not set itself up.
 FAILED = 1
@@ -93,7 +96,8 @@ class Worker:
         self._session = session
         self._actor = None if spec is None else HostedActor(spec, incarnation)
         self._box = Mailbox(is_actor=spec is not None, incarnation=incarnation)
-        self._answers = Answers(session, self._box.ready)
+        self._is_durable = spec is not None and spec.durability is not None
+        self._answers = self._make_answers()
         self._output = Output(self._answers.add, "" if self._actor is None else self._actor.source)
         self._interrupts = Interrupts()
         self._executor = Executor(
@@ -107,14 +111,25 @@ class Worker:
             leave=functools.partial(leave, session),
         )
         self._marks = Marks(marks_path)
+        self._durable: DurableActor | None = None
         self._loop = self._choose_loop()
         self.host = WorkerHost(session, self._box, self._executor, self._answers, self._loop)
+
+    def _make_answers(self) -> Answers:
+        if not self._is_durable:
+            return Answers(self._session, self._box.ready)
+        from ipyactors.worker import durable_loop, logged_answers  # here and below: others have no use for it
+
+        self._line = durable_loop.Line(self._box)
+        return logged_answers.LoggedAnswers(self._session, self._line)
 
     def _choose_loop(self) -> Loop:
         session, box, executor, marks = self._session, self._box, self._executor, self._marks
         if self._actor is None:
             return SerialLoop(session, box, executor, marks, self._interrupts)
         spec = self._actor.spec
+        if spec.durability is not None:
+            return self._make_durable(self._actor)
         if spec.is_async:
             from ipyactors.worker.async_loop import AsyncLoop
 
@@ -122,6 +137,14 @@ class Worker:
         if spec.max_concurrency > 1:
             return ThreadedLoop(session, box, executor, marks, spec.max_concurrency)
         return SerialLoop(session, box, executor, marks, None)
+
+    def _make_durable(self, actor: HostedActor) -> Loop:
+        from ipyactors.worker import durable
+
+        self._durable = durable.DurableActor(
+            self._session, actor, self._line, self._executor, self._answers, self._output, self._marks, self._box
+        )
+        return self._durable.loop
 
     def run(self) -> NoReturn:
         """Serve until the actor ends (a worker that runs tasks only ends when it is killed)."""
@@ -141,8 +164,12 @@ class Worker:
         actor = self._actor
         if actor is None:
             return
+        recovered, duration_s = "", 0.0
         try:
-            actor.build(functools.partial(self._load, actor.spec))
+            if self._durable is None:
+                actor.build(functools.partial(self._load, actor.spec))
+            else:
+                recovered, duration_s = self._durable.bring_up(self._load)
         except ActorExit:
             raise
         except SystemExit as error:
@@ -156,10 +183,11 @@ class Worker:
             # For the death report, should the head be gone that is told here.
             print(described.traceback_text, file=sys.__stderr__)
             self._marks.note_leaving()  # final, even if the head does not hear of it
-            self._session.repeat_to_head(ActorInitFailed(actor.actor_id, actor.incarnation, described))
+            is_recovery = self._durable is not None and self._durable.has_past
+            self._session.repeat_to_head(ActorInitFailed(actor.actor_id, actor.incarnation, described, is_recovery))
             wait_to_be_ended(self._session)
             leave(self._session, FAILED)
-        self._session.tell_head(ActorReady(actor.actor_id, actor.incarnation))
+        self._session.tell_head(ActorReady(actor.actor_id, actor.incarnation, recovered, duration_s))
         self._session.flush()
 
     def _load(self, spec: ActorSpec) -> tuple[type, tuple[Any, ...], dict[str, Any]]:

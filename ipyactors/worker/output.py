@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from ipyactors.ground.tracebacks import clean
@@ -50,8 +50,9 @@ class _Piece:
 class Output:
     """Collects what is printed and sends it to callers. Thread-safe.
 
-    ``send`` queues a message for a caller (:meth:`ipyactors.worker.answers.Answers.add`). ``source`` is what an
-    actor's lines are named by; a task's are named by the task.
+    ``is_silent``: what is written is dropped. ``send`` queues a message for a caller
+    (:meth:`ipyactors.worker.answers.Answers.add`). ``source`` is what an actor's lines are named by; a task's are named
+    by the task.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class Output:
         self._posted: deque[tuple[bytes, OutputWritten]] = deque()
         self._streams: tuple[CallStream, ...] = ()
         self._is_child = False
+        self.is_silent = False
         self.last_caller = b""
         #: Writers with something to say at the end of their call; empty for calls that print nothing.
         self.open: dict[_Key, _Piece] = {}
@@ -80,6 +82,15 @@ class Output:
     def _after_fork(self) -> None:
         """In a child of the user's own making: write to the log only, the sockets belong to the parent."""
         self._is_child = True
+
+    @contextlib.contextmanager
+    def silenced(self, *, when: bool = True) -> Iterator[None]:
+        """Drop what is printed meanwhile, in the log too: it is a replay, and was printed before."""
+        self.is_silent = when
+        try:
+            yield
+        finally:
+            self.is_silent = False
 
     def write(self, stream: int, text: str) -> None:
         """Take ``text`` that the code running here has written."""
@@ -224,7 +235,7 @@ class CallStream(io.TextIOBase):
         """Write ``text``; return its length."""
         if not isinstance(text, str):
             raise TypeError(f"write() argument must be str, not {type(text).__name__}")
-        if text:
+        if text and not self._output.is_silent:
             with deferred():
                 with self._log_lock:
                     self._unwritten.append(text)

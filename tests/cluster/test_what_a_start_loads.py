@@ -78,6 +78,11 @@ def test_an_agent_forks_the_zygote_before_it_loads_its_own_parts() -> None:
     assert below(before, *late, "ipyactors.api", "ipyactors.owner", "ipyactors.worker", "asyncio") == []
 
 
+def test_nothing_loads_what_only_checkpoints_elsewhere_need(first_task: dict[str, set[str]]) -> None:
+    for loaded in (*first_task.values(), loaded_by("import ipyactors.head.server, ipyactors.owner.kv")):
+        assert below(loaded, "fsspec", "paramiko", "s3fs", "aiohttp", "sqlite3") == []
+
+
 def test_an_agent_and_a_head_load_nothing_of_owners_and_workers() -> None:
     loaded = loaded_by("import ipyactors.node.main, ipyactors.node.agent, ipyactors.head.server")
     others = ("ipyactors.api", "ipyactors.owner", "ipyactors.engines", "ipyactors.worker", "ipyactors.util")

@@ -166,6 +166,43 @@ def test_every_kind_of_value_is_read(shell: Any) -> None:
 
 
 @pytest.mark.parametrize(
+    ("line", "durable", "policy"),
+    [
+        ("--durable", "process", None),
+        ("--durable=host", "host", None),
+        ("--durable host --checkpoint calls=100", "host", ipyactors.every(calls=100)),
+        ("--checkpoint seconds=2.5 --durable", "process", ipyactors.every(seconds=2.5)),
+        ("--durable --checkpoint calls=100,seconds=5", "process", ipyactors.every(calls=100, seconds=5)),
+        ("--durable --checkpoint every(calls=100,seconds=5)", "process", ipyactors.every(calls=100, seconds=5)),
+        ("--durable --checkpoint 'calls=100, seconds=5'", "process", ipyactors.every(calls=100, seconds=5)),
+        ("--durable --checkpoint $policy", "process", ipyactors.every(calls=3)),
+        ("--durable False", False, None),
+    ],
+)
+def test_durable_classes(shell: Any, line: str, durable: str, policy: Any) -> None:
+    shell.user_ns["policy"] = ipyactors.every(calls=3)
+    run(shell, f"%%remote {line}\ndef f(): pass\nclass C: pass")
+    options = shell.user_ns["C"]._options
+    assert (options.durable, options.checkpoint) == (durable, policy)
+    assert isinstance(shell.user_ns["f"], RemoteFunction)
+
+
+def test_a_durable_class_is_answered_with_what_was_said(shell: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    flags = "--durable --checkpoint calls=9 --checkpoint-store kv --num-checkpoints-to-keep 2"
+    run(shell, f"%%remote {flags}\nclass C: pass")
+    assert " ".join(capsys.readouterr().out.split()) == (
+        "defined actor class C (durable=True, checkpoint=every(calls=9), checkpoint_store='kv', "
+        "num_checkpoints_to_keep=2)"
+    )
+
+
+def test_help_shows_how_a_checkpoint_policy_is_written(shell: Any) -> None:
+    text = " ".join(shell.find_cell_magic("remote").__doc__.split())
+    assert "[--durable [WORD]] [--checkpoint calls=N|seconds=S] [--checkpoint-store TEXT]" in text
+    assert "Here: calls=100 or seconds=5 or calls=100,seconds=5." in text
+
+
+@pytest.mark.parametrize(
     ("line", "words"),
     [
         ("--max-restarts 2", "--max-restarts is an option of a remote class"),
@@ -176,7 +213,14 @@ def test_every_kind_of_value_is_read(shell: Any) -> None:
         ("max_retries=3", "Write --max-retries and its value instead of 'max_retries=3'"),
         ("--max-retries 3 # often", "'#' is not an option"),
         ("-h", "%%remote? lists the options"),
-        ("--durable", "'durable' is not available in this version"),
+        ("--durable cluster", "not available in this version; use 'host'"),
+        ("--durable=disk", "durable='disk': takes True, False, 'process' or 'host'"),
+        ("--durable --checkpoint 100", "write --checkpoint calls=100 or seconds=5 or calls=100,seconds=5"),
+        ("--durable --checkpoint hours=1", "checkpoint='hours=1': takes every(calls=N), every(seconds=S)"),
+        ("--durable --checkpoint calls=", "after %%remote, write --checkpoint calls=100"),
+        ("--durable --checkpoint calls=0", "every(calls=0): calls takes an int >= 1"),
+        ("--durable --checkpoint calls=n", "after %%remote, write --checkpoint calls=100"),
+        ("--durable", "--durable is an option of a remote class"),
         ("--max-calls 1", "maxtasksperchild"),
         ("--retry-exceptions NoSuchError", "there is no 'NoSuchError' in this notebook"),
         ("--resources {'CPU':1}", "'CPU' is not given here but by the option num_cpus"),
@@ -225,8 +269,8 @@ def test_help_describes_every_option(shell: Any) -> None:
     text = shell.find_cell_magic("remote").__doc__
     for option in OPTIONS.values():
         if option.places & {Place.TASK, Place.ACTOR}:
-            assert ("--" + option.name.replace("_", "-") in text) == option.is_available
-            assert option.help.split()[0] in text or not option.is_available
+            assert "--" + option.name.replace("_", "-") in text
+            assert option.help.split()[0] in text
 
 
 def test_help_is_headed_by_the_magic_as_it_is_written(shell: Any) -> None:

@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import msgspec
+
 from ipyactors.api import runtime
 from ipyactors.ground import ids
 from ipyactors.ground.exceptions import (
@@ -34,7 +36,7 @@ from ipyactors.wire import serialize
 from ipyactors.wire.census_messages import CensusReply
 from ipyactors.wire.events import Event
 from ipyactors.wire.head_messages import ClusterReply
-from ipyactors.wire.specs import ActorState, ActorStatus, NodeStatus, RefSpec
+from ipyactors.wire.specs import ActorState, ActorStatus, Definition, NodeStatus, RefSpec
 
 
 class FakeSession:
@@ -185,7 +187,17 @@ class FakeEngine:
 
     def call_method(self, client: ActorClient, template: MethodTemplate, args: Any, kwargs: Any) -> Any:
         instance = self.instances.get(client.actor_id)
-        built_in = {"__ray_ready__": lambda: True, "__ray_call__": lambda function, *rest: function(instance, *rest)}
+
+        def upgrade(definition: bytes, handle: bytes) -> None:
+            instance.__class__ = self.load(msgspec.msgpack.decode(definition, type=Definition))
+            self.handles[client.actor_id] = handle
+
+        built_in = {
+            "__ray_ready__": lambda: True,
+            "__ray_call__": lambda function, *rest: function(instance, *rest),
+            "__ipyactors_checkpoint__": lambda: f"checkpoint-{len(self.run)}",
+            "__ipyactors_upgrade__": upgrade,
+        }
 
         def method(*positional: Any, **named: Any) -> Any:
             if client.actor_id not in self.instances:

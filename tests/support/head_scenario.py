@@ -39,6 +39,30 @@ def killed(**fields: Any) -> Death:
     return Death(LossReason.KILLED, signal=9, **fields)
 
 
+class MemoryShelf:
+    """What the head keeps on disk; while ``error`` is set, the disk fails with it."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, bytes] = {}
+        self.error: OSError | None = None
+
+    def put(self, key: str, value: bytes) -> None:
+        self._check()
+        self.kept[key] = value
+
+    def get(self, key: str) -> bytes | None:
+        self._check()
+        return self.kept.get(key)
+
+    def delete(self, key: str) -> None:
+        self._check()
+        self.kept.pop(key, None)
+
+    def _check(self) -> None:
+        if self.error is not None:
+            raise self.error
+
+
 class HeadScenario:
     """A head without sockets. Invariants are checked after each word. Worker ids are w1, w2 …"""
 
@@ -49,6 +73,7 @@ class HeadScenario:
         self.tables = Tables(head_epoch, settle_at_s, new_worker_id=self._new_worker_id)
         self.reactor = Reactor(self.tables, self)
         self._sent: dict[bytes, list[Message]] = {}
+        self.shelf = MemoryShelf()
         self.forgotten: list[tuple[bytes, bytes]] = []
         """The machines that were told to forget an owner, and which."""
         self.asked: list[tuple[bytes, bytes]] = []

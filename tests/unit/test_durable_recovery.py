@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from ipyactors.durable import log, recovery, turns
+from ipyactors.durable import log, manifest, recovery, turns
 from ipyactors.durable.log import LogWriter
+from ipyactors.durable.manifest import CheckpointData, Manifest
 from ipyactors.durable.record import Abort, Body, Call, Done, Open, Outcome, Value, ValueKind
 from ipyactors.durable.recovery import History, HistoryError
-from ipyactors.durable.turns import Turns, Verdict
+from ipyactors.durable.turns import Snapshot, Turns, Verdict
 from ipyactors.wire.specs import Payload
 from tests.support.sim_disk import SimDisk
 
@@ -76,6 +77,7 @@ def test_crashes_are_counted_for_the_call_that_ran() -> None:
         ([(1, call("a")), (1, done("a")), (1, value(0))], 1),
         ([(1, call("a")), (1, done("a")), (1, done("a"))], 1),
         ([(1, call("a")), (2, call("b", 2)), (2, done("a"))], 2),
+        ([(1, call("a")), (2, call("b", 2)), (1, Abort(b"b", "given up"))], 1),
         ([(2, Abort(b"a", "given up", b"driver00", 1))], 2),
         ([(1, call("a"), 5), (1, done("a"), 4)], 1),
     ],
@@ -84,6 +86,15 @@ def test_records_that_contradict_each_other_are_refused(records: list[tuple[int,
     with pytest.raises(HistoryError) as caught:
         follow(*records)
     assert caught.value.lsn == lsn
+
+
+def test_a_manifest_under_the_name_of_another_is_none() -> None:
+    disk = SimDisk()
+    manifest.write(disk, Manifest(2, CheckpointData("a"), 0, 0, 0, Snapshot(0)))
+    disk.replace(manifest.name_of(3), disk.read(manifest.name_of(2)))
+    whole, problems = manifest.read_all(disk)
+    assert [one.number for one in whole] == [2]
+    assert problems == {manifest.name_of(3): "it says that it is checkpoint 2"}
 
 
 # -- the tables ------------------------------------------------------------------------------------------------

@@ -91,8 +91,21 @@ def test_imports_go_down_the_floors() -> None:
 _OWNER = ["reactor", "retries", "outbox", "leases", "borrowing", "calls", "objects", "streams", "state"]
 _REBUILDING = ["arguments", "lineage", "losses", "rebuild", "replays", "runs"]
 _SEVERAL_NODES = ["head/copies", "head/nodes", "head/settling", "node/membership", "owner/locality"]
-_HEAD = ["reactor", "members", "leases", "waiting", "actors", "handles", "placement", "restarts", "tables", "describe"]
-_DURABLE = ("disk", "record", "segment", "log", "turns", "manifest", "recovery", "actor_log")
+_HEAD = [
+    "reactor",
+    "members",
+    "leases",
+    "waiting",
+    "actors",
+    "handles",
+    "placement",
+    "restarts",
+    "tables",
+    "describe",
+    "kv",
+]
+_DURABLE = ("disk", "record", "segment", "log", "turns", "manifest", "recovery", "actor_log", "blobs")
+_FSCK = ("fsck", "fsck_evidence", "fsck_facts", "fsck_findings", "fsck_report", "routes", "salvage", "stretches")
 PURE = [
     *(f"owner/{name}.py" for name in (*_OWNER, *_REBUILDING)),
     *(f"{role}/census.py" for role in ("owner", "head", "node")),
@@ -110,7 +123,7 @@ PURE = [
     "node/pulls.py",
     "node/transfer.py",
     "node/serving.py",
-    *(f"durable/{name}.py" for name in _DURABLE),
+    *(f"durable/{name}.py" for name in (*_DURABLE, *_FSCK)),
 ]
 IMPURE = {"zmq", "asyncio", "time", "os", "threading", "socket", "subprocess", "select", "signal"}
 

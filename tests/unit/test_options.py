@@ -6,6 +6,7 @@ import dataclasses
 
 import pytest
 
+from ipyactors.ground.every import Every, every
 from ipyactors.ground.exceptions import OptionError, OptionTypeError
 from ipyactors.ground.options import (
     OPTIONS,
@@ -35,6 +36,13 @@ TAKEN = [
     (Place.ACTOR, "lifetime", "detached", "detached"),
     (Place.ACTOR, "max_pending_calls", -1, -1),
     (Place.ACTOR, "durable", False, False),
+    (Place.ACTOR, "durable", True, "process"),
+    (Place.ACTOR, "durable", "process", "process"),
+    (Place.ACTOR, "durable", "host", "host"),
+    (Place.ACTOR, "checkpoint", every(calls=100), Every(100)),
+    (Place.ACTOR, "checkpoint_store", "kv", "kv"),
+    (Place.ACTOR, "num_checkpoints_to_keep", 1, 1),
+    (Place.CALL, "key", "order-17", "order-17"),
     (Place.TASK, "lineage", False, False),
     (Place.METHOD, "num_returns", 3, 3),
     (Place.METHOD, "effect", "readonly", "readonly"),
@@ -79,9 +87,21 @@ REFUSED = [
     (Place.ACTOR, "name", 3, OptionTypeError, "not int"),
     (Place.ACTOR, "lifetime", "forever", OptionError, "'detached'"),
     (Place.ACTOR, "get_if_exists", 1, OptionTypeError, "True or False"),
-    (Place.ACTOR, "durable", True, OptionError, "not available in this version"),
-    (Place.ACTOR, "durable", "cluster", OptionError, "not available in this version"),
+    (Place.ACTOR, "durable", "cluster", OptionError, "not available in this version; use 'host'"),
+    (Place.ACTOR, "durable", "disk", OptionError, "takes True, False, 'process' or 'host'."),
     (Place.ACTOR, "durable", 7, OptionTypeError, "not int"),
+    (
+        Place.ACTOR,
+        "checkpoint",
+        100,
+        OptionTypeError,
+        "takes every(calls=N), every(seconds=S), or both in one, not",
+    ),
+    (Place.ACTOR, "checkpoint_store", "", OptionError, "a folder, a URL such as"),
+    (Place.ACTOR, "checkpoint_store", ["kv"], OptionTypeError, "not list"),
+    (Place.ACTOR, "num_checkpoints_to_keep", 0, OptionError, "int >= 1"),
+    (Place.CALL, "key", "", OptionError, "non-empty str"),
+    (Place.CALL, "key", 17, OptionTypeError, "not int"),
 ]
 
 
@@ -136,6 +156,45 @@ def test_later_options_win_and_the_rest_stays() -> None:
 def test_get_if_exists_needs_a_name() -> None:
     with pytest.raises(OptionError, match="needs a name"):
         ActorOptions().but({"get_if_exists": True}).check()
+
+
+def test_how_often_a_checkpoint_is_made() -> None:
+    assert (every(calls=100), every(seconds=5)) == (Every(100, 0.0), Every(0, 5.0))
+    for policy in (every(calls=1_000_000), every(seconds=0.25), every(calls=7, seconds=30)):
+        assert eval(repr(policy)) == policy
+    assert repr(every(calls=7, seconds=30)) == "every(calls=7, seconds=30)"
+    for given, error, words in (
+        ({}, OptionError, "say how often: every(calls=100), every(seconds=5), or both"),
+        ({"calls": 0}, OptionError, "every(calls=0): calls takes an int >= 1."),
+        ({"calls": 1.5}, OptionTypeError, "every(calls=1.5): calls takes an int >= 1, not float."),
+        ({"calls": True}, OptionTypeError, "not bool"),
+        ({"seconds": 0}, OptionError, "every(seconds=0): seconds takes a number > 0."),
+        ({"seconds": float("inf")}, OptionError, "number > 0"),
+        ({"seconds": float("nan")}, OptionError, "number > 0"),
+        ({"seconds": "5"}, OptionTypeError, "not str"),
+    ):
+        with pytest.raises(error) as caught:
+            every(**given)
+        assert type(caught.value) is error
+        assert words in str(caught.value)
+
+
+def test_counts_that_depend_on_what_sort_of_actor_it_is() -> None:
+    def counts(given: dict[str, object], *, is_durable: bool, is_async: bool) -> tuple[object, ...]:
+        filled = ActorOptions().but(given).filled_in(is_durable=is_durable, is_async=is_async)
+        return filled.max_restarts, filled.max_task_retries, filled.max_concurrency
+
+    assert counts({}, is_durable=False, is_async=False) == (0, 0, 1)
+    assert counts({}, is_durable=True, is_async=True) == (-1, 3, 1000)
+    given = {"max_restarts": 0, "max_task_retries": 0, "max_concurrency": 2}
+    assert counts(given, is_durable=True, is_async=True) == (0, 0, 2)
+
+
+def test_durable_false_takes_back_what_goes_with_it() -> None:
+    durable = ActorOptions().but({"durable": True, "checkpoint_store": "kv", "num_checkpoints_to_keep": 9})
+    assert durable.but({"durable": False}) == ActorOptions(durable=False)
+    assert durable.but({"durable": None}) == durable
+    assert durable.but({"durable": False, "checkpoint_store": "kv"}).checkpoint_store == "kv"
 
 
 def test_defaults_in_the_table_are_those_of_the_options() -> None:

@@ -28,8 +28,10 @@ ROOF = [
     "as_completed",
     "available_resources",
     "cancel",
+    "checkpoint",
     "cluster_resources",
     "events",
+    "every",
     "exceptions",
     "explain",
     "get",
@@ -48,6 +50,7 @@ ROOF = [
     "remote",
     "shutdown",
     "timeline",
+    "upgrade",
     "util",
     "wait",
 ]
@@ -63,6 +66,7 @@ def test_the_roof() -> None:
     "name",
     [
         "ipyactors",
+        "ipyactors.actor",
         "ipyactors.compat.ray",
         "ipyactors.compat.ray.actor",
         "ipyactors.compat.ray.exceptions",

@@ -1,0 +1,83 @@
+"""What code takes from outside in a way that a durable actor, done again after a crash, takes the same."""
+
+from __future__ import annotations
+
+import functools
+import random
+import time
+import uuid
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
+from ipyactors.ground.exceptions import SessionError
+from ipyactors.owner import current
+from ipyactors.owner.current import Turn
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+
+class Recorded:
+    """Clock, chance and the outside world, for code that may be done again.
+
+    In a method of a durable actor each answer is written to the actor's log before it is given; when the call is done
+    again after a crash, it gets the answers that it got the first time, in their order. So it has to ask for the same
+    things in the same order: where it does not, ReplayDivergenceError is raised. Anywhere else (a driver, a task, an
+    actor that is not durable, a readonly method) the answers are just given.
+    """
+
+    def now(self) -> float:
+        """Return the time: seconds since the epoch, as ``time.time()``."""
+        turn = _turn()
+        return time.time() if turn is None else turn.now()
+
+    def random(self) -> float:
+        """Return a random number from 0.0 up to, but not including, 1.0, as ``random.random()``."""
+        turn = _turn()
+        return random.random() if turn is None else turn.random()
+
+    def uuid4(self) -> uuid.UUID:
+        """Return a random UUID, as ``uuid.uuid4()``."""
+        turn = _turn()
+        return uuid.uuid4() if turn is None else turn.uuid4()
+
+    def once(self, function: Callable[_P, _R], *args: _P.args, **kwargs: _P.kwargs) -> _R:
+        """Call ``function``, and return what it returns or raise what it raises; do not call it again when done again.
+
+        For what has an effect outside, or depends on something there: a request, a file, a measurement. Its result is
+        recorded, so it must be picklable. The function is called once for certain only if the process survives it: when
+        it dies after the call and before the result is written, nobody can know that it was called, and it is called
+        again. Where that matters, send along what tells a repetition: a ``uuid4()`` that was taken before.
+        """
+        turn = _turn()
+        if turn is None:
+            return function(*args, **kwargs)
+        result: _R = turn.once(functools.partial(function, *args, **kwargs))
+        return result
+
+    def checkpoint(self) -> None:
+        """Have the durable actor that runs here make a checkpoint when this call is over; return at once.
+
+        Raises SessionError in code that does not run in a call of a durable actor that may change it.
+        """
+        turn = _turn()
+        if turn is None:
+            raise SessionError(
+                "checkpoint: this code does not run in a durable actor, or in a readonly method of one. No checkpoint "
+                "is made. Actors are durable whose class is decorated with @remote(durable=True)."
+            )
+        turn.request_checkpoint()
+
+    @property
+    def is_replaying(self) -> bool:
+        """Whether the call that runs here was executed before, and is done again after a crash; False in a driver.
+
+        For what need not be repeated, such as a note to a log. It must not decide what becomes of the actor's state.
+        """
+        turn = _turn()
+        return turn is not None and turn.is_replaying
+
+
+def _turn() -> Turn | None:
+    call = current.call.get()
+    return None if call is None else call.turn

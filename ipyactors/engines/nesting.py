@@ -1,0 +1,62 @@
+"""Calls that are made inside of calls, where a durable actor is on either side.
+
+A durable actor knows its callers by ids that stay the same when these do their work again: a task that is retried
+makes the same calls under the same ids, and a durable actor that comes back makes those of each of its turns. So what
+was done once is answered from the record.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+from ipyactors.ground import ids
+from ipyactors.ground.exceptions import OptionError
+from ipyactors.owner.actors import MethodCall
+from ipyactors.owner.current import CurrentCall, Submission, Turn
+from ipyactors.owner.templates import STREAMING
+from ipyactors.wire import serialize
+from ipyactors.wire.worker_messages import CallIdentity
+
+
+def digest_of(target: bytes, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bytes:
+    """Return what tells a call from others (16 bytes): what is called, and with what.
+
+    Of arguments that are more than scalars and small lists of them only the types count: equal values may be pickled to
+    different bytes, and a call must never pass for another one because of that.
+    """
+    words = [name, *map(_word, args), *(f"{key}={_word(value)}" for key, value in kwargs.items())]
+    return hashlib.blake2b("\0".join(words).encode("utf-8", "backslashreplace"), digest_size=16, key=target).digest()
+
+
+def _word(value: Any) -> str:
+    return repr(value) if serialize.is_plain(value) else type(value).__qualname__
+
+
+def begin(turn: Turn, digest: bytes, name: str, returns: int) -> tuple[Turn, Submission]:
+    """Note that a durable actor's turn makes a call. Raises OptionError for what it could not be given again."""
+    if returns == STREAMING:
+        raise OptionError(
+            f"{name} streams its results, and a method of a durable actor cannot take them one by one: a replay could "
+            "not give them again. It was not called. Call it with .options(num_returns=n), or have it return a list."
+        )
+    return turn, turn.submitting(digest)
+
+
+def identify(
+    call: MethodCall, parent: CurrentCall | None, nested: tuple[Turn, Submission] | None, digest: bytes
+) -> None:
+    """Say who makes a call to a durable actor, where it is not simply this process."""
+    if call.template.is_readonly:
+        return
+    if nested is not None:
+        submission = nested[1]
+        call.identity = CallIdentity(submission.actor_id, submission.call_id, submission.lsn, digest)
+    elif parent is not None and parent.task_id:
+        # A constructor has the id of its actor, which makes calls of another kind as well.
+        caller_id = parent.task_id if len(parent.task_id) == ids.OBJECT_ID_BYTES else b"init" + parent.task_id
+        index, parent.nested = parent.nested, parent.nested + 1
+        call.identity = CallIdentity(caller_id, caller_id + index.to_bytes(4, "big"), index, digest)
+    elif call.template.key:
+        call.identity = CallIdentity(ids.owner_of(call.task_id), call.task_id, 0, digest)

@@ -1,0 +1,74 @@
+"""Reading what references refer to: one after the other, the first of several, in the order in which they are done."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from ipyactors.engines.waiting import AllDoneOrFailed, Completions, Countdown, left_until, not_in_time
+from ipyactors.owner import arrivals
+from ipyactors.owner.objects import Entry
+from ipyactors.owner.refs import ObjectRef
+from ipyactors.owner.session import Session
+from ipyactors.wire.interrupts import deferred
+
+
+def get(session: Session, refs: Sequence[ObjectRef], timeout_s: float | None) -> list[Any]:
+    """Return the values, in order; raise the first error among those that are there. Raises GetTimeoutError."""
+    __tracebackhide__ = True
+    deadline = None if timeout_s is None else time.monotonic() + timeout_s
+    entries = [ref._entry for ref in refs]
+    if not all(entry.done for entry in entries):
+        session.fetch(entries)
+        progress = AllDoneOrFailed(session.state.objects, entries)
+        if not session.wait(progress, timeout_s):
+            raise not_in_time(session, entries, timeout_s)
+        for entry in entries:
+            if entry.failure is not None:
+                session.announcer.catch_up()
+                session.value_of(entry)
+    held = None
+    if any(entry.payload is not None and entry.payload.stored is not None for entry in entries):
+        # All at once: what is on other machines travels side by side. The mappings are held until they are used.
+        held = arrivals.bring(session, entries, left_until(deadline))
+        if held is None:
+            raise not_in_time(session, entries, timeout_s)
+    session.announcer.catch_up()
+    return [session.value_of(entry) for entry in entries]
+
+
+def first_done(session: Session, entries: list[Entry], num_returns: int, timeout_s: float | None) -> list[int]:
+    """Wait for so many entries; return the indices of that many that are done, or of fewer after the time."""
+    session.fetch(entries)
+    countdown = Countdown(num_returns)
+    with deferred(), session.lock:
+        for entry in entries:
+            entry.when_done(countdown.count)
+    try:
+        session.wait(countdown, timeout_s)
+    finally:
+        with deferred(), session.lock:
+            for entry in entries:
+                entry.forget(countdown.count)
+    session.announcer.catch_up()
+    return [index for index, entry in enumerate(entries) if entry.done][:num_returns]
+
+
+def as_completed(session: Session, refs: Sequence[ObjectRef], deadline_s: float | None) -> Iterator[ObjectRef]:
+    """Yield each reference when it is ready; end early at ``deadline_s`` on the monotonic clock."""
+    __tracebackhide__ = True
+    ref_of = {ref._entry: ref for ref in refs}
+    completions = Completions(tuple(ref_of))
+    session.fetch(ref_of)
+    with deferred(), session.lock:
+        completions.watch()
+    try:
+        for _ in refs:
+            if not session.wait(completions, left_until(deadline_s)):
+                return
+            session.announcer.catch_up()
+            yield ref_of[completions.take()]
+    finally:  # also when the iterator is dropped half way
+        with deferred(), session.lock:
+            completions.unwatch()

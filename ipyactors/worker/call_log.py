@@ -1,0 +1,114 @@
+"""A durable actor's calls on their way into the log and out of it: large values into files, ends into checkpoints."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from ipyactors.durable import blobs
+from ipyactors.durable.manifest import CheckpointData, Manifest
+from ipyactors.durable.record import Abort, Answer, Call, Done, Outcome
+from ipyactors.durable.turns import Recorded, Verdict
+from ipyactors.wire.specs import Payload
+from ipyactors.worker.guarded_log import Bringer, GuardedLog
+
+_encode = msgspec.msgpack.Encoder().encode
+
+
+class CallLog:
+    """Used by the thread that runs calls. ``guarded`` is the log."""
+
+    def __init__(self, guarded: GuardedLog, values: Bringer) -> None:
+        self.guarded = guarded
+        self.actor_id = guarded.actor_id
+        self._log = guarded.log
+        self._values = values
+
+    @property
+    def last_lsn(self) -> int:
+        """The place of the last call in the order."""
+        return self._log.turns.last_lsn
+
+    @property
+    def position(self) -> int:
+        """Where the log ends."""
+        return self._log.position
+
+    # -- coming -------------------------------------------------------------------------------------------------
+
+    def settle(self, caller_id: bytes, below: int) -> None:
+        """The caller has the answers to all its calls with a counter lower than ``below``."""
+        self._log.settle(caller_id, below)
+
+    def take(self, call: Call, large: Sequence[Payload]) -> Verdict:
+        """Judge a call, and note it if it is new; :meth:`GuardedLog.write` before it runs.
+
+        ``large`` are its arguments with their bytes, ``args`` first, if any may belong into a file. Raises
+        StorageFullError: the call is not in the log.
+        """
+        return self.guarded.do(self._take, call, large)
+
+    def _take(self, call: Call, large: Sequence[Payload]) -> Verdict:
+        if large:
+            verdict = self._log.judge(call)
+            if verdict is not Verdict.NEW:
+                return verdict
+            kept, made = self.guarded.put_aside(large, self.last_lsn + 1)
+            aside = tuple(msgspec.structs.replace(blob, index=blob.index - 1) for blob in made)
+            call = msgspec.structs.replace(call, args=kept[0], arg_values=kept[1:], blobs=aside)
+        return self._log.take(call)
+
+    def id_of(self, call: Call) -> bytes:
+        """Return the id under which a call that has come is known."""
+        return self._log.id_of(call)
+
+    def recorded(self, call: Call) -> Recorded:
+        """Return the record of a call that was judged RECORDED."""
+        return self._log.recorded(call)
+
+    def arguments(self, call: Call) -> Sequence[Payload]:
+        """Return a logged call's arguments, ``args`` first, with their bytes. Raises BlobDamagedError."""
+        aside = [msgspec.structs.replace(blob, index=blob.index + 1) for blob in call.blobs]
+        return blobs.bring_back(self.guarded.disk, (call.args, *call.arg_values), aside)
+
+    # -- ending -------------------------------------------------------------------------------------------------
+
+    def finish(self, lsn: int, call_id: bytes, answer: Answer, outcome: Outcome) -> Recorded:
+        """Note how a call has ended; its answer may leave after :meth:`GuardedLog.secure`."""
+        return self.guarded.do(self._finish, lsn, call_id, answer, outcome)
+
+    def _finish(self, lsn: int, call_id: bytes, answer: Answer, outcome: Outcome) -> Recorded:
+        return self._log.finish(self._make_done(lsn, call_id, answer, outcome))
+
+    def _make_done(self, lsn: int, call_id: bytes, answer: Answer, outcome: Outcome) -> Done:
+        for payload in answer.results:
+            if payload.stored is not None or payload.buffers:
+                results, made = self.guarded.put_aside(self._values.bring(answer.results), lsn)
+                answer = msgspec.structs.replace(answer, results=results, blobs=made)
+                break
+        return Done(call_id, outcome, _encode(answer), b"", answer.duration_s)
+
+    def abort(self, call_id: bytes, reason: str) -> Recorded:
+        """Note that a call has and will have no effect."""
+        return self.guarded.do(self._log.abort, Abort(call_id, reason))
+
+    # -- checkpoints --------------------------------------------------------------------------------------------
+
+    def add_checkpoint(self, data: CheckpointData, keep: int, *, drops_log: bool) -> list[Manifest]:
+        """Make a checkpoint of data that is safe; return those that are no longer kept. Raises OSError."""
+        return self.guarded.do(self._add_checkpoint, data, keep, drops_log, None)
+
+    def finish_with_checkpoint(
+        self, done: tuple[int, bytes, Answer, Outcome], data: CheckpointData, keep: int, *, drops_log: bool
+    ) -> tuple[Recorded, list[Manifest]]:
+        """Note how a call has ended by a checkpoint of the state after it; return as :meth:`finish`, and what expired.
+
+        ``done`` is as for :meth:`finish`. Raises OSError: then the call is not over.
+        """
+        made = self.guarded.do(self._make_done, *done)
+        expired = self.guarded.do(self._add_checkpoint, data, keep, drops_log, made)
+        return self._log.turns.recorded[made.call_id], expired
+
+    def _add_checkpoint(self, data: CheckpointData, keep: int, drops_log: bool, done: Done | None) -> list[Manifest]:
+        return self._log.add_checkpoint(data, keep, drops_log=drops_log, done=done)

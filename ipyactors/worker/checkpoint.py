@@ -1,0 +1,262 @@
+"""When a durable actor makes checkpoints, and how: its data first, then the manifest that says that it is there.
+
+The log has everything that a checkpoint has; a checkpoint only makes recovery shorter. So one that cannot be made is no
+loss: it is said, and tried again later. Used by the thread that runs calls, between calls.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import platform
+import sys
+import time
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from ipyactors.durable.log import LogSealedError
+from ipyactors.durable.manifest import CheckpointData, Manifest
+from ipyactors.durable.record import Answer, Outcome
+from ipyactors.durable.turns import Recorded
+from ipyactors.ground import ids
+from ipyactors.ground.checkpointable import CheckpointContext
+from ipyactors.ground.tracebacks import in_words
+from ipyactors.wire.specs import Durability
+from ipyactors.worker.call_log import CallLog
+
+#: A replay is to take no longer than this, if the user has not said otherwise.
+REPLAY_AT_MOST_S = 1.0
+
+#: What a call costs in a replay besides its own code.
+REPLAY_OVERHEAD_S = 20e-6
+
+#: A replay has no more than so much of the log to read.
+LOG_AT_MOST_BYTES = 64 * 1024 * 1024
+
+#: Checkpoints take no more than this share of the time, unless the user has said when to make them.
+_SHARE_AT_MOST = 0.05
+
+
+class Store(Protocol):
+    """Where the data is; see :mod:`ipyactors.durable.checkpoint_store`."""
+
+    @property
+    def is_lasting(self) -> bool:
+        """Whether what is saved outlives this process."""
+        ...
+
+    def save(self, name: str, data: bytes) -> str:
+        """Keep data; return where it is, once it is safe. Raises OSError."""
+        ...
+
+    def load(self, locator: str) -> bytes:
+        """Return data. Raises OSError."""
+        ...
+
+    def remove(self, locator: str) -> None:
+        """Remove data. Raises OSError."""
+        ...
+
+
+class Subject(Protocol):
+    """The actor."""
+
+    @property
+    def definition_id(self) -> bytes:
+        """The class that it runs."""
+        ...
+
+    @property
+    def instance(self) -> Any:
+        """The user's object."""
+        ...
+
+    def dump_state(self) -> bytes:
+        """Return its state. Raises SerializationError."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Made:
+    """A checkpoint that was made: of the state after the call ``lsn``; for people."""
+
+    checkpoint_id: str
+    lsn: int
+    size: int
+    duration_s: float
+
+
+class Checkpointer:
+    """``tell`` hears of each checkpoint that was made, ``monotonic`` and ``wall`` are clocks."""
+
+    def __init__(
+        self,
+        actor: Subject,
+        log: CallLog,
+        durability: Durability,
+        store: Store,
+        tell: Callable[[Made], None],
+        monotonic: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self._actor = actor
+        self._log = log
+        self._durability = durability
+        self._store = store
+        self._tell = tell
+        self._monotonic = monotonic
+        self._wall = wall
+        self._is_requested = False
+        self._wait_factor = 1.0
+        self._problem = ""
+        self._cost_s = 0.0
+        self._begin_again()
+
+    def _begin_again(self) -> None:
+        self._calls = 0
+        self._replay_s = 0.0
+        self._since_s = self._monotonic()
+        self._position = self._log.position
+
+    # -- when ---------------------------------------------------------------------------------------------------
+
+    def note_call(self, duration_s: float) -> None:
+        """Count a call that a replay would have to run again."""
+        self._calls += 1
+        self._replay_s += duration_s + REPLAY_OVERHEAD_S
+
+    def note_replayed(self, calls: int, duration_s: float) -> None:
+        """Count what a recovery has replayed, and the next would have to again."""
+        self._calls += calls
+        self._replay_s += duration_s
+
+    def request(self) -> None:
+        """Have one made when no call is open."""
+        self._is_requested = True
+
+    def calls_until_due(self, most: int) -> int:
+        """Return how many calls may be put into the log before one may be due: from 1 to ``most``."""
+        durability = self._durability
+        if durability.by_itself:
+            return 1
+        if durability.every_calls:
+            return max(1, min(most, durability.every_calls - self._calls))
+        return most
+
+    def due_in_s(self) -> float | None:
+        """Return in how many seconds the clock alone makes one due; None if it does not."""
+        every_s = self._durability.every_s
+        if not every_s or not self._calls:
+            return None
+        return self._since_s + every_s * self._wait_factor - self._monotonic()
+
+    def is_due(self) -> bool:
+        """Return whether one is to be made now."""
+        if self._is_requested:
+            return True
+        if not self._calls:
+            return False
+        durability = self._durability
+        if durability.by_itself:
+            return self._ask_actor()
+        if durability.every_calls or durability.every_s:
+            if durability.every_calls and self._calls >= durability.every_calls * self._wait_factor:
+                return True
+            due_in_s = self.due_in_s()
+            return due_in_s is not None and due_in_s <= 0
+        grown = self._log.position - self._position
+        budget_s = max(REPLAY_AT_MOST_S, self._cost_s / _SHARE_AT_MOST) * self._wait_factor
+        return self._replay_s > budget_s or grown > LOG_AT_MOST_BYTES * self._wait_factor
+
+    def _ask_actor(self) -> bool:
+        elapsed_ms = int((self._monotonic() - self._since_s) * 1000)
+        context = CheckpointContext(self._log.actor_id.hex(), self._calls, elapsed_ms)
+        try:
+            return bool(self._actor.instance.should_checkpoint(context))
+        except Exception as error:
+            self._complain(f"should_checkpoint raised {in_words(error)}")
+            return False
+
+    # -- how ----------------------------------------------------------------------------------------------------
+
+    def make_if_due(self) -> None:
+        """Make one if it is due; one that cannot be made is told in the actor's output, and tried again later."""
+        try:
+            self.make()
+        except LogSealedError:
+            raise
+        except Exception as error:  # the user's pickling, or the user's save_checkpoint, or the place it goes to
+            self._is_requested = False
+            self._wait_factor *= 2
+            self._complain(in_words(error))
+
+    def _complain(self, problem: str) -> None:
+        if problem != self._problem:  # not at every call
+            self._problem = problem
+            print(
+                f"No checkpoint could be made after {self._calls} calls: {problem}. Nothing is lost: the log has all "
+                "of them, and a recovery runs them again. It is tried again later.",
+                file=sys.stderr,
+            )
+
+    def make(self) -> Made:
+        """Make one now; no call may be open. Raises what keeps it from being made; then everything is as before."""
+        began_s = self._monotonic()
+        data = self._save()
+        expired = self._log.add_checkpoint(data, self._durability.keep, drops_log=self._drops_log)
+        return self._made(data, expired, began_s)
+
+    def make_with(self, lsn: int, call_id: bytes, answer: Answer, outcome: Outcome) -> Recorded:
+        """Make one by which a call is over; return its record. Raises as :meth:`make`; then the call is not over."""
+        began_s = self._monotonic()
+        data = self._save()
+        recorded, expired = self._log.finish_with_checkpoint(
+            (lsn, call_id, answer, outcome), data, self._durability.keep, drops_log=self._drops_log
+        )
+        self._made(data, expired, began_s)
+        return recorded
+
+    @property
+    def _drops_log(self) -> bool:
+        return self._durability.by_itself or self._store.is_lasting
+
+    def _save(self) -> CheckpointData:
+        checkpoint_id = ids.new_checkpoint_id().hex()
+        locator, size, digest = "", 0, b""
+        if self._durability.by_itself:
+            self._actor.instance.save_checkpoint(self._log.actor_id.hex(), checkpoint_id)
+        else:
+            state = self._actor.dump_state()
+            locator, size = self._store.save(checkpoint_id, state), len(state)
+            digest = hashlib.blake2b(state, digest_size=16).digest()
+        return CheckpointData(
+            checkpoint_id,
+            self._actor.definition_id,
+            locator,
+            size,
+            digest,
+            self._wall(),
+            platform.python_version(),
+        )
+
+    def _made(self, data: CheckpointData, expired: list[Manifest], began_s: float) -> Made:
+        for manifest in expired:
+            self._let_go(manifest)
+        self._cost_s = self._monotonic() - began_s
+        self._is_requested, self._wait_factor, self._problem = False, 1.0, ""
+        self._begin_again()
+        made = Made(data.checkpoint_id, self._log.last_lsn, data.size, self._cost_s)
+        self._tell(made)
+        return made
+
+    def _let_go(self, manifest: Manifest) -> None:
+        """Remove the data of a checkpoint that is none any more; if that fails, it is only waste."""
+        try:
+            if self._durability.by_itself:
+                self._actor.instance.checkpoint_expired(self._log.actor_id.hex(), manifest.data.checkpoint_id)
+            elif manifest.data.locator:
+                self._store.remove(manifest.data.locator)
+        except Exception as error:
+            self._complain(
+                f"checkpoint {manifest.data.checkpoint_id} has expired, and its data stays: {in_words(error)}"
+            )

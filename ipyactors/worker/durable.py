@@ -1,0 +1,271 @@
+"""All parts of a durable actor's process, put together: its folder, its log, its recovery, its loop."""
+
+from __future__ import annotations
+
+import functools
+import os
+import pathlib
+import platform
+import socket
+import sys
+from collections.abc import Callable
+from types import CoroutineType
+from typing import Any, NoReturn
+
+import msgspec
+
+from ipyactors.durable import spec_file
+from ipyactors.durable.actor_log import ActorLog, Remains, read_remains
+from ipyactors.durable.begun import Begun
+from ipyactors.durable.checkpoint_store import open_store
+from ipyactors.durable.folder import Folder
+from ipyactors.durable.lock import FolderLock
+from ipyactors.durable.record import Open
+from ipyactors.durable.recovery import History
+from ipyactors.ground.exceptions import ReplayDivergenceError
+from ipyactors.owner.kv import HeadKv
+from ipyactors.owner.session import Session
+from ipyactors.wire.head_messages import ActorInitFailed, ActorProgressed, ActorUpgraded, CheckpointMade
+from ipyactors.wire.marks import Marks
+from ipyactors.wire.specs import ActorSpec, Definition
+from ipyactors.worker.answers import Answers
+from ipyactors.worker.call_log import CallLog
+from ipyactors.worker.checkpoint import Checkpointer, Made
+from ipyactors.worker.durable_loop import DurableLoop, DurableParts, Line
+from ipyactors.worker.errors import describe_error
+from ipyactors.worker.execute import Executor, load_definition
+from ipyactors.worker.exit import leave, wait_to_be_ended
+from ipyactors.worker.guarded_log import GuardedLog
+from ipyactors.worker.hosting import HostedActor
+from ipyactors.worker.journal import LogJournal
+from ipyactors.worker.logged import LoggedCall, LoggedCalls
+from ipyactors.worker.logged_answers import LoggedAnswers
+from ipyactors.worker.mailbox import Mailbox
+from ipyactors.worker.nested import Nested
+from ipyactors.worker.out import WorkerSession
+from ipyactors.worker.output import Output
+from ipyactors.worker.replay import Recovered, Replayer
+from ipyactors.worker.turn import Turn
+
+#: The status of a process that could not go on.
+_GIVEN_UP = 75
+
+Load = Callable[[ActorSpec], tuple[type, tuple[Any, ...], dict[str, Any]]]
+
+
+class DurableActor:
+    """Brings a durable actor up, and keeps it. Used by the main thread of its process.
+
+    ``has_past``: there is a log of it, from a process before this one.
+    """
+
+    def __init__(
+        self,
+        session: WorkerSession,
+        actor: HostedActor,
+        line: Line,
+        executor: Executor,
+        answers: Answers,
+        output: Output,
+        marks: Marks,
+        box: Mailbox,
+    ) -> None:
+        assert isinstance(session, Session)
+        assert isinstance(answers, LoggedAnswers)
+        self._session = session
+        self._actor = actor
+        self._executor = executor
+        self._answers = answers
+        self._output = output
+        self.loop = DurableLoop(session, box, line, executor, answers, marks, self._note_progress, self._give_up)
+        self.has_past = False
+        self._path = pathlib.Path(session.paths.actor_dir(actor.actor_id))
+        self._disk = Folder(self._path)
+        self._lock = FolderLock(self._path)
+        self._begun = Begun(self._path / "begun")
+        self._store = open_store(actor.durability.store, self._path, actor.actor_id, HeadKv(session))
+        self._nested = Nested(session.submit)
+        self._runner: Any = None
+        self._checkpointer: Checkpointer | None = None
+        executor.run_coroutine = self.run_coroutine
+
+    # -- coming back --------------------------------------------------------------------------------------------
+
+    def bring_up(self, load: Load) -> tuple[str, float]:
+        """Make the actor what its log says that it is; return from where in words, and the seconds of its replay.
+
+        Raises RecoveryFailedError, LogDamagedError, ReplayDivergenceError: it cannot be. Raises what its constructor
+        raises, if it has no history.
+        """
+        actor = self._actor
+        remains = read_remains(self._disk, actor.actor_id)
+        self.has_past = bool(remains.contents.segments)
+        if not spec_file.is_there(self._disk):
+            spec_file.write(self._disk, actor.spec)
+        replayer = Replayer(
+            actor,
+            remains,
+            self._disk,
+            self._store,
+            functools.partial(self._construct, load),
+            self._load_class,
+            self._run,
+        )
+        history = replayer.newest_history()
+        interrupted = self._begun.last if self._begun.last in {lsn for lsn, _ in history.turns.open.values()} else 0
+        # Before the constructor may run, which may take something from outside.
+        log = self._open_log(remains, history, interrupted)
+        journal = LogJournal(log, self._session, self._nested)
+        with self._output.silenced(when=self.has_past):
+            recovered = replayer.bring_back(journal)
+        log.log.turns = recovered.history.turns
+        if interrupted:
+            crashes = recovered.history.crashes
+            crashes[interrupted] = crashes.get(interrupted, 0) + 1
+        self._serve(log, journal, recovered)
+        return (_in_words(recovered), recovered.replay_s) if self.has_past else ("", 0.0)
+
+    def _open_log(self, remains: Remains, history: History, interrupted: int) -> GuardedLog:
+        """Open the log for writing behind all that is there."""
+        actor = self._actor
+        opened = Open(
+            actor.definition_id,
+            actor.durability.level,
+            socket.gethostname(),
+            _boot_id(),
+            platform.python_version(),
+            os.environ.get("PYTHONHASHSEED", ""),
+            interrupted,
+        )
+        log = ActorLog(self._disk, remains, history, actor.incarnation, opened)
+        return GuardedLog(log, self._disk, actor.actor_id)
+
+    def _construct(self, load: Load, turn: Turn) -> None:
+        self._actor.build(functools.partial(load, self._actor.spec), turn)
+
+    def _load_class(self, definition_id: bytes) -> type:
+        spec = self._actor.spec
+        definition = spec.definition
+        if definition.definition_id != definition_id:
+            definition = spec_file.read_class(self._disk, definition_id)
+        self._actor.definition_id = definition_id
+        cls: type = load_definition(definition)
+        return cls
+
+    def _serve(self, log: GuardedLog, journal: LogJournal, recovered: Recovered) -> None:
+        """Have the loop go on from where the log ends."""
+        actor = self._actor
+        call_log = CallLog(log, self._session)
+        calls = LoggedCalls(
+            call_log, self._session, self._executor.describe, self._answers.send, self._session.custody.lend
+        )
+        checkpointer = Checkpointer(actor, call_log, actor.durability, self._store, self._tell_checkpoint)
+        checkpointer.note_replayed(recovered.replayed, recovered.replay_s)
+        calls.checkpointer = self._checkpointer = checkpointer
+        actor.keeper = self
+        actor.changes.start_at(call_log.last_lsn)
+        self._answers.open(log, calls)
+        unfinished = self._take_up(calls, recovered)
+        self.loop.open(DurableParts(log, journal, calls, self._begun, checkpointer), unfinished)
+        self._nested.release()
+
+    def _take_up(self, calls: LoggedCalls, recovered: Recovered) -> list[LoggedCall]:
+        """Return the calls that were not over; what has ended too many processes is given up."""
+        taken: list[LoggedCall] = []
+        for past in recovered.unfinished():
+            logged = calls.reopen(past.call, past.lsn, past.values)
+            crashes, allowed = recovered.history.crashes.get(past.lsn, 0), past.call.crashes_allowed
+            if 0 <= allowed < crashes:
+                calls.abort(
+                    logged,
+                    f"{logged.running.name} has ended the actor's process {crashes} times, and max_task_retries="
+                    f"{allowed} allows {allowed}",
+                )
+            else:
+                taken.append(logged)
+        return taken
+
+    # -- running ------------------------------------------------------------------------------------------------
+
+    def run_coroutine(self, coroutine: CoroutineType[Any, Any, Any]) -> Any:
+        """Run a coroutine to its end, always in the same event loop: what the actor keeps may belong to it."""
+        if self._runner is None:
+            import asyncio
+
+            self._runner = asyncio.Runner()
+        return self._runner.run(coroutine)
+
+    def _run(self, function: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> Any:
+        value = function(*args, **kwargs)
+        return self.run_coroutine(value) if type(value) is CoroutineType else value
+
+    def _note_progress(self) -> None:
+        """Tell the head that this incarnation has ended its first call."""
+        self._session.tell_head(ActorProgressed(self._actor.actor_id, self._actor.incarnation))
+
+    def _give_up(self, error: Exception) -> NoReturn:
+        """End the process: what it has in memory is not what the log says. The next one begins with the log."""
+        self._answers.flush()
+        self._output.end_all()
+        print(error, file=sys.__stderr__, flush=True)
+        if isinstance(error, ReplayDivergenceError):
+            described = describe_error(error, function_name=f"{self._actor.class_name} (recovery)")
+            actor = self._actor
+            self._session.repeat_to_head(ActorInitFailed(actor.actor_id, actor.incarnation, described, True))
+            wait_to_be_ended(self._session)
+        leave(self._session, _GIVEN_UP)
+
+    # -- checkpoints and classes --------------------------------------------------------------------------------
+
+    def checkpoint(self) -> str:
+        """See :class:`~ipyactors.worker.hosting.Keeper`."""
+        assert self._checkpointer is not None
+        return self._checkpointer.make().checkpoint_id
+
+    def upgrade(self, definition: bytes, handle: bytes) -> None:
+        """See :class:`~ipyactors.worker.hosting.Keeper`. Raises what prevents it; then all is as before."""
+        assert self._checkpointer is not None
+        actor = self._actor
+        new = msgspec.msgpack.decode(definition, type=Definition)
+        old_id, old = actor.definition_id, actor.instance
+        spec_file.write_class(self._disk, actor.spec.definition)
+        spec_file.write_class(self._disk, new)
+        state = actor.dump_state()
+        self._checkpointer.make()
+        cls: type = load_definition(new)
+        try:
+            actor.restore(cls, state)
+            actor.definition_id = new.definition_id
+            self._checkpointer.make()
+        except BaseException:
+            actor.definition_id = old_id
+            actor.put_back(old)
+            raise
+        self._session.tell_head(ActorUpgraded(actor.actor_id, actor.incarnation, new, handle))
+
+    def _tell_checkpoint(self, made: Made) -> None:
+        actor = self._actor
+        detail = f"checkpoint {made.checkpoint_id[:10]} after call {made.lsn}, {made.size:,} bytes"
+        message = CheckpointMade(
+            actor.actor_id, actor.incarnation, made.checkpoint_id, made.lsn, made.duration_s, detail
+        )
+        self._session.tell_head(message)
+
+
+def _boot_id() -> str:
+    try:
+        return pathlib.Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        return ""
+
+
+def _in_words(recovered: Recovered) -> str:
+    checkpoint = recovered.checkpoint
+    begun = "from its constructor" if checkpoint is None else f"from checkpoint {checkpoint.data.checkpoint_id[:10]}"
+    words = f"{begun}, {recovered.replayed:,} calls replayed"
+    open_calls = len(recovered.unfinished())
+    if open_calls:
+        words += f", {open_calls:,} taken up again"
+    if recovered.problems:
+        words += f"; not used: {'; '.join(recovered.problems)}"
+    return words

@@ -1,0 +1,212 @@
+"""The way to run the calls of a durable actor: one after the other, in the order in which they are in the log.
+
+What waits is put into the log together, with one write, and then run call by call; so the cost of the log is shared
+when there is much to do. Nothing else is logged before all of that is over: then no call is open, and a checkpoint can
+be made.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import NoReturn
+
+from ipyactors.durable.begun import Begun
+from ipyactors.ground.exceptions import ReplayDivergenceError
+from ipyactors.owner import current
+from ipyactors.owner.current import CurrentCall
+from ipyactors.owner.missing import SegmentsMissing
+from ipyactors.wire.marks import Marks
+from ipyactors.wire.worker_messages import ArgumentsMissing, FinishAndExit
+from ipyactors.worker.checkpoint import Checkpointer
+from ipyactors.worker.execute import Executor
+from ipyactors.worker.exit import ActorExit
+from ipyactors.worker.guarded_log import GuardedLog
+from ipyactors.worker.journal import LogJournal
+from ipyactors.worker.logged import LoggedCall, LoggedCalls, UndoneError
+from ipyactors.worker.logged_answers import LoggedAnswers
+from ipyactors.worker.loop import FINISHED
+from ipyactors.worker.mailbox import Mailbox
+from ipyactors.worker.out import WorkerSession
+from ipyactors.worker.turn import Turn
+
+#: So many calls are put into the log together at most.
+BATCH = 128
+
+_REST_S = 0.001
+
+
+class Line:
+    """What waits to be run: calls that are in the log, before those in the mailbox."""
+
+    def __init__(self, box: Mailbox) -> None:
+        self._box = box
+        self.logged: deque[LoggedCall | FinishAndExit] = deque()
+
+    def __len__(self) -> int:
+        return len(self.logged) + len(self._box.ready)
+
+
+class DurableParts:
+    """What the loop works with once the actor is there: recovery makes it."""
+
+    def __init__(
+        self, log: GuardedLog, journal: LogJournal, calls: LoggedCalls, begun: Begun, checkpointer: Checkpointer
+    ) -> None:
+        self.log = log
+        self.journal = journal
+        self.calls = calls
+        self.begun = begun
+        self.checkpointer = checkpointer
+
+
+class DurableLoop:
+    """See :class:`ipyactors.worker.loop.Loop`.
+
+    ``on_progress`` is called when this incarnation has ended its first call, ``give_up`` when it cannot go on.
+    """
+
+    def __init__(
+        self,
+        session: WorkerSession,
+        box: Mailbox,
+        line: Line,
+        executor: Executor,
+        answers: LoggedAnswers,
+        marks: Marks,
+        on_progress: Callable[[], None],
+        give_up: Callable[[Exception], NoReturn],
+    ) -> None:
+        self._session = session
+        self._box = box
+        self._line = line
+        self._executor = executor
+        self._answers = answers
+        self._marks = marks
+        self._on_progress: Callable[[], None] | None = on_progress
+        self._give_up = give_up
+        self._parts: DurableParts | None = None
+
+    def open(self, parts: DurableParts, unfinished: list[LoggedCall]) -> None:
+        """Go on with an actor that is there; what was unfinished runs first."""
+        self._parts = parts
+        self._line.logged.extend(unfinished)
+
+    def run(self, start: Callable[[], None]) -> ActorExit:
+        """See :class:`Loop`."""
+        start()
+        executor, logged = self._executor, self._line.logged
+        while executor.exit is None:
+            if not logged and not self._take():
+                self._rest()
+                continue
+            call = logged.popleft() if logged else None
+            if isinstance(call, FinishAndExit):
+                self._answers.flush()
+                return ActorExit(call.detail or FINISHED)
+            if call is not None:
+                self._run(call)
+            del call  # its arguments must not live on while this thread waits for the next
+        self._answers.flush()
+        return executor.exit
+
+    def on_joined(self, count: int) -> None:
+        """Do nothing: the main thread looks at the line itself."""
+
+    def interrupt(self, running: CurrentCall) -> None:
+        """Set the call's flag: one that has not begun is given up, one that runs may look at it."""
+        running.cancelled = True
+
+    # -- taking -------------------------------------------------------------------------------------------------
+
+    def _take(self) -> bool:
+        """Put what waits into the log; return whether anything was there."""
+        parts = self._parts
+        assert parts is not None, "the actor is not there yet"
+        room = parts.checkpointer.calls_until_due(BATCH)
+        has_any = False
+        while room > 0:
+            try:
+                caller, call = self._box.ready.popleft()
+            except IndexError:
+                break
+            has_any = True
+            if isinstance(call, FinishAndExit):
+                self._line.logged.append(call)
+                break
+            try:
+                logged = parts.calls.take(caller, call)  # type: ignore[arg-type]  # an actor gets no tasks
+            except SegmentsMissing as error:
+                self._answers.send(caller, ArgumentsMissing(call.seq, error.segment_ids))
+                continue
+            if logged is None:
+                continue
+            if not self._executor.running.admit((caller, call.seq), logged.running):
+                logged.running.cancelled = True
+            self._line.logged.append(logged)
+            room -= 1
+            if not logged.lsn or call.is_persist:  # type: ignore[union-attr]
+                break
+        if has_any:
+            parts.log.write()
+        return has_any
+
+    def _rest(self) -> None:
+        """Wait for work; nothing runs meanwhile. A checkpoint may become due by the clock."""
+        self._executor.busy_since_s = 0.0
+        current.call.set(None)
+        parts = self._parts
+        assert parts is not None
+        due_in_s = parts.checkpointer.due_in_s()
+        if due_in_s is not None and due_in_s <= 0:
+            self._answers.flush()
+            parts.checkpointer.make_if_due()
+        elif not self._session.wait(self._has_work, due_in_s) and due_in_s is None:
+            time.sleep(_REST_S)
+
+    def _has_work(self) -> bool:
+        return bool(self._box.ready)
+
+    # -- running ------------------------------------------------------------------------------------------------
+
+    def _run(self, logged: LoggedCall) -> None:
+        parts, running = self._parts, logged.running
+        assert parts is not None
+        if running.cancelled:
+            self._executor.running.pop((running.caller, running.seq), None)
+            if logged.lsn:
+                parts.calls.cancel(logged)
+            else:
+                self._executor.cancel_unstarted(running.caller, running.seq)
+            return
+        if logged.lsn:
+            running.lsn = logged.lsn
+            parts.begun.note(logged.lsn)
+            running.turn = Turn(parts.journal, logged.lsn, running.name, logged.past, is_over=False)
+        if running.caller:
+            self._marks.mark(running.caller, running.seq)
+        answers = self._answers
+        answers.current = logged
+        began_s = time.monotonic()
+        try:
+            self._executor.run(running, logged.call)
+        except (UndoneError, ReplayDivergenceError) as error:
+            self._give_up(error)
+        finally:
+            answers.current = None
+        if logged.lsn and self._executor.exit is None:
+            parts.checkpointer.note_call(time.monotonic() - began_s)
+            self._after(parts, running)
+
+    def _after(self, parts: DurableParts, running: CurrentCall) -> None:
+        turn = running.turn
+        assert isinstance(turn, Turn)
+        if self._on_progress is not None:
+            self._on_progress()
+            self._on_progress = None
+        if turn.wants_checkpoint:
+            parts.checkpointer.request()
+        if not self._line.logged and parts.checkpointer.is_due():
+            self._answers.flush()  # whoever waits need not wait for this too
+            parts.checkpointer.make_if_due()

@@ -1,0 +1,96 @@
+"""The log of the actor that lives in this process, under a lock.
+
+The thread that runs calls writes, and whoever reads the sockets may have to make what is written safe before an answer
+leaves. A log that cannot be written any more ends the process at once, without another word: the next one goes on from
+what is there.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn, Protocol, TypeVar
+
+from ipyactors.durable import blobs
+from ipyactors.durable.actor_log import ActorLog
+from ipyactors.durable.blobs import Namer
+from ipyactors.durable.disk import Disk
+from ipyactors.durable.log import LogSealedError
+from ipyactors.durable.record import Answer, Blob
+from ipyactors.wire.specs import Payload
+
+#: The status of a process whose log cannot be written.
+_SEALED = 74
+
+_Result = TypeVar("_Result")
+
+
+class Bringer(Protocol):
+    """Where values are that are not in messages."""
+
+    def bring(self, payloads: Sequence[Payload]) -> Sequence[Payload]:
+        """Return payloads with their bytes; may wait. Raises SegmentsMissing."""
+        ...
+
+
+def _end_process(problem: str) -> NoReturn:
+    print(problem, file=sys.__stderr__, flush=True)
+    os._exit(_SEALED)
+
+
+class GuardedLog:
+    """The log and the files beside it. ``end`` ends the process with a sentence. Any thread.
+
+    ``log`` may only be used in what :meth:`do` is given, but for its tables, which the thread that runs calls owns.
+    """
+
+    def __init__(
+        self, log: ActorLog, disk: Disk, actor_id: bytes, end: Callable[[str], NoReturn] = _end_process
+    ) -> None:
+        self.actor_id = actor_id
+        self.log = log
+        self.disk = disk
+        self._end = end
+        self._lock = threading.Lock()
+        self._namer = Namer(0)
+
+    def do(self, action: Callable[..., _Result], *args: Any) -> _Result:
+        """Return what ``action`` returns, under the lock."""
+        try:
+            with self._lock:
+                return action(*args)
+        except LogSealedError as error:
+            self._end(str(error))
+
+    def write(self) -> None:
+        """Make what was taken survive this process: now it may run."""
+        self.do(self.log.write)
+
+    def secure(self) -> None:
+        """Make everything as safe as the actor's level asks: now answers may leave."""
+        self.do(self.log.secure)
+
+    def put_aside(self, payloads: Sequence[Payload], lsn: int) -> tuple[tuple[Payload, ...], tuple[Blob, ...]]:
+        """Write what is large to files; return what goes into the record of the call ``lsn``.
+
+        To be given to :meth:`do`. Raises LogSealedError if it cannot be written.
+        """
+        try:
+            return blobs.put_aside(self.disk, payloads, self._namer_of(lsn))
+        except OSError as error:
+            problem = f"A large value could not be written beside the log: {error.strerror}."
+            self.log.seal(problem)
+            raise LogSealedError(problem) from error
+
+    def read_answer(self, answer: Answer) -> Sequence[Payload]:
+        """Return the values of an answer, with their bytes. Raises BlobDamagedError."""
+        return blobs.bring_back(self.disk, answer.results, answer.blobs)
+
+    def _namer_of(self, lsn: int) -> Namer:
+        # A call that is run again after a crash must not write over files that its records name: names go on.
+        if self._namer.lsn != lsn:
+            taken = sum(1 for name in self.disk.names() if name.startswith(f"blob-{lsn:016x}-"))
+            self._namer = Namer(lsn, taken)
+        return self._namer

@@ -1,0 +1,289 @@
+"""The calls of a durable actor, from their arrival to their answer.
+
+Each that may change the actor is put into the log before it runs, and its end before it is answered. It may come
+several times: whoever sent it sends it again to every incarnation until there is an answer. The first time it is
+logged, later it waits for the same end, or gets what is recorded.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from ipyactors.durable import record
+from ipyactors.durable.record import Answer, Outcome, Value
+from ipyactors.durable.turns import Recorded, Verdict
+from ipyactors.ground import ids
+from ipyactors.ground.exceptions import (
+    CallAbortedError,
+    CallOutcomeUnknownError,
+    ReplayDivergenceError,
+    StorageFullError,
+)
+from ipyactors.ground.tracebacks import in_words
+from ipyactors.owner.current import CurrentCall
+from ipyactors.owner.templates import STREAMING
+from ipyactors.wire import serialize
+from ipyactors.wire.codec import Message
+from ipyactors.wire.specs import Payload
+from ipyactors.wire.worker_messages import (
+    CallCancelled,
+    CallMethod,
+    CallRaised,
+    CallSucceeded,
+    ItemYielded,
+)
+from ipyactors.worker.call_log import CallLog
+from ipyactors.worker.checkpoint import Checkpointer
+from ipyactors.worker.errors import describe_error
+from ipyactors.worker.results import Values
+from ipyactors.worker.turn import Turn
+
+_decode_answer = msgspec.msgpack.Decoder(Answer).decode
+
+#: Methods that every actor has and that are no part of its history.
+UNLOGGED = frozenset({"__ray_ready__", "__ipyactors_checkpoint__", "__ipyactors_upgrade__"})
+
+
+@dataclasses.dataclass(slots=True)
+class Waiter:
+    """A process that waits for the end of a call, which it knows as ``seq``. It has ``skip_items`` items already."""
+
+    peer: bytes
+    seq: int
+    task_id: bytes
+    skip_items: int = 0
+
+
+@dataclasses.dataclass(slots=True)
+class LoggedCall:
+    """A call that runs, or is about to. ``lsn`` is 0 for one that is not in the log, because it changes nothing.
+
+    ``past`` is what the log has of it, where an incarnation before this one had begun it.
+    """
+
+    call: CallMethod
+    running: CurrentCall
+    lsn: int = 0
+    call_id: bytes = b""
+    waiters: list[Waiter] = dataclasses.field(default_factory=list)
+    past: Sequence[Value] = ()
+    items: list[Payload] = dataclasses.field(default_factory=list)
+
+
+class UndoneError(Exception):
+    """Raised when what a call did to the actor in memory must go: the process has to end, and the next has it not."""
+
+
+class LoggedCalls:
+    """Calls that are in the log and not over. Used by the thread that runs calls.
+
+    ``describe`` makes the :class:`CurrentCall` of a call; ``send`` gives an answer, ``lend`` counts what is in it.
+    """
+
+    def __init__(
+        self,
+        log: CallLog,
+        values: Values,
+        describe: Callable[[bytes, CallMethod], CurrentCall],
+        send: Callable[[bytes, Message], None],
+        lend: Callable[..., object],
+    ) -> None:
+        self._log = log
+        self._values = values
+        self._describe = describe
+        self._send = send
+        self._lend = lend
+        self._open: dict[bytes, LoggedCall] = {}
+        self.checkpointer: Checkpointer | None = None
+
+    # -- coming -------------------------------------------------------------------------------------------------
+
+    def take(self, caller: bytes, call: CallMethod) -> LoggedCall | None:
+        """Return a call that is to be run when its turn comes; else it is answered, now or when it is over.
+
+        What is returned must be written (:meth:`GuardedLog.write`) before it runs.
+        """
+        if call.is_readonly or call.method in UNLOGGED:
+            return LoggedCall(call, self._describe(caller, call))
+        entry = to_record(call)
+        if call.settled:
+            self._log.settle(entry.caller_id, call.settled)
+        large: Sequence[Payload] = ()
+        if call.args.stored is not None or call.args.buffers or call.arg_values:
+            large = self._values.bring((call.args, *call.arg_values))
+        try:
+            verdict = self._log.take(entry, large)
+        except StorageFullError as error:
+            self.refuse(caller, call, error)
+            return None
+        if verdict is Verdict.NEW:
+            lsn = self._log.last_lsn
+            logged = LoggedCall(call, self._describe(caller, call), lsn, entry.call_id, [_waiter(caller, call)])
+            self._open[entry.call_id] = logged
+            return logged
+        self._answer_known(verdict, caller, call, entry)
+        return None
+
+    def _answer_known(self, verdict: Verdict, caller: bytes, call: CallMethod, entry: record.Call) -> None:
+        """Deal with a call that has been here before."""
+        waiter = _waiter(caller, call)
+        match verdict:
+            case Verdict.RUNNING:
+                self._open[self._log.id_of(entry)].waiters.append(waiter)
+            case Verdict.RECORDED:
+                self._repeat(waiter, call.num_returns == STREAMING, self._log.recorded(entry))
+            case Verdict.SETTLED:
+                text = (
+                    f"The call {call.method} had been answered, and the caller had said so: the answer is not kept any "
+                    "more. The call took effect once, and nothing was run now."
+                )
+                self.refuse(caller, call, CallOutcomeUnknownError(text, actor_id=self._log.actor_id.hex()))
+            case _:
+                named = f"key {call.key!r}" if call.key else "id"
+                text = (
+                    f"The call {call.method} has the {named} of an earlier call, of another method or with other "
+                    "arguments: it is not the same call again. Nothing was run. "
+                    + ("Use another key." if call.key else "A task that is retried must make the same calls again.")
+                )
+                self.refuse(caller, call, ReplayDivergenceError(text, actor_id=self._log.actor_id.hex()))
+
+    def reopen(self, entry: record.Call, lsn: int, past: Sequence[Value]) -> LoggedCall:
+        """Return a call that an incarnation before had logged and not ended. Whoever sent it will send it again."""
+        payloads = self._log.arguments(entry)
+        call = CallMethod(
+            0,
+            entry.call_id,
+            entry.method,
+            payloads[0],
+            tuple(payloads[1:]),
+            entry.num_returns,
+            entry.retry_on,
+            is_persist=entry.is_persist,
+        )
+        logged = LoggedCall(call, self._describe(b"", call), lsn, entry.call_id, [], past)
+        self._open[entry.call_id] = logged
+        return logged
+
+    def refuse(self, caller: bytes, call: CallMethod, error: Exception) -> None:
+        """Answer a call that is not run."""
+        self._send(caller, CallRaised(call.seq, describe_error(error, function_name=call.method)))
+
+    # -- ending -------------------------------------------------------------------------------------------------
+
+    def finish(self, logged: LoggedCall, message: Message) -> None:
+        """Note how a call has ended, and answer everyone who waits for it."""
+        if logged.past and isinstance(logged.running.turn, Turn):
+            logged.running.turn.check_end()
+        answer, outcome = _to_answer(message, logged)
+        if logged.call.is_persist:
+            recorded = self._checkpoint(logged, answer, outcome)
+        else:
+            recorded = self._log.finish(logged.lsn, logged.call_id, answer, outcome)
+        self._end(logged, recorded, message)
+
+    def _checkpoint(self, logged: LoggedCall, answer: Answer, outcome: Outcome) -> Recorded:
+        """Note how a call has ended by a checkpoint. Raises UndoneError if none can be made."""
+        assert self.checkpointer is not None
+        try:
+            return self.checkpointer.make_with(logged.lsn, logged.call_id, answer, outcome)
+        except Exception as error:
+            reason = f"it is to be in a checkpoint before it is answered, and none could be made: {in_words(error)}"
+            self.abort(logged, reason)
+            raise UndoneError(f"{logged.running.name} (lsn {logged.lsn}) is undone: {reason}") from error
+
+    def abort(self, logged: LoggedCall, reason: str) -> None:
+        """Give a call up that was not run, or whose effects are undone; answer everyone who waits for it."""
+        self._end(logged, self._log.abort(logged.call_id, reason), None)
+
+    def cancel(self, logged: LoggedCall) -> None:
+        """Give a call up that was cancelled before it ran."""
+        recorded = self._log.abort(logged.call_id, "it was cancelled before it ran")
+        cancelled = CallCancelled(logged.running.seq, started=False) if logged.running.caller else None
+        self._end(logged, recorded, cancelled)
+
+    def _end(self, logged: LoggedCall, recorded: Recorded, message: Message | None) -> None:
+        del self._open[logged.call_id]
+        running = logged.running
+        for waiter in logged.waiters:
+            if message is not None and (waiter.peer, waiter.seq) == (running.caller, running.seq):
+                self._send(waiter.peer, message)
+            else:
+                self._repeat(waiter, logged.call.num_returns == STREAMING, recorded)
+
+    def _repeat(self, waiter: Waiter, is_streaming: bool, recorded: Recorded) -> None:
+        """Give the recorded answer."""
+        peer, seq = waiter.peer, waiter.seq
+        if recorded.outcome is Outcome.ABORTED:
+            reason = recorded.answer.decode()
+            text = f"The call at lsn {recorded.lsn} was given up: {reason}. It had no effect and will have none."
+            error = CallAbortedError(text, actor_id=self._log.actor_id.hex(), lsn=recorded.lsn)
+            self._send(peer, CallRaised(seq, describe_error(error, function_name="")))
+            return
+        answer = _decode_answer(recorded.answer)
+        results = tuple(
+            self._as_sent(payload, waiter, index + is_streaming)
+            for index, payload in enumerate(self._log.guarded.read_answer(answer))
+        )
+        self._lend(peer, *results)
+        if is_streaming:
+            for index, item in enumerate(results[waiter.skip_items :], waiter.skip_items):
+                self._send(peer, ItemYielded(seq, index, item))
+            results = ()
+        if answer.error is not None:
+            self._send(peer, CallRaised(seq, answer.error, answer.is_retryable))
+        elif answer.is_cancelled:
+            self._send(peer, CallCancelled(seq, started=True))
+        else:
+            self._send(peer, CallSucceeded(seq, results, answer.duration_s))
+
+    def _as_sent(self, payload: Payload, waiter: Waiter, index: int) -> Payload:
+        if not serialize.is_large(payload):
+            return payload
+        first = waiter.task_id
+        object_id = ids.object_id(ids.owner_of(first), ids.counter_of(first), index)
+        return self._values.keep(payload, object_id, "a recorded result")
+
+
+def _waiter(caller: bytes, call: CallMethod) -> Waiter:
+    return Waiter(caller, call.seq, call.task_id, call.skip_items)
+
+
+def to_record(call: CallMethod) -> record.Call:
+    """Return a call as the log has it."""
+    identity = call.identity
+    if identity is None:
+        caller_id, call_id, counter, digest = ids.owner_of(call.task_id), call.task_id, call.counter, b""
+    else:
+        caller_id, call_id, counter, digest = identity.caller_id, identity.call_id, identity.counter, identity.digest
+        if len(caller_id) == ids.PROCESS_ID_BYTES:
+            counter = call.counter
+    return record.Call(
+        call_id,
+        caller_id,
+        counter,
+        call.method,
+        call.args,
+        call.arg_values,
+        call.num_returns,
+        call.key,
+        digest,
+        (),
+        call.crashes_allowed,
+        call.is_persist,
+        call.retry_on,
+    )
+
+
+def _to_answer(message: Message, logged: LoggedCall) -> tuple[Answer, Outcome]:
+    """Return what is recorded of the message that ends a call."""
+    items = tuple(logged.items)
+    if isinstance(message, CallSucceeded):
+        results = items if logged.call.num_returns == STREAMING else message.results
+        return Answer(results, duration_s=message.duration_s), Outcome.RETURNED
+    if isinstance(message, CallRaised):
+        return Answer(items, message.error, message.retryable), Outcome.RAISED
+    assert isinstance(message, CallCancelled), f"{type(message).__name__} does not end a call"
+    return Answer(items, is_cancelled=True), Outcome.RAISED

@@ -1,0 +1,172 @@
+"""The row of values that one call of a durable actor takes from outside: given from the log, then from the world.
+
+A call that is over gives nothing but what the log has. One that was interrupted has the beginning of its row there, and
+from its end on runs for real.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import msgspec
+
+from ipyactors.durable.record import Answer, Value, ValueKind
+from ipyactors.ground.exceptions import ReplayDivergenceError
+from ipyactors.owner import values
+from ipyactors.owner.current import Submission
+from ipyactors.owner.objects import Entry
+from ipyactors.wire import serialize
+from ipyactors.wire.specs import Payload
+
+_decode_answer = msgspec.msgpack.Decoder(Answer).decode
+
+_WORDS = {
+    ValueKind.NOW: "the time",
+    ValueKind.RANDOM: "a random number",
+    ValueKind.UUID4: "a UUID",
+    ValueKind.ONCE: "what a function returns once",
+    ValueKind.SUBMITTED: "to submit a call",
+    ValueKind.RECEIVED: "a result",
+    ValueKind.CHOSEN: "which of several results is first",
+}
+
+
+class Journal(Protocol):
+    """What a row needs of the log and of the process that it is in."""
+
+    actor_id: bytes
+
+    def add_value(self, lsn: int, value: Value) -> None:
+        """Note a value; :meth:`secure` before anything that depends on it leaves."""
+        ...
+
+    def add_received(self, lsn: int, index: int, kind: ValueKind, payloads: Sequence[Payload]) -> None:
+        """Note values that have come from elsewhere as one :class:`Answer`, the large ones in files."""
+        ...
+
+    def read_received(self, answer: Answer) -> Sequence[Payload]:
+        """Return values that were noted, with their bytes."""
+        ...
+
+    def payload_of(self, entry: Entry) -> Payload:
+        """Return the value of an object that is done, with its bytes."""
+        ...
+
+    def secure(self) -> None:
+        """Make what was noted as safe as the actor's level asks."""
+        ...
+
+    def register(self, submission: Submission, call: object, entries: tuple[object, ...]) -> None:
+        """Take a nested call that was made; one that a replay makes may have to be sent after all."""
+        ...
+
+    def note_received(self, entries: Sequence[Entry]) -> None:
+        """The values of these objects are in the log."""
+        ...
+
+    def release(self) -> None:
+        """Send the nested calls that were kept back and must be sent."""
+        ...
+
+
+def diverged(name: str, lsn: int, what: str, actor_id: bytes) -> ReplayDivergenceError:
+    """Return the error for a call that does not do again what it did before."""
+    return ReplayDivergenceError(
+        f"{name} (lsn {lsn}) does not do again what it did before: {what}. What it does may depend only on the actor's "
+        "state, its arguments, and what get_runtime_context() gives: now(), random(), uuid4(), once(function). "
+        "Otherwise mark it @method(effect='persist').",
+        lsn=lsn,
+        actor_id=actor_id.hex(),
+    )
+
+
+class Row:
+    """The row of the call ``lsn``, called ``name``. ``past`` is what the log has of it; if the call ``is_over``, all.
+
+    ``divergence`` is what was raised for not doing the same again, should the user's code have caught it.
+    """
+
+    __slots__ = ("_is_live", "_past", "divergence", "index", "is_over", "journal", "lsn", "name")
+
+    def __init__(self, journal: Journal, lsn: int, name: str, past: Sequence[Value], *, is_over: bool) -> None:
+        self.journal = journal
+        self.lsn = lsn
+        self.name = name
+        self.is_over = is_over
+        self.index = 0
+        self.divergence: ReplayDivergenceError | None = None
+        self._past = past
+        self._is_live = not past
+
+    @property
+    def is_given(self) -> bool:
+        """Whether the next value comes from the log."""
+        return self.is_over or self.index < len(self._past)
+
+    def next(self, kind: ValueKind) -> Value | None:
+        """Return the next value that the log has; None if it has no more and the call runs for real from here on.
+
+        Raises ReplayDivergenceError if the log has another kind of value there, or none.
+        """
+        index = self.index
+        if index < len(self._past):
+            past = self._past[index]
+            if past.kind is not kind:
+                raise self.diverge(
+                    f"value {index} of it was {_WORDS[past.kind]}, and now it asks for {_WORDS[kind]} there"
+                )
+            self.index = index + 1
+            return past
+        if self.is_over:
+            raise self.diverge(f"it asks for {_WORDS[kind]} (value {index}), and had ended there")
+        self._go_live()
+        return None
+
+    def take(self, kind: ValueKind, make: Callable[[], bytes]) -> bytes:
+        """Return the next value; if the log has none, what ``make()`` returns."""
+        past = self.next(kind)
+        if past is not None:
+            return past.data
+        data = make()
+        self.add(kind, data)
+        return data
+
+    def add(self, kind: ValueKind, data: bytes) -> None:
+        """Note a value."""
+        self.journal.add_value(self.lsn, Value(self.index, kind, data))
+        self.index += 1
+
+    def add_payloads(self, kind: ValueKind, payloads: Sequence[Payload]) -> None:
+        """Note values that have come from elsewhere."""
+        self.journal.add_received(self.lsn, self.index, kind, payloads)
+        self.index += 1
+
+    def outcome(self, past: Value) -> list[Any]:
+        """Return the values that were noted, or raise the exception that was."""
+        answer = _decode_answer(past.data)
+        if answer.error is not None:
+            raise values.exception_of(answer.error)
+        return [serialize.loads(payload) for payload in self.journal.read_received(answer)]
+
+    def check_end(self) -> None:
+        """Raise ReplayDivergenceError if the call, which has ended, has not taken all that it took before."""
+        if self.divergence is not None:
+            raise self.divergence
+        if self.index < len(self._past):
+            left = self._past[self.index]
+            raise self.diverge(f"it ended without asking for {_WORDS[left.kind]} (value {self.index}), and did before")
+        if not self.is_over:
+            self._go_live()
+
+    def diverge(self, what: str) -> ReplayDivergenceError:
+        """Return the error, and keep it: the user's code may catch it, and must not go on from there."""
+        error = diverged(self.name, self.lsn, what, self.journal.actor_id)
+        self.divergence = self.divergence or error
+        return error
+
+    def _go_live(self) -> None:
+        """From here on nothing is given: calls that were kept back, and whose results the log lacks, are sent now."""
+        if not self._is_live:
+            self._is_live = True
+            self.journal.release()

@@ -1,0 +1,152 @@
+"""One call of a durable actor, and what it takes from outside: noted when it runs, given again when it is replayed.
+
+What a method does depends on the actor's state, on its arguments, and on what it asks for while it runs: the time, a
+random number, the result of another call. The last kind is noted in the log, each piece as a VALUE with its place in
+the row (``row.py``); a replay is given the same row.
+"""
+
+from __future__ import annotations
+
+import random
+import struct
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+
+from ipyactors.durable.record import Answer, Value, ValueKind
+from ipyactors.owner.current import Submission
+from ipyactors.owner.objects import Entry
+from ipyactors.wire import serialize
+from ipyactors.worker.errors import describe_error
+from ipyactors.worker.row import Journal, Row
+
+_FLOAT = struct.Struct("<d")
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode_choice = msgspec.msgpack.Decoder(list[int]).decode
+
+
+class Turn:
+    """See :class:`ipyactors.owner.current.Turn`. ``past`` is what the log has of the row; of a call that is over, all.
+
+    ``wants_checkpoint`` is set by :meth:`request_checkpoint`.
+    """
+
+    __slots__ = ("_is_waiting", "_row", "wants_checkpoint")
+
+    def __init__(self, journal: Journal, lsn: int, name: str, past: Sequence[Value] = (), *, is_over: bool) -> None:
+        self._row = Row(journal, lsn, name, past, is_over=is_over)
+        self._is_waiting = False
+        self.wants_checkpoint = False
+
+    def check_end(self) -> None:
+        """Raise ReplayDivergenceError if the call, which has ended, has not done again what it did before."""
+        self._row.check_end()
+
+    # -- what the user's code asks for ---------------------------------------------------------------------------
+
+    @property
+    def is_replaying(self) -> bool:
+        """Whether what happens now is what the log says."""
+        return self._row.is_given
+
+    def now(self) -> float:
+        """Return the time, in seconds since the epoch."""
+        return float(_FLOAT.unpack(self._row.take(ValueKind.NOW, lambda: _FLOAT.pack(time.time())))[0])
+
+    def random(self) -> float:
+        """Return a random number, uniform in [0, 1)."""
+        return float(_FLOAT.unpack(self._row.take(ValueKind.RANDOM, lambda: _FLOAT.pack(random.random())))[0])
+
+    def uuid4(self) -> uuid.UUID:
+        """Return a random UUID."""
+        return uuid.UUID(bytes=self._row.take(ValueKind.UUID4, lambda: uuid.uuid4().bytes))
+
+    def once(self, function: Callable[[], Any]) -> Any:
+        """Return what ``function()`` returns, or raise what it raises; a replay does not call it."""
+        row = self._row
+        past = row.next(ValueKind.ONCE)
+        if past is not None:
+            return row.outcome(past)[0]
+        try:
+            value = function()
+        except Exception as error:
+            row.add(ValueKind.ONCE, _encode(Answer(error=describe_error(error, function_name=row.name))))
+            row.journal.secure()
+            raise
+        row.add_payloads(ValueKind.ONCE, [serialize.owned(serialize.dumps(value, what="what once() has called"))])
+        row.journal.secure()  # it had an effect outside, perhaps: it must not happen twice
+        return value
+
+    def request_checkpoint(self) -> None:
+        """Have a checkpoint made when the call is over."""
+        self.wants_checkpoint = True
+
+    # -- nested calls ---------------------------------------------------------------------------------------------
+
+    def submitting(self, digest: bytes) -> Submission:
+        """Note that the call submits another one; it may be sent, unless it is replayed."""
+        row = self._row
+        index = row.index
+        past = row.next(ValueKind.SUBMITTED)
+        if past is None:
+            row.add(ValueKind.SUBMITTED, digest)
+            row.journal.secure()  # what it is called with may come from values that were noted
+        elif past.data != digest:
+            raise row.diverge(f"value {index} of it submitted another call, or with other arguments")
+        return Submission(row.journal.actor_id, row.lsn, index, is_replayed=past is not None)
+
+    def submitted(self, submission: Submission, call: object, entries: tuple[object, ...]) -> None:
+        """Take a nested call that was made; it was not sent if it is replayed."""
+        self._row.journal.register(submission, call, entries)
+
+    def receive(self, entries: Sequence[Entry], take: Callable[[], list[Any]]) -> list[Any]:
+        """Return the values of objects, or raise what the first of them has failed with."""
+        given = self.given(entries)
+        if given is not None:
+            return given
+        try:
+            taken = take()
+        except Exception as error:
+            self.failed(error)
+            raise
+        except BaseException:
+            self._is_waiting = False
+            raise
+        self.received(entries)
+        return taken
+
+    def given(self, entries: Sequence[Entry]) -> list[Any] | None:
+        """Return the values of objects as the log has them, or raise; None if they are to be waited for."""
+        row = self._row
+        if self._is_waiting:
+            raise row.diverge(
+                "it waits for two results side by side, and a replay could not tell which came first; await one at a "
+                "time, or wait() and get() several"
+            )
+        past = row.next(ValueKind.RECEIVED)
+        if past is None:
+            self._is_waiting = True
+            return None
+        row.journal.note_received(entries)
+        return row.outcome(past)
+
+    def received(self, entries: Sequence[Entry]) -> None:
+        """Note the values of objects, which are there."""
+        self._is_waiting = False
+        row = self._row
+        row.add_payloads(ValueKind.RECEIVED, [row.journal.payload_of(entry) for entry in entries])
+        row.journal.note_received(entries)
+
+    def failed(self, error: Exception) -> None:
+        """Note what the first of some objects has failed with."""
+        self._is_waiting = False
+        described = describe_error(error, function_name=self._row.name)
+        self._row.add(ValueKind.RECEIVED, _encode(Answer(error=described)))
+
+    def choose(self, choose: Callable[[], list[int]]) -> list[int]:
+        """Return which of several came first, by their index."""
+        return _decode_choice(self._row.take(ValueKind.CHOSEN, lambda: _encode(choose())))
