@@ -15,6 +15,7 @@ from ipyactors.durable.manifest import CheckpointData, Manifest
 from ipyactors.durable.record import OVERHEAD_BYTES, Abort, Call, Checkpoint, Done, Open, Value
 from ipyactors.durable.recovery import History, HistoryError
 from ipyactors.durable.turns import Recorded, Turns, Verdict
+from ipyactors.ground import faultpoints
 from ipyactors.ground.exceptions import LogDamagedError
 
 #: Bytes that a call's record has besides its arguments, generously.
@@ -62,6 +63,7 @@ class ActorLog:
     def __init__(self, disk: Disk, remains: Remains, history: History, incarnation: int, opened: Open) -> None:
         """Open the log for writing behind all that is there, and say so in it."""
         self._disk = disk
+        self._actor_id = remains.actor_id
         self._incarnation = incarnation
         self._checkpoints = list(remains.checkpoints)
         self.turns: Turns = history.turns
@@ -70,6 +72,7 @@ class ActorLog:
         if history.owed is not None:
             self._writer.append(history.owed, self.turns.last_lsn)
         self._writer.secure()
+        faultpoints.hit("durable.open.logged")
 
     @property
     def position(self) -> int:
@@ -107,6 +110,12 @@ class ActorLog:
     def recorded(self, call: Call) -> Recorded:
         """Return the record of a call that was judged RECORDED."""
         return turns.find(self.turns, call)
+
+    def read_ends(self) -> dict[int, Done]:
+        """Return how calls have ended, by lsn, as far back as the log reaches. Raises LogDamagedError."""
+        oldest = min(log.segments_of(self._disk), default=0)
+        contents = log.read(self._disk, self._actor_id, oldest)
+        return {one.lsn: one.body for one in contents.records if isinstance(one.body, Done)}
 
     def seal(self, problem: str) -> None:
         """Write nothing any more, for this reason."""
@@ -160,16 +169,20 @@ class ActorLog:
         newest = self._checkpoints[0].number if self._checkpoints else 0
         tables, position = self.turns.snapshot(done), self._writer.end
         made = Manifest(newest + 1, data, self.turns.last_lsn, position, self._incarnation, tables, done)
+        faultpoints.hit("durable.checkpoint.secured")
         manifest.write(self._disk, made)
+        faultpoints.hit("durable.checkpoint.manifest")
         self._checkpoints.insert(0, made)
         expired = self._checkpoints[keep:]
         del self._checkpoints[keep:]
         if done is not None:
             self.finish(done)
         self._writer.append(Checkpoint(data.checkpoint_id), self.turns.last_lsn)
+        faultpoints.hit("durable.checkpoint.noted")
         self._disk.remove(manifest.names_before(self._disk, self._checkpoints[-1].number))
         if drops_log and len(self._checkpoints) >= keep:  # till then the log can stand in for a checkpoint gone bad
             self._writer.drop_before(self._checkpoints[-1].position)
+            faultpoints.hit("durable.checkpoint.dropped")
             self._drop_blobs()
         return expired[::-1]
 

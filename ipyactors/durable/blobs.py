@@ -16,6 +16,7 @@ import msgspec
 from ipyactors.durable.disk import Disk
 from ipyactors.durable.record import Answer, Blob
 from ipyactors.durable.turns import Snapshot
+from ipyactors.ground import faultpoints
 from ipyactors.wire.outside import OUT_OF_BAND_BYTES
 from ipyactors.wire.specs import Payload
 
@@ -65,6 +66,7 @@ def put_aside(disk: Disk, payloads: Sequence[Payload], namer: Namer) -> tuple[tu
         content = _encode(Payload(payload.data, payload.buffers, payload.refs, payload.actor_ids))
         name = namer.next()
         disk.replace(name, content)
+        faultpoints.hit("durable.blob.written")
         blobs.append(Blob(index, name, len(content), digest(content)))
         kept.append(payload.with_bytes(b""))
     return tuple(kept), tuple(blobs)

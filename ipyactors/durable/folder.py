@@ -69,6 +69,7 @@ class Folder:
         for name in names:
             if name == self._name:
                 self.close()
+            faultpoints.hit("durable.remove.before")
             (self.path / name).unlink(missing_ok=True)
 
     def close(self) -> None:
@@ -94,6 +95,7 @@ class Folder:
             os.fsync(descriptor)
             faultpoints.hit("durable.replace.before_rename")
             os.rename(temporary, self.path / name)
+            faultpoints.hit("durable.replace.after_rename")
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise

@@ -38,22 +38,6 @@ class FolderLock:
         os.close(self._descriptor)
 
 
-def is_in_use(path: pathlib.Path) -> bool:
-    """Return whether a process other than this one holds the lock of the folder at ``path``; changes nothing."""
-    try:
-        descriptor = os.open(path / _NAME, os.O_RDWR | os.O_CLOEXEC)
-    except OSError:
-        return False
-    try:
-        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return True
-    else:
-        return False
-    finally:
-        os.close(descriptor)
-
-
 def holder_of(path: pathlib.Path) -> int:
     """Return the id of the process that holds the lock of the folder at ``path``: 0 for none, -1 if it is not told.
 

@@ -240,7 +240,8 @@ class LogWriter:
         """Begin a segment with at least this much room at the end of what is written."""
         if self._syncs:
             self.sync()  # a segment is only ever followed by another when all of it is safe
-        size = max(segment.SEGMENT_BYTES, segment.HEAD_BYTES + room)
+        usual = segment.SEGMENT_BYTES if self.end else min(segment.SEGMENT_BYTES, segment.FIRST_SEGMENT_BYTES)
+        size = max(usual, segment.HEAD_BYTES + room)
         try:
             self._disk.allocate(segment.name_at(self.end), size, segment.make_head(self._actor_id, self.end))
         except OSError as error:

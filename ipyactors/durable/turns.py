@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import itertools
 
 import msgspec
 
@@ -72,7 +73,8 @@ class Turns:
     recorded: dict[bytes, Recorded] = dataclasses.field(default_factory=dict)
     settled: dict[bytes, int] = dataclasses.field(default_factory=dict)
     keys: dict[str, bytes] = dataclasses.field(default_factory=dict)
-    _by_caller: dict[bytes, set[bytes]] = dataclasses.field(default_factory=dict)
+    _by_caller: dict[bytes, dict[bytes, int]] = dataclasses.field(default_factory=dict)
+    """By caller: its recorded calls with their counters, in the order in which they ended."""
 
     def snapshot(self, done: Done | None = None) -> Snapshot:
         """Return what a checkpoint keeps; no call may be open but the one that is over by the checkpoint."""
@@ -152,12 +154,15 @@ def settle(turns: Turns, caller_id: bytes, below: int) -> None:
     if below <= turns.settled.get(caller_id, 0):
         return
     turns.settled[caller_id] = below
-    kept = turns._by_caller.get(caller_id, set())
-    for call_id in [call_id for call_id in kept if turns.recorded[call_id].counter < below]:
-        kept.remove(call_id)
-        del turns.recorded[call_id]
+    kept = turns._by_caller.get(caller_id)
+    if kept is None:
+        return
+    # Calls end in the order of their counters, but for a few that were tried again: those are forgotten a bit later.
+    settled = list(itertools.takewhile(lambda call_id: kept[call_id] < below, kept))
+    for call_id in settled:
+        del kept[call_id], turns.recorded[call_id]
     if not kept:
-        turns._by_caller.pop(caller_id, None)
+        del turns._by_caller[caller_id]
 
 
 def _record(call: Call, lsn: int, outcome: Outcome, answer: bytes) -> Recorded:
@@ -169,5 +174,8 @@ def _keep(turns: Turns, recorded: Recorded) -> Recorded:
     if recorded.is_keyed:
         turns.keys.setdefault(recorded.key, recorded.call_id)
     else:
-        turns._by_caller.setdefault(recorded.caller_id, set()).add(recorded.call_id)
+        kept = turns._by_caller.get(recorded.caller_id)
+        if kept is None:
+            kept = turns._by_caller[recorded.caller_id] = {}
+        kept[recorded.call_id] = recorded.counter
     return recorded

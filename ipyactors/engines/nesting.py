@@ -53,10 +53,14 @@ def identify(
     if nested is not None:
         submission = nested[1]
         call.identity = CallIdentity(submission.actor_id, submission.call_id, submission.lsn, digest)
+        call.may_be_known = submission.is_replayed
     elif parent is not None and parent.task_id:
         # A constructor has the id of its actor, which makes calls of another kind as well.
         caller_id = parent.task_id if len(parent.task_id) == ids.OBJECT_ID_BYTES else b"init" + parent.task_id
         index, parent.nested = parent.nested, parent.nested + 1
         call.identity = CallIdentity(caller_id, caller_id + index.to_bytes(4, "big"), index, digest)
+        call.may_be_known = parent.attempt > 0
     elif call.template.key:
         call.identity = CallIdentity(ids.owner_of(call.task_id), call.task_id, 0, digest)
+    if call.template.key:
+        call.may_be_known = True

@@ -90,7 +90,8 @@ def on_actor_ready(tables: Tables, out: Out, owner: Owner, message: ActorReady, 
     if actor.spec.durability is None:  # one that is durable brings its calls along, and may die of them again
         actor.fruitless_s.clear()
     if message.recovered:
-        note(tables, actor, EventKind.ACTOR_RECOVERED, wall_s, detail=message.recovered, duration_s=message.duration_s)
+        what, count, replay_s = message.recovered, message.replayed, message.duration_s
+        note(tables, actor, EventKind.ACTOR_RECOVERED, wall_s, detail=what, duration_s=replay_s, count=count)
     note(tables, actor, EventKind.ACTOR_ALIVE, wall_s)
     tell(tables, out, actor)
 
@@ -310,6 +311,7 @@ def note(
     *,
     detail: str = "",
     duration_s: float = 0.0,
+    count: int = 0,
 ) -> None:
     """Record an event of this actor: about the process that ``death`` reports, else about its present one."""
     worker = tables.workers.get(actor.worker_id)
@@ -324,6 +326,7 @@ def note(
             incarnation=actor.incarnation,
             detail=describe_death(death) if death else detail,
             duration_s=duration_s,
+            count=count,
         )
     )
 

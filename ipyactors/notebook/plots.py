@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -23,12 +24,17 @@ from ipyactors.wire.events import Event, EventKind
 #: Rows that fit a page. Tasks that never failed are left out first.
 ROWS_AT_MOST = 40
 
+#: Where an actor was down more often, the milliseconds of each time would lie over each other.
+GAPS_WITH_TIMES = 10
+
 _INK = "#1f2933"
 _LIFE = "#2a6fbb"
 _WORK = "#4c9f70"
 _LOST = "#d9822b"
 _DEATH = "#b42318"
 _GAP = "#d8dee6"
+_REPLAY = "#a9c8e8"
+_CHECKPOINT = "#6b3fa0"
 
 _BAR = 0.52
 _HATCH = "////"
@@ -38,7 +44,7 @@ _MIN_SPAN_S = 1e-3
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Span:
-    """A stretch of a row. ``what`` is ``life``, ``gap``, ``done``, ``lost`` or ``failed``; times are in seconds."""
+    """A stretch of a row: ``what`` is ``life``, ``gap``, ``replay``, ``done``, ``lost`` or ``failed``. In seconds."""
 
     what: str
     start_s: float
@@ -48,7 +54,7 @@ class Span:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Mark:
-    """A moment of a row. ``what`` is ``death``, ``retry``, ``end`` or ``call``."""
+    """A moment of a row. ``what`` is ``death``, ``retry``, ``end``, ``call``, ``checkpoint`` or ``upgrade``."""
 
     what: str
     at_s: float
@@ -56,12 +62,13 @@ class Mark:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Row:
-    """Everything that is drawn for one actor or one task."""
+    """Everything that is drawn for one actor or one task. ``sum_up`` is the line below a durable actor."""
 
     label: str
     spans: tuple[Span, ...]
     marks: tuple[Mark, ...]
     is_actor: bool
+    sum_up: str = ""
 
     @property
     def has_trouble(self) -> bool:
@@ -87,12 +94,14 @@ def lifelines(events: Sequence[Event], ax: Axes | None = None) -> Figure:
     """Draw what became of every actor and every task in ``events``; return the figure.
 
     Actors come first, a bar for each incarnation with its number in it and a hatched gap while it was down; then
-    tasks, a bar for each attempt. At most 40 rows: those without trouble are left out first, and a line says how many.
-    With ``ax`` it is drawn there. Seconds count from the first event.
+    tasks, a bar for each attempt. Of a durable actor, also its checkpoints, the replays before it was back, with the
+    number of calls that were replayed, and a line that sums up: a call is lost if nobody has answered it. At most 40
+    rows: those without trouble are left out first, and a line says how many. With ``ax`` it is drawn there. Seconds
+    count from the first event.
     """
     rows, left_out = choose_rows(list(make_rows(events)))
     if ax is None:
-        figure = Lifelines(figsize=(10, 1.5 + 0.34 * max(len(rows), 1)), layout="constrained")
+        figure = Lifelines(figsize=(10, 1.5 + 0.34 * max(sum(map(_height, rows)), 1)), layout="constrained")
         FigureCanvasAgg(figure)
         ax = figure.add_subplot()
     _draw(ax, rows, left_out)
@@ -130,13 +139,20 @@ def _actor_row(history: Sequence[Event], origin_s: float, end_s: float) -> Row:
     marks: list[Mark] = []
     alive_s: float | None = None
     down_s: float | None = None
+    replay: list[Span] = []
     incarnation = 0
     for event in history:
         at_s = event.wall_s - origin_s
         if event.kind is EventKind.ACTOR_ALIVE:
             if down_s is not None:
                 spans.append(Span("gap", down_s, at_s, f"{(at_s - down_s) * 1000:.0f} ms"))
+            spans.extend(replay)
+            replay.clear()
             alive_s, down_s, incarnation = at_s, None, event.incarnation
+        elif event.kind is EventKind.ACTOR_RECOVERED:
+            replay = [Span("replay", at_s - event.duration_s, at_s, f"{event.count}" if event.count else "")]
+        elif event.kind in _MOMENTS:
+            marks.append(Mark(_MOMENTS[event.kind], at_s))
         elif event.kind in {EventKind.ACTOR_DIED, EventKind.ACTOR_DEAD}:
             if alive_s is not None:
                 spans.append(Span("life", alive_s, at_s, f"{incarnation}"))
@@ -145,14 +161,36 @@ def _actor_row(history: Sequence[Event], origin_s: float, end_s: float) -> Row:
             else:
                 marks.append(Mark("end", at_s))
             alive_s, down_s = None, at_s if event.kind is EventKind.ACTOR_DIED else None
-        elif event.kind is EventKind.CALL_RETRY:
-            marks.append(Mark("retry", at_s))
         elif event.kind is EventKind.CALL_ATTEMPT:
             marks.append(Mark("call", at_s - event.duration_s))
     if alive_s is not None:
         spans.append(Span("life", alive_s, max(end_s, alive_s), f"{incarnation}"))
     name = next((event.name for event in history if event.kind in ACTOR_KINDS and event.name), "actor")
-    return Row(name, tuple(spans), tuple(marks), is_actor=True)
+    return Row(name, tuple(spans), tuple(marks), is_actor=True, sum_up=_sum_up(history))
+
+
+def _sum_up(history: Sequence[Event]) -> str:
+    """Return what a durable actor has come through, in words; nothing of another one."""
+    number = Counter(event.kind for event in history)
+    if not number.keys() & {EventKind.ACTOR_RECOVERED, EventKind.CHECKPOINT_MADE}:
+        return ""
+    replayed = sum(event.count for event in history if event.kind is EventKind.ACTOR_RECOVERED)
+    # A call that has failed without a worker that said so was answered by nobody.
+    lost = sum(event.kind is EventKind.CALL_FAILED and not event.worker_id for event in history)
+    answered = number[EventKind.CALL_ATTEMPT] + number[EventKind.CALL_FAILED] - lost
+    return " \u00b7 ".join(
+        (
+            _count(number[EventKind.ACTOR_DIED], "death"),
+            _count(number[EventKind.CHECKPOINT_MADE], "checkpoint"),
+            f"{_count(replayed, 'call')} replayed",
+            f"{_count(answered, 'call')} answered",
+            f"{_count(lost, 'call')} lost" if lost else "none lost",
+        )
+    )
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'s' * (number != 1)}"
 
 
 def _task_row(label: str, history: Sequence[Event], origin_s: float) -> Row:
@@ -174,11 +212,18 @@ def _task_row(label: str, history: Sequence[Event], origin_s: float) -> Row:
     return Row(label, tuple(spans), tuple(marks), is_actor=False)
 
 
+_MOMENTS = {
+    EventKind.CALL_RETRY: "retry",
+    EventKind.CHECKPOINT_MADE: "checkpoint",
+    EventKind.ACTOR_UPGRADED: "upgrade",
+}
+
 # -- from rows to ink ------------------------------------------------------------------------------------------
 
 _SPAN_STYLES: dict[str, dict[str, Any]] = {
     "life": {"facecolor": _LIFE, "edgecolor": _LIFE},
     "gap": {"facecolor": "white", "edgecolor": _INK, "hatch": _HATCH, "linewidth": 0.6},
+    "replay": {"facecolor": _REPLAY, "edgecolor": _LIFE, "linewidth": 0.6},
     "done": {"facecolor": _WORK, "edgecolor": _WORK},
     "lost": {"facecolor": "white", "edgecolor": _LOST, "hatch": "....", "linewidth": 1.0},
     "failed": {"facecolor": "white", "edgecolor": _DEATH, "hatch": "xxxx", "linewidth": 1.0},
@@ -188,31 +233,40 @@ _MARK_STYLES: dict[str, dict[str, Any]] = {
     "end": {"marker": "X", "color": _DEATH, "markersize": 8, "markeredgecolor": "white"},
     "retry": {"marker": "$\u21bb$", "color": _INK, "markersize": 8},
     "call": {"marker": "|", "color": "white", "markersize": 7},
+    "checkpoint": {"marker": "D", "color": _CHECKPOINT, "markersize": 5, "markeredgecolor": "white"},
+    "upgrade": {"marker": "^", "color": _WORK, "markersize": 8, "markeredgecolor": "white"},
 }
-_HEIGHTS = {"death": 0.42, "retry": -0.42, "end": 0.0, "call": 0.0}
+_HEIGHTS = {"death": 0.42, "retry": -0.42, "end": 0.0, "call": 0.0, "checkpoint": -0.42, "upgrade": -0.42}
 _LEGEND = (
     ("life", "actor's process: incarnation, calls"),
     ("gap", "down"),
+    ("replay", "replay, and of how many calls"),
     ("done", "task's attempt, and which"),
     ("lost", "attempt that was lost"),
     ("failed", "last attempt, failed"),
     ("death", "process died"),
     ("retry", "call or task sent again"),
+    ("checkpoint", "checkpoint"),
+    ("upgrade", "another class"),
     ("end", "gone for good"),
 )
 
 
 def _draw(ax: Axes, rows: Sequence[Row], left_out: int) -> None:
     shown: set[str] = set()
-    for height, row in enumerate(rows):
+    heights = [sum(map(_height, rows[:index])) for index in range(len(rows))]
+    for height, row in zip(heights, rows, strict=True):
+        has_times = sum(span.what == "gap" for span in row.spans) <= GAPS_WITH_TIMES
         for span in row.spans:
-            _draw_span(ax, height, span)
+            _draw_span(ax, height, span, has_text=has_times or span.what != "gap")
             shown.add(span.what)
         for mark in row.marks:
             ax.plot(mark.at_s, height - _HEIGHTS[mark.what], linestyle="none", zorder=4, **_MARK_STYLES[mark.what])
             shown.add(mark.what)
-    ax.set_yticks(range(len(rows)), [row.label for row in rows])
-    ax.set_ylim(max(len(rows), 1) - 0.2, -0.8)
+        if row.sum_up:
+            _write_below(ax, height, row.sum_up)
+    ax.set_yticks(heights, [row.label for row in rows])
+    ax.set_ylim(max(sum(map(_height, rows)), 1) - 0.2, -0.8)
     note = f" · {left_out} more rows without trouble are left out" if left_out else ""
     ax.set_xlabel(f"seconds since the first event{note}", color=_INK)
     ax.tick_params(axis="y", length=0)
@@ -224,10 +278,19 @@ def _draw(ax: Axes, rows: Sequence[Row], left_out: int) -> None:
         ax.legend(handles=handles, loc="lower left", bbox_to_anchor=(0, 1.01), ncols=4, frameon=False, fontsize=8)
 
 
-def _draw_span(ax: Axes, height: int, span: Span) -> None:
+def _height(row: Row) -> int:
+    """Return how many lines a row takes."""
+    return 2 if row.sum_up else 1
+
+
+def _write_below(ax: Axes, height: int, text: str) -> None:
+    ax.annotate(text, (0, height + 0.95), xycoords=("axes fraction", "data"), va="center", fontsize=9, color=_INK)
+
+
+def _draw_span(ax: Axes, height: int, span: Span, *, has_text: bool) -> None:
     length = max(span.end_s - span.start_s, _MIN_SPAN_S)
     ax.barh(height, length, left=span.start_s, height=_BAR, zorder=2, **_SPAN_STYLES[span.what])
-    if not span.text:
+    if not span.text or not has_text:
         return
     is_gap = span.what == "gap"
     is_solid = span.what in {"life", "done"}

@@ -15,6 +15,9 @@ ACTOR_KINDS = frozenset(
     {
         EventKind.ACTOR_CREATED,
         EventKind.ACTOR_ALIVE,
+        EventKind.ACTOR_RECOVERED,
+        EventKind.CHECKPOINT_MADE,
+        EventKind.ACTOR_UPGRADED,
         EventKind.ACTOR_DIED,
         EventKind.ACTOR_RESTARTING,
         EventKind.ACTOR_DEAD,
@@ -31,7 +34,8 @@ class Recovery:
     ``kind`` is ``"actor"`` or ``"task"``; ``number`` is the incarnation or the attempt that ended, from 0, and
     ``next_number`` the one that followed, None if it was the last. ``back_s`` is the time from the notice of the
     death until the actor's next constructor had returned, or until the task's next attempt began; None where that
-    is not known, because nobody came back to tell. ``retried_calls`` counts the actor's calls that were sent again.
+    is not known, because nobody came back to tell. ``retried_calls`` counts the actor's calls that were sent again;
+    ``replayed_calls`` those that a durable actor has done again to be as it was, None of any other.
     """
 
     kind: str
@@ -42,6 +46,7 @@ class Recovery:
     next_number: int | None
     back_s: float | None
     retried_calls: int = 0
+    replayed_calls: int | None = None
 
 
 def actor_events(events: Iterable[Event]) -> dict[bytes, list[Event]]:
@@ -82,6 +87,7 @@ def find_recoveries(events: Sequence[Event]) -> list[Recovery]:
 def _of_actor(history: Sequence[Event]) -> Iterator[Recovery]:
     name = _name(history, ACTOR_KINDS)
     deaths = [event for event in history if event.kind is EventKind.ACTOR_DIED]
+    recovered = [event for event in history if event.kind is EventKind.ACTOR_RECOVERED]
     for death in deaths:
         alive = [
             event for event in history if event.kind is EventKind.ACTOR_ALIVE and event.incarnation > death.incarnation
@@ -89,7 +95,10 @@ def _of_actor(history: Sequence[Event]) -> Iterator[Recovery]:
         resent = sum(event.kind is EventKind.CALL_RETRY and event.incarnation == death.incarnation for event in history)
         next_number = alive[0].incarnation if alive else None
         back_s = max(0.0, alive[0].wall_s - death.wall_s) if alive else None
-        yield Recovery("actor", name, death.incarnation, death.detail, death.wall_s, next_number, back_s, resent)
+        replayed = next((one.count for one in recovered if one.incarnation == next_number), None)
+        yield Recovery(
+            "actor", name, death.incarnation, death.detail, death.wall_s, next_number, back_s, resent, replayed
+        )
 
 
 def _of_task(label: str, history: Sequence[Event]) -> Iterator[Recovery]:

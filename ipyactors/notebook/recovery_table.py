@@ -55,8 +55,14 @@ def describe(recovery: Recovery) -> tuple[str, str, str, str]:
         return what, recovery.cause, "nothing", ""
     back = f"{noun} {recovery.next_number}"
     if recovery.retried_calls:
-        back += f"; {recovery.retried_calls} call{'s' if recovery.retried_calls > 1 else ''} sent again"
+        back += f"; {_calls(recovery.retried_calls)} sent again"
+    if recovery.replayed_calls is not None:
+        back += f"; {_calls(recovery.replayed_calls)} replayed"
     return what, recovery.cause, back, "" if recovery.back_s is None else f"{recovery.back_s * 1000:.0f} ms"
+
+
+def _calls(number: int) -> str:
+    return f"{number} call{'s' * (number != 1)}"
 
 
 def _html_row(tag: str, cells: Sequence[str]) -> str:

@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 from ipyactors.ground import ids
 from ipyactors.ground.quantities import Units
-from ipyactors.owner.calls import CallState, PendingCall
+from ipyactors.owner.calls import NOTHING, CallState, PendingCall
 from ipyactors.owner.current import CurrentCall
 from ipyactors.owner.objects import Entry, Failure
 from ipyactors.owner.templates import MethodTemplate
@@ -126,10 +126,11 @@ class MethodCall(PendingCall):
     known. ``expected`` is the one that its result is wanted from, where it is made again. ``counter`` rises with this
     process's calls to durable actors. ``identity`` is how a durable
     actor knows the call, where it is not simply this process that calls; ``is_consumed`` tells that its result is in
-    the log of the durable actor that has made it.
+    the log of the durable actor that has made it. ``may_be_known``: a durable actor may have it in its log already, from
+    an earlier incarnation, or from an earlier attempt of the caller.
     """
 
-    __slots__ = ("client", "counter", "expected", "identity", "is_consumed", "template", "version")
+    __slots__ = ("client", "counter", "expected", "identity", "is_consumed", "may_be_known", "template", "version")
 
     def __init__(
         self,
@@ -148,6 +149,7 @@ class MethodCall(PendingCall):
         self.counter = 0
         self.identity: CallIdentity | None = None
         self.is_consumed = False
+        self.may_be_known = False
 
     def finish(self, failure: Failure | None, results: tuple[Payload, ...] = (), made_by: object = None) -> None:
         """See :meth:`PendingCall.finish`. One with an identity lets go of its objects: whether they live matters."""
@@ -161,22 +163,32 @@ class MethodCall(PendingCall):
         return f"{self.client.class_name}.{self.template.method}"
 
     def trace(self) -> object:
-        """See :meth:`PendingCall.trace`. What changes nothing may be called again any number of times."""
+        """See :meth:`PendingCall.trace`. What changes nothing may be called again any number of times.
+
+        What a durable actor has in its log can be asked for again; its arguments are not needed for that.
+        """
         template = self.template
         if not template.is_readonly:
-            return template
+            if not template.is_durable or self.version is None:
+                return template
+            return template, self.client, NOTHING, -1, self.attempt, self.parent, self.version
         return template, self.client, self.args, -1, self.attempt, self.parent, self.version
+
+
+#: Calls of one caller that are not settled, in their order, each with its counter and the objects that it makes.
+_Row = deque[tuple[int, MethodCall, tuple[weakref.ref[Entry], ...]]]
 
 
 class Settling:
     """Up to which of their calls the callers of this process have all answers from one durable actor.
 
     A caller that is this process has an answer once it has arrived. One that is a durable actor has it once it is in
-    its log, or nobody can ask for it any more. A task may be run again and ask for all of them; nothing is settled.
+    its log, or nobody can ask for it any more; and both count only when the log is safe, as it is whenever the actor
+    makes a further call. A task may be run again and ask for all of them; nothing is settled.
     """
 
     def __init__(self) -> None:
-        self._rows: dict[bytes, deque[tuple[int, MethodCall, tuple[weakref.ref[Entry], ...]]]] = {}
+        self._rows: dict[bytes, _Row] = {}
 
     def add(self, call: MethodCall) -> None:
         """Take a call that was made; calls of this process are taken in the order of their counters."""
@@ -184,7 +196,9 @@ class Settling:
         if identity is None or len(identity.caller_id) == ids.PROCESS_ID_BYTES:
             self._row(b"").append((call.counter, call, ()))
         elif len(identity.caller_id) == ids.ACTOR_ID_BYTES:
-            self._row(identity.caller_id).append((identity.counter, call, tuple(map(weakref.ref, call.entries))))
+            row = self._row(identity.caller_id)
+            row.append((identity.counter, call, tuple(map(weakref.ref, call.entries))))
+            _drop_settled(row)
 
     def below(self, call: MethodCall) -> int:
         """Return the counter below which this call's caller has all answers."""
@@ -193,15 +207,25 @@ class Settling:
         row = self._rows.get(b"" if is_process or identity is None else identity.caller_id)
         if not row:
             return 0
-        while len(row) > 1 and _is_settled(*row[0][1:]):
-            row.popleft()
+        if is_process:
+            _drop_settled(row)
         return row[0][0]
 
-    def _row(self, caller_id: bytes) -> deque[tuple[int, MethodCall, tuple[weakref.ref[Entry], ...]]]:
+    @property
+    def is_over(self) -> bool:
+        """Whether all callers have all answers: then nothing is lost if this is forgotten."""
+        return all(_is_settled(call, entries) for row in self._rows.values() for _, call, entries in row)
+
+    def _row(self, caller_id: bytes) -> _Row:
         row = self._rows.get(caller_id)
         if row is None:
             row = self._rows[caller_id] = deque()
         return row
+
+
+def _drop_settled(row: _Row) -> None:
+    while len(row) > 1 and _is_settled(*row[0][1:]):
+        row.popleft()
 
 
 def _is_settled(call: MethodCall, entries: tuple[weakref.ref[Entry], ...]) -> bool:

@@ -17,6 +17,9 @@ from ipyactors.owner.streams import Stream
 from ipyactors.owner.templates import TaskTemplate
 from ipyactors.wire.specs import Payload
 
+#: Stands for arguments that need not be kept.
+NOTHING = Payload(b"")
+
 
 class CallState(enum.IntEnum):
     """Where a call is."""

@@ -84,13 +84,14 @@ def actor_died(client: ActorClient, call: PendingCall, *, started: bool | None) 
     )
 
 
-def durable_actor_died(client: ActorClient, call: MethodCall, *, started: bool | None) -> IpyactorsError:
-    """Return the error of a call that a durable actor had when it died for good.
+def actor_died_before(client: ActorClient, call: MethodCall, *, started: bool | None) -> IpyactorsError:
+    """Return the error of a call that an actor had not answered when it died for good.
 
-    What it had not begun has no effect, and will have none: nobody will run it. Of a call that it had begun, only the
-    log can tell, which is not read any more.
+    What a durable actor had not begun has no effect, and will have none: nobody will run it. Of a call that it had
+    begun, or may have known from before, only the log can tell, which is not read any more.
     """
-    if started is False or call.template.is_readonly:
+    template = call.template
+    if not template.is_durable or template.is_readonly or (started is False and not call.may_be_known):
         return actor_died(client, call, started=started)
     return CallOutcomeUnknownError(
         f"Nobody can say whether the call {call.name} has taken effect: it had been sent to actor {client.label} "

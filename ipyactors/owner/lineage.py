@@ -31,7 +31,7 @@ from ipyactors.ground.exceptions import ObjectReconstructionFailedPutError as Pu
 from ipyactors.ground.exceptions import ObjectReconstructionFailedRetriesDisabledError as RetriesDisabled
 from ipyactors.ground.exceptions import ObjectReconstructionFailedTaskCancelledError as Cancelled
 from ipyactors.owner.actors import ActorClient
-from ipyactors.owner.calls import PendingCall
+from ipyactors.owner.calls import NOTHING, PendingCall
 from ipyactors.owner.current import CurrentCall
 from ipyactors.owner.losses import ActorBar, Bar
 from ipyactors.owner.objects import BorrowedEntry, Entry
@@ -50,7 +50,6 @@ TRACE_BYTES = 1024
 #: Why something cannot be made again: the type of the error that says so.
 Reason = type[ObjectReconstructionFailedError]
 
-_NOTHING = Payload(b"")
 _NOBODY: frozenset[bytes] = frozenset()
 
 
@@ -134,7 +133,7 @@ class Record:
     def empty(self, reason: Reason) -> None:
         """Let go of everything: the call cannot be made again."""
         self.bar = Bar(reason, self.name)
-        self.args, self.arguments, self.parent = _NOTHING, (), None
+        self.args, self.arguments, self.parent = NOTHING, (), None
         if isinstance(self.template, TaskTemplate):
             self.template = self.template.facts
 
@@ -217,7 +216,9 @@ class LineageTable:
                 return self._made_by(call, trace, results, newcomers)
         if type(trace) is not tuple:
             return trace
-        args = call.args
+        args = trace[2]
+        if args is NOTHING:
+            return trace
         if args.refs or args.actor_ids:
             return None
         if call.deps or len(args.data) > TRACE_BYTES or args.buffers or args.stored is not None:
@@ -251,7 +252,8 @@ class LineageTable:
             carry(item.lineage, item.object_id, item.payload, newcomers)
 
     def _record(self, call: PendingCall, trace: tuple[Any, ...]) -> Record:
-        return self._add(Record(call.task_id, trace, tuple(map(self._argument, call.deps))))
+        arguments = () if trace[2] is NOTHING else tuple(map(self._argument, call.deps))
+        return self._add(Record(call.task_id, trace, arguments))
 
     def _argument(self, entry: Entry) -> Argument:
         is_small = entry.payload is not None and entry.payload.stored is None

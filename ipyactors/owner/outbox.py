@@ -29,6 +29,7 @@ def client_of(state: OwnerState, actor_id: bytes) -> ActorClient:
     client = state.actors.get(actor_id)
     if client is None:
         client = state.actors[actor_id] = ActorClient(actor_id)
+        client.settling = state.left_settlings.pop(actor_id, client.settling)
     return client
 
 
@@ -95,7 +96,15 @@ def _for_the_log(client: ActorClient, call: MethodCall) -> tuple[Any, ...]:
         again = first.call_id + call.attempt.to_bytes(4, "big")
         identity = CallIdentity(first.caller_id, again, first.counter, first.digest)
     settled = client.settling.below(call)
-    return template.is_persist, identity, call.counter, settled, template.key, template.max_task_retries
+    return (
+        template.is_persist,
+        identity,
+        call.counter,
+        settled,
+        template.key,
+        template.max_task_retries,
+        call.may_be_known,
+    )
 
 
 def _fail_outbox(state: OwnerState, out: Out, client: ActorClient) -> None:
@@ -104,7 +113,8 @@ def _fail_outbox(state: OwnerState, out: Out, client: ActorClient) -> None:
     client.late.clear()
     for call in waiting:
         if call.state is not CallState.DONE:
-            _fail(state, out, call, client.failure or failures.actor_died(client, call, started=False))
+            error = client.failure or failures.actor_died_before(client, call, started=False)
+            _fail(state, out, call, error)
 
 
 def on_creation_failed(state: OwnerState, client: ActorClient, error: Exception) -> None:
@@ -185,8 +195,9 @@ def on_actor_lost(state: OwnerState, out: Out, client: ActorClient, death: Death
     for seq, call in in_flight.items():
         started = None if last is None else seq <= last
         if client.state is ActorState.DEAD and call.template.is_durable:
-            _fail(state, out, call, failures.durable_actor_died(client, call, started=started))
+            _fail(state, out, call, failures.actor_died_before(client, call, started=started))
         elif call.template.is_durable:
+            call.may_be_known = True
             again.append(call)  # the next incarnation knows it, if this one has
         elif call.cancelled:
             finish(state, call, failures.cancelled(call, started=started is not False))
@@ -225,7 +236,7 @@ def cancel_call(state: OwnerState, out: Out, call: MethodCall, *, recursive: boo
     call.cancelled = True
     if call.state is CallState.SENT:
         out.to_worker(call.client.worker_id, CancelCall(call.seq, recursive))
-    elif not (call.sent_s and call.template.is_durable):  # else the next incarnation says what became of it
+    elif not call.may_be_known:  # else the next incarnation says what became of it
         finish(state, call, failures.cancelled(call, started=False))
         state.ready_actors.add(call.client)
 
@@ -254,6 +265,8 @@ def release_if_unused(state: OwnerState, out: Out, client: ActorClient) -> None:
             state.holders.pop(client.worker_id, None)
             state.left_streams[client.worker_id] = client.next_seq
             watch(state, out, client.worker_id)  # its connection stays until it is gone
+        if not client.settling.is_over:
+            state.left_settlings[client.actor_id] = client.settling
         if client.weight:
             out.to_head(ReleaseActor(client.actor_id, client.weight))
             client.weight = 0

@@ -121,7 +121,8 @@ def _bar_of_actor(state: OwnerState, record: Record) -> Bar | None:
     if record.version is None:
         return Bar(ActorResult, record.name, ActorBar.UNSTABLE)
     # One that has just come with a handle is not known yet.
-    if record.version[1] and client.incarnation > record.version[0]:
+    is_durable = isinstance(record.template, MethodTemplate) and record.template.is_durable
+    if record.version[1] and client.incarnation > record.version[0] and not is_durable:
         return Bar(ActorResult, record.name, ActorBar.CHANGED)
     return None
 

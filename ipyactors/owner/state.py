@@ -6,7 +6,7 @@ import weakref
 from collections import deque
 
 from ipyactors.ground.config import MAX_LINEAGE_BYTES
-from ipyactors.owner.actors import ActorClient, Constructor
+from ipyactors.owner.actors import ActorClient, Constructor, Settling
 from ipyactors.owner.ages import Ages
 from ipyactors.owner.calls import CallState, PendingCall
 from ipyactors.owner.freed import FreedElsewhere
@@ -41,8 +41,7 @@ class OwnerState:
         self.children: dict[bytes, set[PendingCall]] = {}
         """By the task id of a call that runs here: what it has submitted and is not done."""
         self.unanswered = 0
-        self.durable_calls = 0
-        """How many calls to durable actors this process has made."""
+        self.durable_calls = 0  # calls to durable actors that were made
         self.waiting: set[PendingCall] = set()
         """Calls whose arguments are not there."""
         self.supplied: deque[PendingCall] = deque()
@@ -67,8 +66,9 @@ class OwnerState:
         self.left_streams: dict[bytes, int] = {}
         """By worker id, for actors that nothing here needs any more: the number that a next call there would have.
 
-        A handle may come again while the worker lives, and the worker goes on counting from where it was.
+        A handle may come again while the worker lives, and all goes on from where it was; so do ``left_settlings``.
         """
+        self.left_settlings: dict[bytes, Settling] = {}
         self.ready_actors: set[ActorClient] = set()
         """Actors with calls that may be sendable; looked at once at the end of a turn."""
         self.watched: dict[bytes, dict[bytes, Entry]] = {}

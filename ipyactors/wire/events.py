@@ -74,3 +74,5 @@ class Event(msgspec.Struct, array_like=True, frozen=True):
     duration_s: float = 0.0
     detail: str = ""
     injected: bool = False
+    count: int = 0
+    """Of an ``ACTOR_RECOVERED``: how many calls were replayed."""

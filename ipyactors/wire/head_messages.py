@@ -134,13 +134,15 @@ class KillActor(_Word):
 class ActorReady(_Word):
     """Sent by an actor's worker: the constructor returned, calls may come to my address.
 
-    A durable actor that has come back says with ``recovered`` from where, in words, and how many seconds it took.
+    A durable actor that has come back says with ``recovered`` from where, in words, how many seconds its replay took,
+    and how many calls were ``replayed``.
     """
 
     actor_id: bytes
     incarnation: int
     recovered: str = ""
     duration_s: float = 0.0
+    replayed: int = 0
 
 
 class ActorProgressed(_Word):

@@ -12,8 +12,11 @@ import msgspec
 from ipyactors.wire.specs import Definition, Payload, RemoteError
 
 #: Which state of an actor: its incarnation, and how many calls that may change it had begun there. (0, 0) is what the
-#: constructor makes, in every incarnation.
+#: constructor makes, in every incarnation; (0, lsn) is a durable actor after a call, in every incarnation too.
 ActorVersion = tuple[int, int]
+
+#: With an lsn, in the place of an :data:`ActorVersion`: the result is in the log there, and is asked for again.
+LOGGED = -1
 
 
 class _Word(msgspec.Struct, array_like=True, tag=True):
@@ -83,7 +86,8 @@ class CallMethod(_Word):
     ``counter`` rises with that process's calls to durable actors, one by one. The caller has the answers to all its
     calls to this actor with a counter below ``settled``.
     ``key`` is the user's own name for the call. When it has ended more than ``crashes_allowed`` processes (-1: no
-    limit) it is given up. ``is_persist``: what it did is in a checkpoint before it is answered.
+    limit) it is given up. ``is_persist``: what it did is in a checkpoint before it is answered. ``may_be_known``: it may
+    be in the log already, so that only the log can tell whether it has run.
     """
 
     seq: int
@@ -105,6 +109,7 @@ class CallMethod(_Word):
     settled: int = 0
     key: str = ""
     crashes_allowed: int = 0
+    may_be_known: bool = False
 
 
 class CancelCall(_Word):

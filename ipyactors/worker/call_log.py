@@ -24,6 +24,8 @@ class CallLog:
         self.actor_id = guarded.actor_id
         self._log = guarded.log
         self._values = values
+        self._ends: dict[int, Done] = {}
+        self._read_to = -1
 
     @property
     def last_lsn(self) -> int:
@@ -71,6 +73,17 @@ class CallLog:
         """Return a logged call's arguments, ``args`` first, with their bytes. Raises BlobDamagedError."""
         aside = [msgspec.structs.replace(blob, index=blob.index + 1) for blob in call.blobs]
         return blobs.bring_back(self.guarded.disk, (call.args, *call.arg_values), aside)
+
+    def find_end(self, lsn: int) -> Done | None:
+        """Return how a call has ended, as far back as the log reaches. Reads all of it, so it is kept for the next.
+
+        Raises LogDamagedError.
+        """
+        if lsn not in self._ends or self._read_to != self.position:
+            self.guarded.write()
+            self._ends = self.guarded.do(self._log.read_ends)
+            self._read_to = self.position
+        return self._ends.get(lsn)
 
     # -- ending -------------------------------------------------------------------------------------------------
 

@@ -6,21 +6,23 @@ loss: it is said, and tried again later. Used by the thread that runs calls, bet
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import platform
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 from ipyactors.durable.log import LogSealedError
 from ipyactors.durable.manifest import CheckpointData, Manifest
 from ipyactors.durable.record import Answer, Outcome
 from ipyactors.durable.turns import Recorded
-from ipyactors.ground import ids
+from ipyactors.ground import faultpoints, ids
 from ipyactors.ground.checkpointable import CheckpointContext
 from ipyactors.ground.tracebacks import in_words
+from ipyactors.owner import current
 from ipyactors.wire.specs import Durability
 from ipyactors.worker.call_log import CallLog
 
@@ -32,6 +34,9 @@ REPLAY_OVERHEAD_S = 20e-6
 
 #: A replay has no more than so much of the log to read.
 LOG_AT_MOST_BYTES = 64 * 1024 * 1024
+
+#: How long an actor rests, when a checkpoint is due, for answers to the calls that it has made to durable actors.
+QUIET_WITHIN_S = 1.0
 
 #: Checkpoints take no more than this share of the time, unless the user has said when to make them.
 _SHARE_AT_MOST = 0.05
@@ -87,7 +92,12 @@ class Made:
 
 
 class Checkpointer:
-    """``tell`` hears of each checkpoint that was made, ``monotonic`` and ``wall`` are clocks."""
+    """``tell`` hears of each checkpoint that was made, ``monotonic`` and ``wall`` are clocks.
+
+    ``await_quiet(timeout_s)`` waits until all calls to durable actors are answered that this one has made, and returns
+    whether they are: one that has not arrived would be lost with this process, for what is before a checkpoint is not
+    done again.
+    """
 
     def __init__(
         self,
@@ -98,6 +108,7 @@ class Checkpointer:
         tell: Callable[[Made], None],
         monotonic: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
+        await_quiet: Callable[[float | None], bool] = lambda _timeout_s: True,
     ) -> None:
         self._actor = actor
         self._log = log
@@ -106,6 +117,7 @@ class Checkpointer:
         self._tell = tell
         self._monotonic = monotonic
         self._wall = wall
+        self._await_quiet = await_quiet
         self._is_requested = False
         self._wait_factor = 1.0
         self._problem = ""
@@ -172,7 +184,8 @@ class Checkpointer:
         elapsed_ms = int((self._monotonic() - self._since_s) * 1000)
         context = CheckpointContext(self._log.actor_id.hex(), self._calls, elapsed_ms)
         try:
-            return bool(self._actor.instance.should_checkpoint(context))
+            with _outside_calls():
+                return bool(self._actor.instance.should_checkpoint(context))
         except Exception as error:
             self._complain(f"should_checkpoint raised {in_words(error)}")
             return False
@@ -181,14 +194,20 @@ class Checkpointer:
 
     def make_if_due(self) -> None:
         """Make one if it is due; one that cannot be made is told in the actor's output, and tried again later."""
+        if not self._await_quiet(QUIET_WITHIN_S):
+            self._postpone(f"calls that it has made to durable actors had no answer for {QUIET_WITHIN_S:.0f} s")
+            return
         try:
             self.make()
         except LogSealedError:
             raise
         except Exception as error:  # the user's pickling, or the user's save_checkpoint, or the place it goes to
-            self._is_requested = False
-            self._wait_factor *= 2
-            self._complain(in_words(error))
+            self._postpone(in_words(error))
+
+    def _postpone(self, problem: str) -> None:
+        self._is_requested = False
+        self._wait_factor *= 2
+        self._complain(problem)
 
     def _complain(self, problem: str) -> None:
         if problem != self._problem:  # not at every call
@@ -200,7 +219,11 @@ class Checkpointer:
             )
 
     def make(self) -> Made:
-        """Make one now; no call may be open. Raises what keeps it from being made; then everything is as before."""
+        """Make one now; no call may be open. Raises what keeps it from being made; then everything is as before.
+
+        Waits for the answers to the calls that the actor has made to durable actors.
+        """
+        self._await_quiet(None)
         began_s = self._monotonic()
         data = self._save()
         expired = self._log.add_checkpoint(data, self._durability.keep, drops_log=self._drops_log)
@@ -208,6 +231,7 @@ class Checkpointer:
 
     def make_with(self, lsn: int, call_id: bytes, answer: Answer, outcome: Outcome) -> Recorded:
         """Make one by which a call is over; return its record. Raises as :meth:`make`; then the call is not over."""
+        self._await_quiet(None)
         began_s = self._monotonic()
         data = self._save()
         recorded, expired = self._log.finish_with_checkpoint(
@@ -221,14 +245,18 @@ class Checkpointer:
         return self._durability.by_itself or self._store.is_lasting
 
     def _save(self) -> CheckpointData:
+        faultpoints.hit("durable.checkpoint.begun")
         checkpoint_id = ids.new_checkpoint_id().hex()
         locator, size, digest = "", 0, b""
         if self._durability.by_itself:
-            self._actor.instance.save_checkpoint(self._log.actor_id.hex(), checkpoint_id)
+            with _outside_calls():
+                self._actor.instance.save_checkpoint(self._log.actor_id.hex(), checkpoint_id)
         else:
-            state = self._actor.dump_state()
+            with _outside_calls():
+                state = self._actor.dump_state()
             locator, size = self._store.save(checkpoint_id, state), len(state)
             digest = hashlib.blake2b(state, digest_size=16).digest()
+        faultpoints.hit("durable.checkpoint.saved")
         return CheckpointData(
             checkpoint_id,
             self._actor.definition_id,
@@ -245,6 +273,7 @@ class Checkpointer:
         self._cost_s = self._monotonic() - began_s
         self._is_requested, self._wait_factor, self._problem = False, 1.0, ""
         self._begin_again()
+        faultpoints.hit("durable.checkpoint.made")
         made = Made(data.checkpoint_id, self._log.last_lsn, data.size, self._cost_s)
         self._tell(made)
         return made
@@ -252,11 +281,26 @@ class Checkpointer:
     def _let_go(self, manifest: Manifest) -> None:
         """Remove the data of a checkpoint that is none any more; if that fails, it is only waste."""
         try:
+            faultpoints.hit("durable.checkpoint.expired")
             if self._durability.by_itself:
-                self._actor.instance.checkpoint_expired(self._log.actor_id.hex(), manifest.data.checkpoint_id)
+                with _outside_calls():
+                    self._actor.instance.checkpoint_expired(self._log.actor_id.hex(), manifest.data.checkpoint_id)
             elif manifest.data.locator:
                 self._store.remove(manifest.data.locator)
         except Exception as error:
             self._complain(
                 f"checkpoint {manifest.data.checkpoint_id} has expired, and its data stays: {in_words(error)}"
             )
+
+
+@contextlib.contextmanager
+def _outside_calls() -> Iterator[None]:
+    """Let the user's code take what it likes from outside: it is part of no call, and no replay does it again.
+
+    The call that ended last is still there for who asks, and its log must have nothing that comes after its end.
+    """
+    token = current.call.set(None)
+    try:
+        yield
+    finally:
+        current.call.reset(token)

@@ -10,7 +10,7 @@ import socket
 import sys
 from collections.abc import Callable
 from types import CoroutineType
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import msgspec
 
@@ -22,6 +22,7 @@ from ipyactors.durable.folder import Folder
 from ipyactors.durable.lock import FolderLock
 from ipyactors.durable.record import Open
 from ipyactors.durable.recovery import History
+from ipyactors.ground import faultpoints
 from ipyactors.ground.exceptions import ReplayDivergenceError
 from ipyactors.owner.kv import HeadKv
 from ipyactors.owner.session import Session
@@ -51,6 +52,14 @@ from ipyactors.worker.turn import Turn
 _GIVEN_UP = 75
 
 Load = Callable[[ActorSpec], tuple[type, tuple[Any, ...], dict[str, Any]]]
+
+
+class Back(NamedTuple):
+    """How an actor came back: from where in words (empty if it is new), and how many calls were replayed, how long."""
+
+    words: str = ""
+    replay_s: float = 0.0
+    replayed: int = 0
 
 
 class DurableActor:
@@ -91,14 +100,15 @@ class DurableActor:
 
     # -- coming back --------------------------------------------------------------------------------------------
 
-    def bring_up(self, load: Load) -> tuple[str, float]:
-        """Make the actor what its log says that it is; return from where in words, and the seconds of its replay.
+    def bring_up(self, load: Load) -> Back:
+        """Make the actor what its log says that it is; return how it came back, if it did.
 
         Raises RecoveryFailedError, LogDamagedError, ReplayDivergenceError: it cannot be. Raises what its constructor
         raises, if it has no history.
         """
         actor = self._actor
         remains = read_remains(self._disk, actor.actor_id)
+        faultpoints.hit("durable.open.read")
         self.has_past = bool(remains.contents.segments)
         if not spec_file.is_there(self._disk):
             spec_file.write(self._disk, actor.spec)
@@ -123,7 +133,7 @@ class DurableActor:
             crashes = recovered.history.crashes
             crashes[interrupted] = crashes.get(interrupted, 0) + 1
         self._serve(log, journal, recovered)
-        return (_in_words(recovered), recovered.replay_s) if self.has_past else ("", 0.0)
+        return Back(_in_words(recovered), recovered.replay_s, recovered.replayed) if self.has_past else Back()
 
     def _open_log(self, remains: Remains, history: History, interrupted: int) -> GuardedLog:
         """Open the log for writing behind all that is there."""
@@ -159,7 +169,9 @@ class DurableActor:
         calls = LoggedCalls(
             call_log, self._session, self._executor.describe, self._answers.send, self._session.custody.lend
         )
-        checkpointer = Checkpointer(actor, call_log, actor.durability, self._store, self._tell_checkpoint)
+        checkpointer = Checkpointer(
+            actor, call_log, actor.durability, self._store, self._tell_checkpoint, await_quiet=self._await_quiet
+        )
         checkpointer.note_replayed(recovered.replayed, recovered.replay_s)
         calls.checkpointer = self._checkpointer = checkpointer
         actor.keeper = self
@@ -168,6 +180,7 @@ class DurableActor:
         unfinished = self._take_up(calls, recovered)
         self.loop.open(DurableParts(log, journal, calls, self._begun, checkpointer), unfinished)
         self._nested.release()
+        faultpoints.hit("durable.open.served")
 
     def _take_up(self, calls: LoggedCalls, recovered: Recovered) -> list[LoggedCall]:
         """Return the calls that were not over; what has ended too many processes is given up."""
@@ -175,6 +188,7 @@ class DurableActor:
         for past in recovered.unfinished():
             logged = calls.reopen(past.call, past.lsn, past.values)
             crashes, allowed = recovered.history.crashes.get(past.lsn, 0), past.call.crashes_allowed
+            logged.is_begun = bool(crashes)
             if 0 <= allowed < crashes:
                 calls.abort(
                     logged,
@@ -231,17 +245,26 @@ class DurableActor:
         spec_file.write_class(self._disk, actor.spec.definition)
         spec_file.write_class(self._disk, new)
         state = actor.dump_state()
+        faultpoints.hit("durable.upgrade.kept")
         self._checkpointer.make()
+        faultpoints.hit("durable.upgrade.checkpointed")
         cls: type = load_definition(new)
         try:
             actor.restore(cls, state)
             actor.definition_id = new.definition_id
+            faultpoints.hit("durable.upgrade.switched")
             self._checkpointer.make()
         except BaseException:
             actor.definition_id = old_id
             actor.put_back(old)
             raise
+        faultpoints.hit("durable.upgrade.done")
         self._session.tell_head(ActorUpgraded(actor.actor_id, actor.incarnation, new, handle))
+
+    def _await_quiet(self, timeout_s: float | None) -> bool:
+        """Wait until all calls to durable actors are answered; return whether they are."""
+        nested = self._nested
+        return not nested.has_unanswered() or self._session.wait(lambda: not nested.has_unanswered(), timeout_s)
 
     def _tell_checkpoint(self, made: Made) -> None:
         actor = self._actor
@@ -262,7 +285,7 @@ def _boot_id() -> str:
 def _in_words(recovered: Recovered) -> str:
     checkpoint = recovered.checkpoint
     begun = "from its constructor" if checkpoint is None else f"from checkpoint {checkpoint.data.checkpoint_id[:10]}"
-    words = f"{begun}, {recovered.replayed:,} calls replayed"
+    words = f"{begun}, {recovered.replayed:,} call{'s' * (recovered.replayed != 1)} replayed"
     open_calls = len(recovered.unfinished())
     if open_calls:
         words += f", {open_calls:,} taken up again"

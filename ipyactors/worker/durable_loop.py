@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import NoReturn
 
 from ipyactors.durable.begun import Begun
+from ipyactors.ground import faultpoints
 from ipyactors.ground.exceptions import ReplayDivergenceError
 from ipyactors.owner import current
 from ipyactors.owner.current import CurrentCall
@@ -140,8 +141,12 @@ class DurableLoop:
             except SegmentsMissing as error:
                 self._answers.send(caller, ArgumentsMissing(call.seq, error.segment_ids))
                 continue
+            is_cancelled = self._is_cancelled(caller, call.seq)
             if logged is None:
+                if is_cancelled:
+                    parts.calls.cancel_open(caller, call)  # type: ignore[arg-type]
                 continue
+            logged.running.cancelled |= is_cancelled
             if not self._executor.running.admit((caller, call.seq), logged.running):
                 logged.running.cancelled = True
             self._line.logged.append(logged)
@@ -150,7 +155,16 @@ class DurableLoop:
                 break
         if has_any:
             parts.log.write()
+            faultpoints.hit("durable.call.written")
         return has_any
+
+    def _is_cancelled(self, caller: bytes, seq: int) -> bool:
+        """Return whether a call was cancelled while it was in line, and is not to run unless the log has it."""
+        cancelled = self._box.cancelled
+        if not cancelled or (caller, seq) not in cancelled:
+            return False
+        cancelled.discard((caller, seq))
+        return True
 
     def _rest(self) -> None:
         """Wait for work; nothing runs meanwhile. A checkpoint may become due by the clock."""
@@ -182,7 +196,9 @@ class DurableLoop:
             return
         if logged.lsn:
             running.lsn = logged.lsn
+            logged.is_begun = True
             parts.begun.note(logged.lsn)
+            faultpoints.hit("durable.call.begun")
             running.turn = Turn(parts.journal, logged.lsn, running.name, logged.past, is_over=False)
         if running.caller:
             self._marks.mark(running.caller, running.seq)

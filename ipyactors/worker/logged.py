@@ -15,7 +15,7 @@ import msgspec
 from ipyactors.durable import record
 from ipyactors.durable.record import Answer, Outcome, Value
 from ipyactors.durable.turns import Recorded, Verdict
-from ipyactors.ground import ids
+from ipyactors.ground import faultpoints, ids
 from ipyactors.ground.exceptions import (
     CallAbortedError,
     CallOutcomeUnknownError,
@@ -29,6 +29,8 @@ from ipyactors.wire import serialize
 from ipyactors.wire.codec import Message
 from ipyactors.wire.specs import Payload
 from ipyactors.wire.worker_messages import (
+    LOGGED,
+    ActorHasChanged,
     CallCancelled,
     CallMethod,
     CallRaised,
@@ -46,6 +48,9 @@ _decode_answer = msgspec.msgpack.Decoder(Answer).decode
 #: Methods that every actor has and that are no part of its history.
 UNLOGGED = frozenset({"__ray_ready__", "__ipyactors_checkpoint__", "__ipyactors_upgrade__"})
 
+#: Why a call was given up that is not to have run.
+_CANCELLED = "it was cancelled before it ran"
+
 
 @dataclasses.dataclass(slots=True)
 class Waiter:
@@ -61,7 +66,7 @@ class Waiter:
 class LoggedCall:
     """A call that runs, or is about to. ``lsn`` is 0 for one that is not in the log, because it changes nothing.
 
-    ``past`` is what the log has of it, where an incarnation before this one had begun it.
+    ``past`` is what the log has of it, where an incarnation before this one had begun it; ``is_begun`` once one has.
     """
 
     call: CallMethod
@@ -71,6 +76,7 @@ class LoggedCall:
     waiters: list[Waiter] = dataclasses.field(default_factory=list)
     past: Sequence[Value] = ()
     items: list[Payload] = dataclasses.field(default_factory=list)
+    is_begun: bool = False
 
 
 class UndoneError(Exception):
@@ -97,6 +103,8 @@ class LoggedCalls:
         self._send = send
         self._lend = lend
         self._open: dict[bytes, LoggedCall] = {}
+        self._settled: dict[bytes, int] = {}
+        """By caller: below which counter it has said to have all answers."""
         self.checkpointer: Checkpointer | None = None
 
     # -- coming -------------------------------------------------------------------------------------------------
@@ -106,10 +114,15 @@ class LoggedCalls:
 
         What is returned must be written (:meth:`GuardedLog.write`) before it runs.
         """
+        if call.expected is not None and call.expected[0] == LOGGED:
+            self._send_again(caller, call, call.expected[1])
+            return None
         if call.is_readonly or call.method in UNLOGGED:
             return LoggedCall(call, self._describe(caller, call))
+        faultpoints.hit("durable.call.arrived")
         entry = to_record(call)
-        if call.settled:
+        if call.settled > self._settled.get(entry.caller_id, 0):
+            self._settled[entry.caller_id] = call.settled
             self._log.settle(entry.caller_id, call.settled)
         large: Sequence[Payload] = ()
         if call.args.stored is not None or call.args.buffers or call.arg_values:
@@ -120,6 +133,7 @@ class LoggedCalls:
             self.refuse(caller, call, error)
             return None
         if verdict is Verdict.NEW:
+            faultpoints.hit("durable.call.taken")
             lsn = self._log.last_lsn
             logged = LoggedCall(call, self._describe(caller, call), lsn, entry.call_id, [_waiter(caller, call)])
             self._open[entry.call_id] = logged
@@ -129,6 +143,7 @@ class LoggedCalls:
 
     def _answer_known(self, verdict: Verdict, caller: bytes, call: CallMethod, entry: record.Call) -> None:
         """Deal with a call that has been here before."""
+        faultpoints.hit("durable.call.known")
         waiter = _waiter(caller, call)
         match verdict:
             case Verdict.RUNNING:
@@ -175,13 +190,17 @@ class LoggedCalls:
 
     def finish(self, logged: LoggedCall, message: Message) -> None:
         """Note how a call has ended, and answer everyone who waits for it."""
+        faultpoints.hit("durable.call.ended")
         if logged.past and isinstance(logged.running.turn, Turn):
             logged.running.turn.check_end()
         answer, outcome = _to_answer(message, logged)
+        if isinstance(message, CallSucceeded):
+            message.version = LOGGED, logged.lsn
         if logged.call.is_persist:
             recorded = self._checkpoint(logged, answer, outcome)
         else:
             recorded = self._log.finish(logged.lsn, logged.call_id, answer, outcome)
+        faultpoints.hit("durable.call.done")
         self._end(logged, recorded, message)
 
     def _checkpoint(self, logged: LoggedCall, answer: Answer, outcome: Outcome) -> Recorded:
@@ -196,13 +215,19 @@ class LoggedCalls:
 
     def abort(self, logged: LoggedCall, reason: str) -> None:
         """Give a call up that was not run, or whose effects are undone; answer everyone who waits for it."""
-        self._end(logged, self._log.abort(logged.call_id, reason), None)
+        recorded = self._log.abort(logged.call_id, reason)
+        faultpoints.hit("durable.call.aborted")
+        self._end(logged, recorded, None)
 
     def cancel(self, logged: LoggedCall) -> None:
         """Give a call up that was cancelled before it ran."""
-        recorded = self._log.abort(logged.call_id, "it was cancelled before it ran")
-        cancelled = CallCancelled(logged.running.seq, started=False) if logged.running.caller else None
-        self._end(logged, recorded, cancelled)
+        self._end(logged, self._log.abort(logged.call_id, _CANCELLED), None)
+
+    def cancel_open(self, caller: bytes, call: CallMethod) -> None:
+        """Give a call up that was sent again and is cancelled, if nobody has begun it and nobody else waits for it."""
+        logged = self._open.get(self._log.id_of(to_record(call)))
+        if logged is not None and not logged.is_begun and all(waiter.peer == caller for waiter in logged.waiters):
+            logged.running.cancelled = True
 
     def _end(self, logged: LoggedCall, recorded: Recorded, message: Message | None) -> None:
         del self._open[logged.call_id]
@@ -213,11 +238,23 @@ class LoggedCalls:
             else:
                 self._repeat(waiter, logged.call.num_returns == STREAMING, recorded)
 
+    def _send_again(self, caller: bytes, call: CallMethod, lsn: int) -> None:
+        """Give the results of a call that has been answered long ago, and whose data was lost since."""
+        done = self._log.find_end(lsn)
+        if done is None:
+            self._send(caller, ActorHasChanged(call.seq))
+            return
+        recorded = Recorded(done.call_id, b"", 0, lsn, done.outcome, done.answer, b"")
+        self._repeat(_waiter(caller, call), call.num_returns == STREAMING, recorded)
+
     def _repeat(self, waiter: Waiter, is_streaming: bool, recorded: Recorded) -> None:
         """Give the recorded answer."""
         peer, seq = waiter.peer, waiter.seq
         if recorded.outcome is Outcome.ABORTED:
             reason = recorded.answer.decode()
+            if reason == _CANCELLED:
+                self._send(peer, CallCancelled(seq, started=False))
+                return
             text = f"The call at lsn {recorded.lsn} was given up: {reason}. It had no effect and will have none."
             error = CallAbortedError(text, actor_id=self._log.actor_id.hex(), lsn=recorded.lsn)
             self._send(peer, CallRaised(seq, describe_error(error, function_name="")))
@@ -230,14 +267,14 @@ class LoggedCalls:
         self._lend(peer, *results)
         if is_streaming:
             for index, item in enumerate(results[waiter.skip_items :], waiter.skip_items):
-                self._send(peer, ItemYielded(seq, index, item))
+                self._send(peer, ItemYielded(seq, index, item, (LOGGED, recorded.lsn)))
             results = ()
         if answer.error is not None:
             self._send(peer, CallRaised(seq, answer.error, answer.is_retryable))
         elif answer.is_cancelled:
             self._send(peer, CallCancelled(seq, started=True))
         else:
-            self._send(peer, CallSucceeded(seq, results, answer.duration_s))
+            self._send(peer, CallSucceeded(seq, results, answer.duration_s, (LOGGED, recorded.lsn)))
 
     def _as_sent(self, payload: Payload, waiter: Waiter, index: int) -> Payload:
         if not serialize.is_large(payload):

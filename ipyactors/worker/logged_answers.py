@@ -6,8 +6,9 @@ import threading
 from collections import deque
 from collections.abc import Sized
 
+from ipyactors.ground import faultpoints
 from ipyactors.wire.codec import Message
-from ipyactors.wire.worker_messages import ItemYielded
+from ipyactors.wire.worker_messages import LOGGED, ItemYielded
 from ipyactors.worker.answers import Answers
 from ipyactors.worker.guarded_log import GuardedLog
 from ipyactors.worker.logged import LoggedCall, LoggedCalls
@@ -62,6 +63,7 @@ class LoggedAnswers(Answers):
         logged = self.current
         if logged is not None and isinstance(message, ItemYielded):
             logged.items.append(message.payload)
+            message.version = LOGGED, logged.lsn
         if peer:
             super().add(peer, message)
 
@@ -72,9 +74,12 @@ class LoggedAnswers(Answers):
                 kept = len(self._kept)
                 if self._log is not None:
                     self._log.secure()
+                faultpoints.hit("durable.answers.secured")
                 for _ in range(kept):
                     self._give(*self._kept.popleft())
         super().flush()
+        faultpoints.hit("durable.answers.sent")
 
     def _keep(self, peer: bytes, *messages: Message) -> None:
-        self._kept.extend((peer, message) for message in messages)
+        for message in messages:
+            self._kept.append((peer, message))

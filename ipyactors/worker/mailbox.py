@@ -42,13 +42,17 @@ class Stream:
 
 @dataclasses.dataclass(slots=True)
 class Mailbox:
-    """The state. ``incarnation`` is that of the actor that lives here; ``is_actor`` tells whether one does."""
+    """The state. ``incarnation`` is that of the actor that lives here; ``is_actor`` tells whether one does.
+
+    ``cancelled`` are calls that may be in the actor's log, and so have to be asked for there before they are given up.
+    """
 
     is_actor: bool = False
     incarnation: int = 0
     ready: deque[Entry] = dataclasses.field(default_factory=deque)
     streams: dict[bytes, Stream] = dataclasses.field(default_factory=dict)
     definitions: Definitions = dataclasses.field(default_factory=Definitions)
+    cancelled: set[tuple[bytes, int]] = dataclasses.field(default_factory=set)
 
     def check_invariants(self) -> None:
         """Raise AssertionError unless the tables agree with each other."""
@@ -111,17 +115,28 @@ def on_cancel(box: Mailbox, out: MailboxOut, caller: bytes, message: CancelCall)
     """Take the call out of the line; if it is not there any more, interrupt it. Too late is no error."""
     seq = message.seq
     stream = box.streams.get(caller)
-    if stream is not None and stream.early.get(seq) is not None:
+    early = None if stream is None else stream.early.get(seq)
+    if stream is not None and early is not None:
+        if _may_be_known(early):
+            box.cancelled.add((caller, seq))
+            return
         stream.early[seq] = None  # its number is still used up in its turn, or those behind it would wait for ever
         out.answer(caller, CallCancelled(seq, started=False))
         return
     for entry in tuple(box.ready):
         if entry[0] == caller and not isinstance(entry[1], FinishAndExit) and entry[1].seq == seq:
+            if _may_be_known(entry[1]):
+                box.cancelled.add((caller, seq))
+                break
             if _take_out(box, entry):
                 out.answer(caller, CallCancelled(seq, started=False))
                 return
             break
     out.interrupt(caller, seq, message.recursive)
+
+
+def _may_be_known(call: Call) -> bool:
+    return type(call) is CallMethod and call.may_be_known and not call.is_readonly
 
 
 def _take_out(box: Mailbox, entry: Entry) -> bool:

@@ -164,12 +164,12 @@ class Worker:
         actor = self._actor
         if actor is None:
             return
-        recovered, duration_s = "", 0.0
+        ready = ActorReady(actor.actor_id, actor.incarnation)
         try:
             if self._durable is None:
                 actor.build(functools.partial(self._load, actor.spec))
             else:
-                recovered, duration_s = self._durable.bring_up(self._load)
+                ready = ActorReady(actor.actor_id, actor.incarnation, *self._durable.bring_up(self._load))
         except ActorExit:
             raise
         except SystemExit as error:
@@ -187,7 +187,7 @@ class Worker:
             self._session.repeat_to_head(ActorInitFailed(actor.actor_id, actor.incarnation, described, is_recovery))
             wait_to_be_ended(self._session)
             leave(self._session, FAILED)
-        self._session.tell_head(ActorReady(actor.actor_id, actor.incarnation, recovered, duration_s))
+        self._session.tell_head(ready)
         self._session.flush()
 
     def _load(self, spec: ActorSpec) -> tuple[type, tuple[Any, ...], dict[str, Any]]:

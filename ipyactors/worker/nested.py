@@ -8,11 +8,13 @@ arrived there; if they have, they are recognised by their id), and others whose 
 from __future__ import annotations
 
 import weakref
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from ipyactors.ground import faultpoints
 from ipyactors.owner.actors import MethodCall
-from ipyactors.owner.calls import PendingCall
+from ipyactors.owner.calls import CallState, PendingCall
 from ipyactors.owner.current import Submission
 from ipyactors.owner.objects import Entry
 
@@ -44,12 +46,15 @@ class Nested:
         self._withheld: list[_Withheld] = []
         self._by_entry: weakref.WeakKeyDictionary[Entry, _Withheld] = weakref.WeakKeyDictionary()
         self._calls: weakref.WeakKeyDictionary[Entry, MethodCall] = weakref.WeakKeyDictionary()
+        self._unanswered: deque[MethodCall] = deque()
 
     def register(self, submission: Submission, call: PendingCall, entries: Sequence[Entry]) -> None:
         """Take a call that was made; one that is replayed is kept back."""
-        if isinstance(call, MethodCall):
+        if isinstance(call, MethodCall) and call.identity is not None:  # others would keep their objects alive
             for entry in entries:
                 self._calls[entry] = call
+            if not submission.is_replayed:
+                self._note_sent(call)
         if submission.is_replayed:
             withheld = _Withheld(call, entries)
             call.entries = ()  # or it would keep them alive
@@ -75,5 +80,22 @@ class Nested:
             if one.is_needed():
                 one.call.entries = tuple(entry() or Entry(one.call.task_id) for entry in one.entries)
                 self._submit(one.call)
+                if isinstance(one.call, MethodCall) and one.call.identity is not None:
+                    self._note_sent(one.call)
+                faultpoints.hit("durable.nested.released")
                 count += 1
         return count
+
+    def has_unanswered(self) -> bool:
+        """Return whether a call to a durable actor has no answer.
+
+        It may not have arrived: should this process end, a replay of the call that made it sends it again. A checkpoint
+        would be behind that call, and this one would be lost.
+        """
+        return any(call.state is not CallState.DONE for call in self._unanswered)
+
+    def _note_sent(self, call: MethodCall) -> None:
+        unanswered = self._unanswered
+        while unanswered and unanswered[0].state is CallState.DONE:
+            unanswered.popleft()
+        unanswered.append(call)

@@ -27,6 +27,7 @@ from ipyactors.durable.disk import Disk
 from ipyactors.durable.manifest import Manifest
 from ipyactors.durable.record import Answer, Call, Done
 from ipyactors.durable.recovery import History, Past
+from ipyactors.ground import faultpoints
 from ipyactors.ground.checkpointable import Checkpoint
 from ipyactors.ground.exceptions import LogDamagedError, RecoveryFailedError, ReplayDivergenceError
 from ipyactors.ground.tracebacks import in_words
@@ -112,7 +113,9 @@ class Replayer:
             history = self._since(None)
             self._build(history)
             recovered = Recovered(history, None)
+        faultpoints.hit("durable.replay.began")
         self._replay(recovered)
+        faultpoints.hit("durable.replay.ended")
         recovered.problems = tuple(self._problems)
         return recovered
 
@@ -217,6 +220,7 @@ class Replayer:
             value, error = None, raised
         finally:
             current.call.reset(token)
+        faultpoints.hit("durable.replay.call")
         turn.check_end()
         assert isinstance(past.end, Done)
         self._compare(past.lsn, name, call, _decode_answer(past.end.answer), value, error)

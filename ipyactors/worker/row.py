@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import msgspec
 
 from ipyactors.durable.record import Answer, Value, ValueKind
+from ipyactors.ground import faultpoints
 from ipyactors.ground.exceptions import ReplayDivergenceError
 from ipyactors.owner import values
 from ipyactors.owner.current import Submission
@@ -135,6 +136,7 @@ class Row:
     def add(self, kind: ValueKind, data: bytes) -> None:
         """Note a value."""
         self.journal.add_value(self.lsn, Value(self.index, kind, data))
+        faultpoints.hit("durable.value.noted")
         self.index += 1
 
     def add_payloads(self, kind: ValueKind, payloads: Sequence[Payload]) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 import msgspec
 
 from ipyactors.durable.record import Answer, Value, ValueKind
+from ipyactors.ground import faultpoints
 from ipyactors.owner.current import Submission
 from ipyactors.owner.objects import Entry
 from ipyactors.wire import serialize
@@ -95,12 +96,14 @@ class Turn:
         if past is None:
             row.add(ValueKind.SUBMITTED, digest)
             row.journal.secure()  # what it is called with may come from values that were noted
+            faultpoints.hit("durable.nested.noted")
         elif past.data != digest:
             raise row.diverge(f"value {index} of it submitted another call, or with other arguments")
         return Submission(row.journal.actor_id, row.lsn, index, is_replayed=past is not None)
 
     def submitted(self, submission: Submission, call: object, entries: tuple[object, ...]) -> None:
         """Take a nested call that was made; it was not sent if it is replayed."""
+        faultpoints.hit("durable.nested.submitted")
         self._row.journal.register(submission, call, entries)
 
     def receive(self, entries: Sequence[Entry], take: Callable[[], list[Any]]) -> list[Any]:
@@ -138,7 +141,9 @@ class Turn:
         """Note the values of objects, which are there."""
         self._is_waiting = False
         row = self._row
+        faultpoints.hit("durable.nested.received")
         row.add_payloads(ValueKind.RECEIVED, [row.journal.payload_of(entry) for entry in entries])
+        faultpoints.hit("durable.nested.kept")
         row.journal.note_received(entries)
 
     def failed(self, error: Exception) -> None:

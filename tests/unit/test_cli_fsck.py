@@ -84,8 +84,8 @@ def test_a_folder_in_order_is_told_in_words(folder: pathlib.Path) -> None:
     lines = done.stdout.splitlines()
     assert lines[0] == f"actor Account 'acct' {ACTOR.hex()}, durable=process"
     assert lines[1] == str(folder)
-    assert lines[2].startswith("log          3 segments, ")
-    assert lines[2].endswith(" of 12,288 bytes used, 1 incarnation, 1")
+    assert lines[2].startswith("log          4 segments, ")
+    assert lines[2].endswith(" of 16,384 bytes used, 2 incarnations, 0 to 1")
     assert "1 unfinished; the last lsn is 35, 35 was begun last" in done.stdout
     assert "Clean: the state up to lsn 34 is there." in lines
     assert "14 calls are replayed." in done.stdout
