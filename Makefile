@@ -3,12 +3,13 @@
 #   make demo    run the first notebook headless: crashes, retries, restarts; then say what came back and how fast
 #   make lab     open JupyterLab on it
 #   make test    every check and every test
+#   make chaos   durable actors under ten minutes of random kills: a table and a picture in out/ (MINUTES=1, SEED=7)
 #
 # PYTHON is the interpreter that .venv is made from; Python 3.11 or newer.
 
 .DEFAULT_GOAL := demo
 .SILENT:
-.PHONY: demo lab test lint bench clean
+.PHONY: demo lab test lint bench chaos clean
 
 # Candidates in order; the first that exists and is new enough is taken.
 PYTHON ?= $(shell for candidate in python3 python3.14 python3.13 python3.12 python3.11; do \
@@ -39,6 +40,11 @@ lint: $(STAMP)
 bench: $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[bench]'
 	$(BIN)/python -m benchmarks
+
+# The seed is printed; the status is 1 if anything was lost or done twice.
+MINUTES ?= 10
+chaos: $(STAMP)
+	$(BIN)/python -m tests.chaos.durable_storm --minutes $(MINUTES) $(if $(SEED),--seed $(SEED)) --table out/storm.md
 
 clean:
 	rm -rf $(VENV) build dist out .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -18,7 +18,7 @@ _NAMED_AT_MOST = 5
 def durability_of(actor_options: ActorOptions, cls: ClassDescription) -> Durability | None:
     """Return how the actors of ``cls`` with these options are durable; None if they are not.
 
-    Raises OptionError where the options contradict each other or the class. Where the checkpoints go is not looked at.
+    Raises OptionError where the options contradict each other or the class. Where checkpoints go is hardly looked at.
     """
     level = _level(actor_options, cls)
     given = [name for name in OF_DURABLE if getattr(actor_options, name) is not None]
@@ -34,6 +34,7 @@ def durability_of(actor_options: ActorOptions, cls: ClassDescription) -> Durabil
         _check_nothing_is_said_twice(actor_options, cls)
     filled = actor_options.filled_in(is_durable=True, is_async=cls.is_async)
     check_concurrency(cls, filled.max_concurrency or 1)
+    _check_lasting(actor_options.checkpoint_store or "", cls, filled.max_concurrency or 1)
     policy = actor_options.checkpoint or Every()
     return Durability(
         level,
@@ -69,6 +70,18 @@ def check_concurrency(cls: ClassDescription, max_concurrency: int) -> None:
         'nothing, @method(effect="readonly").',
         option="max_concurrency",
     )
+
+
+def _check_lasting(store: str, cls: ClassDescription, max_concurrency: int) -> None:
+    """Raise OptionError where only checkpoints have what calls did, and these go with the process."""
+    if max_concurrency > 1 and store.lower().startswith("memory:") and any(one.is_persist for one in cls.methods):
+        raise OptionError(
+            f"checkpoint_store={store!r}: {cls.class_name} runs up to {max_concurrency:,} calls at once, so that only "
+            "its checkpoints have what they did, and what is in memory:// is gone with the actor's process. No actor "
+            "was made. Leave the option out to keep checkpoints beside the log, or name another place; or give "
+            "max_concurrency=1.",
+            option="checkpoint_store",
+        )
 
 
 def _level(actor_options: ActorOptions, cls: ClassDescription) -> str:

@@ -11,7 +11,6 @@ from typing import ParamSpec, TypeVar
 
 from ipyactors.ground.exceptions import SessionError
 from ipyactors.owner import current
-from ipyactors.owner.current import Turn
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -22,24 +21,25 @@ class Recorded:
 
     In a method of a durable actor each answer is written to the actor's log before it is given; when the call is done
     again after a crash, it gets the answers that it got the first time, in their order. So it has to ask for the same
-    things in the same order: where it does not, ReplayDivergenceError is raised. Anywhere else (a driver, a task, an
-    actor that is not durable, a readonly method) the answers are just given.
+    things in the same order: where it does not, ReplayDivergenceError is raised. A task that is retried gets the same
+    answers too: its owner keeps them, which costs a round trip each. Anywhere else (a driver, an actor that is not
+    durable, a readonly method) the answers are just given.
     """
 
     def now(self) -> float:
         """Return the time: seconds since the epoch, as ``time.time()``."""
-        turn = _turn()
-        return time.time() if turn is None else turn.now()
+        notes = current.notes()
+        return time.time() if notes is None else notes.now()
 
     def random(self) -> float:
         """Return a random number from 0.0 up to, but not including, 1.0, as ``random.random()``."""
-        turn = _turn()
-        return random.random() if turn is None else turn.random()
+        notes = current.notes()
+        return random.random() if notes is None else notes.random()
 
     def uuid4(self) -> uuid.UUID:
         """Return a random UUID, as ``uuid.uuid4()``."""
-        turn = _turn()
-        return uuid.uuid4() if turn is None else turn.uuid4()
+        notes = current.notes()
+        return uuid.uuid4() if notes is None else notes.uuid4()
 
     def once(self, function: Callable[_P, _R], *args: _P.args, **kwargs: _P.kwargs) -> _R:
         """Call ``function``, and return what it returns or raise what it raises; do not call it again when done again.
@@ -49,10 +49,10 @@ class Recorded:
         it dies after the call and before the result is written, nobody can know that it was called, and it is called
         again. Where that matters, send along what tells a repetition: a ``uuid4()`` that was taken before.
         """
-        turn = _turn()
-        if turn is None:
+        notes = current.notes()
+        if notes is None:
             return function(*args, **kwargs)
-        result: _R = turn.once(functools.partial(function, *args, **kwargs))
+        result: _R = notes.once(functools.partial(function, *args, **kwargs))
         return result
 
     def checkpoint(self) -> None:
@@ -60,7 +60,7 @@ class Recorded:
 
         Raises SessionError in code that does not run in a call of a durable actor that may change it.
         """
-        turn = _turn()
+        turn = current.turn()
         if turn is None:
             raise SessionError(
                 "checkpoint: this code does not run in a durable actor, or in a readonly method of one. No checkpoint "
@@ -74,10 +74,5 @@ class Recorded:
 
         For what need not be repeated, such as a note to a log. It must not decide what becomes of the actor's state.
         """
-        turn = _turn()
+        turn = current.turn()
         return turn is not None and turn.is_replaying
-
-
-def _turn() -> Turn | None:
-    call = current.call.get()
-    return None if call is None else call.turn

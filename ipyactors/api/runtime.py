@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import pathlib
 import threading
 import warnings
 from collections.abc import Callable, Mapping
@@ -23,6 +24,16 @@ class SessionContext:
     def __init__(self, engine: Engine, given: Mapping[str, Any]) -> None:
         self._engine = engine
         self._given = dict(given)
+        session = process.session()
+        self._folder = session.paths.state_dir if session is not None else ""
+
+    @property
+    def folder(self) -> pathlib.Path:
+        """What outlives the session: its logs, and the logs and checkpoints of its durable actors, for ``fsck``.
+
+        Another process of this machine comes to the session with ``init(address=...)`` and this path.
+        """
+        return pathlib.Path(self._folder)
 
     @property
     def namespace(self) -> str:
@@ -95,6 +106,7 @@ def _attach() -> Engine | None:
 
 
 _runtime = _Runtime()
+process.forgets.append(_runtime.forget)
 os.register_at_fork(after_in_child=_runtime.after_fork)
 
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import pathlib
 import re
-import sqlite3
 
 import click
 
@@ -15,6 +13,7 @@ from ipyactors.durable.checkpoint_store import open_store
 from ipyactors.durable.folder import Folder
 from ipyactors.durable.fsck import is_of_an_actor
 from ipyactors.durable.fsck_evidence import Load
+from ipyactors.durable.session_kv import SessionKv
 from ipyactors.ground.exceptions import OptionError
 
 _ACTOR_ID = re.compile(r"[0-9a-f]{32}")
@@ -60,7 +59,7 @@ def loader_of(path: pathlib.Path) -> Load:
     if spec is None or spec.durability is None:
         return _refuse("the actor's specification does not say where" if not problem else f"spec: {problem}")
     try:
-        return open_store(spec.durability.store, path, spec.actor_id, _SessionKv(path.resolve().parents[1])).load
+        return open_store(spec.durability.store, path, spec.actor_id, SessionKv(path.resolve().parents[1])).load
     except (OptionError, ImportError) as error:
         return _refuse(str(error))
 
@@ -70,29 +69,3 @@ def _refuse(reason: str) -> Load:
         raise OSError(errno.EINVAL, f"{locator} cannot be loaded: {reason}")
 
     return load
-
-
-class _SessionKv:
-    """What the head of a session has kept, read from its file without the head. Nothing is written."""
-
-    def __init__(self, session: pathlib.Path) -> None:
-        self._path = session / "kv.sqlite"
-
-    def get(self, key: str) -> bytes | None:
-        """Return a value, or None. Raises OSError."""
-        if not self._path.exists():
-            raise FileNotFoundError(errno.ENOENT, f"the session's key-value store is not at {self._path}")
-        try:
-            with contextlib.closing(sqlite3.connect(f"{self._path.as_uri()}?mode=ro", uri=True)) as connection:
-                row = connection.execute("SELECT value FROM kept WHERE key = ?", (key,)).fetchone()
-        except sqlite3.Error as error:
-            raise OSError(errno.EIO, f"{error}, in {self._path}") from error
-        return None if row is None else bytes(row[0])
-
-    def put(self, key: str, value: bytes) -> None:  # noqa: ARG002  (what a Kv has)
-        """Refuse."""
-        raise OSError(errno.EROFS, "it is only read here")
-
-    def delete(self, key: str) -> None:  # noqa: ARG002  (what a Kv has)
-        """Refuse."""
-        raise OSError(errno.EROFS, "it is only read here")

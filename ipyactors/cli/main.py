@@ -9,6 +9,7 @@ import click
 
 from ipyactors.cli.fsck import fsck
 from ipyactors.cli.memory import memory
+from ipyactors.cli.replay import replay
 from ipyactors.ground.version import __version__
 
 
@@ -20,3 +21,4 @@ def main() -> None:
 
 main.add_command(fsck)
 main.add_command(memory)
+main.add_command(replay)

@@ -6,17 +6,20 @@ as safe as the actor's level asks before anybody hears of them. One thread uses 
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+from collections.abc import Sequence
 
 from ipyactors.durable import blobs, log, manifest, recovery, turns
 from ipyactors.durable.disk import Disk
-from ipyactors.durable.log import Contents, LogWriter
+from ipyactors.durable.log import Contents, LogSealedError, LogWriter
 from ipyactors.durable.manifest import CheckpointData, Manifest
 from ipyactors.durable.record import OVERHEAD_BYTES, Abort, Call, Checkpoint, Done, Open, Value
 from ipyactors.durable.recovery import History, HistoryError
 from ipyactors.durable.turns import Recorded, Turns, Verdict
 from ipyactors.ground import faultpoints
 from ipyactors.ground.exceptions import LogDamagedError
+from ipyactors.ground.tracebacks import in_words
 
 #: Bytes that a call's record has besides its arguments, generously.
 _CALL_BYTES = 1024 + OVERHEAD_BYTES
@@ -69,8 +72,8 @@ class ActorLog:
         self.turns: Turns = history.turns
         self._writer = LogWriter(disk, remains.actor_id, incarnation, remains.contents, syncs=opened.level == "host")
         self._writer.append(opened, self.turns.last_lsn)
-        if history.owed is not None:
-            self._writer.append(history.owed, self.turns.last_lsn)
+        for done in history.owed.values():
+            self._writer.append(done, self.turns.recorded[done.call_id].lsn)
         self._writer.secure()
         faultpoints.hit("durable.open.logged")
 
@@ -102,6 +105,10 @@ class ActorLog:
     def settle(self, caller_id: bytes, below: int) -> None:
         """The caller has the answers to all its calls with a counter lower than ``below``."""
         turns.settle(self.turns, caller_id, below)
+
+    def forget_process(self, process_id: bytes) -> None:
+        """A process is gone, and will never ask for the answers to its calls."""
+        turns.forget_process(self.turns, process_id)
 
     def id_of(self, call: Call) -> bytes:
         """Return the id under which a call that has come is known: that of the first with its key, if it has one."""
@@ -154,37 +161,55 @@ class ActorLog:
     # -- checkpoints ------------------------------------------------------------------------------------------
 
     def add_checkpoint(
-        self, data: CheckpointData, keep: int = manifest.KEPT, *, drops_log: bool = True, done: Done | None = None
+        self, data: CheckpointData, keep: int = manifest.KEPT, *, drops_log: bool = True, ended: Sequence[Done] = ()
     ) -> list[Manifest]:
-        """Make a checkpoint of data that is safe, and is the state now; no call may be open, but for ``done``.
+        """Make a checkpoint of data that is safe, and is the state now; no call may be open, but for those ``ended``.
 
-        What the checkpoint makes dispensable of the log is dropped, unless the data may not last. ``done`` is over only
-        when the checkpoint is there: its end is in the manifest, and then in the log.
+        What the checkpoint makes dispensable of the log is dropped, unless the data may not last. Those ``ended`` are
+        over only when the checkpoint is there: their ends are in the manifest, and then in the log.
 
         Return those that are no longer kept, oldest first: their data may be removed. Raises OSError if it could not be
-        made one, and StorageFullError if there is no room to note it; then everything is as before.
+        made one, and StorageFullError if there is no room to note it; then everything is as before. Raises
+        LogSealedError if it may have become one.
         """
         self._writer.make_room(_CALL_BYTES)
         self._writer.secure()  # who recovers from it goes on behind what is in the log now
         newest = self._checkpoints[0].number if self._checkpoints else 0
-        tables, position = self.turns.snapshot(done), self._writer.end
-        made = Manifest(newest + 1, data, self.turns.last_lsn, position, self._incarnation, tables, done)
+        tables, position = self.turns.snapshot(ended), self._writer.end
+        made = Manifest(newest + 1, data, self.turns.last_lsn, position, self._incarnation, tables, tuple(ended))
         faultpoints.hit("durable.checkpoint.secured")
-        manifest.write(self._disk, made)
-        faultpoints.hit("durable.checkpoint.manifest")
+        self._publish(made)
         self._checkpoints.insert(0, made)
         expired = self._checkpoints[keep:]
         del self._checkpoints[keep:]
-        if done is not None:
+        for done in ended:
             self.finish(done)
         self._writer.append(Checkpoint(data.checkpoint_id), self.turns.last_lsn)
         faultpoints.hit("durable.checkpoint.noted")
-        self._disk.remove(manifest.names_before(self._disk, self._checkpoints[-1].number))
-        if drops_log and len(self._checkpoints) >= keep:  # till then the log can stand in for a checkpoint gone bad
-            self._writer.drop_before(self._checkpoints[-1].position)
+        with contextlib.suppress(OSError):  # it is one already; what could not be removed goes with the next
+            self._drop(may_drop_log=drops_log and len(self._checkpoints) >= keep)
+        return expired[::-1]
+
+    def _publish(self, made: Manifest) -> None:
+        """Make it one. Raises OSError if it is none; LogSealedError if only the next process can tell."""
+        try:
+            manifest.write(self._disk, made)
+            faultpoints.hit("durable.checkpoint.manifest")
+        except Exception as error:
+            if manifest.name_of(made.number) not in self._disk.names():
+                raise
+            problem = f"It is not known whether checkpoint {made.data.checkpoint_id} is safe: {in_words(error)}."
+            self.seal(problem)
+            raise LogSealedError(problem) from error
+
+    def _drop(self, *, may_drop_log: bool) -> None:
+        """Remove what the checkpoints make dispensable: older ones, then of the log what only those needed."""
+        oldest = self._checkpoints[-1]
+        self._disk.remove(manifest.names_before(self._disk, oldest.number))
+        if may_drop_log:  # till then the log can stand in for a checkpoint gone bad
+            self._writer.drop_before(oldest.position)
             faultpoints.hit("durable.checkpoint.dropped")
             self._drop_blobs()
-        return expired[::-1]
 
     def _drop_blobs(self) -> None:
         """Remove the files of records that are no longer there, but for answers that may be asked for again."""

@@ -166,7 +166,9 @@ def _words(body: Body) -> tuple[str, bytes]:
     """Return what a record is about, in a word or two, and who called, where it says so."""
     match body:
         case Open():
-            return body.level + (f", lsn {body.interrupted} was interrupted" if body.interrupted else ""), b""
+            lsns = ", ".join(f"lsn {lsn}" for lsn in (body.interrupted, *body.beside))
+            were = "were" if body.beside else "was"
+            return body.level + (f", {lsns} {were} interrupted" if body.interrupted else ""), b""
         case Call():
             return f"{body.method}()" + (f" key={body.key!r}" if body.key else ""), body.caller_id
         case Value():

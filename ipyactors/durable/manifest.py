@@ -41,8 +41,9 @@ class CheckpointData(msgspec.Struct, frozen=True):
 class Manifest(msgspec.Struct, frozen=True):
     """The checkpoint with this number, of the state after the call ``lsn``.
 
-    ``position`` is where the log goes on after it, ``turns`` which calls were over then. ``done`` is the end of the
-    call that was over by the checkpoint only; the log has it behind ``position``, unless the process ended in between.
+    ``position`` is where the log goes on after it, ``turns`` which calls were over then. ``ended`` are the ends of the
+    calls that were over by the checkpoint only; the log has them behind ``position``, or not all of them if the process
+    ended in between.
     """
 
     number: int
@@ -51,7 +52,7 @@ class Manifest(msgspec.Struct, frozen=True):
     position: int
     incarnation: int
     turns: Snapshot
-    done: Done | None = None
+    ended: tuple[Done, ...] = ()
 
 
 def name_of(number: int) -> str:

@@ -69,7 +69,7 @@ class Open(msgspec.Struct, array_like=True, frozen=True):
 
     ``host`` and ``boot_id`` tell where, ``python`` and ``hash_seed`` what a replay elsewhere should have, ``level`` how
     safe a released reply is (``process``, ``host``). ``interrupted`` is the lsn of the call that was running when the
-    incarnation before this one ended; 0 for none.
+    incarnation before this one ended; 0 for none. ``beside`` are those of the others that were running then.
     """
 
     definition_id: bytes
@@ -79,6 +79,7 @@ class Open(msgspec.Struct, array_like=True, frozen=True):
     python: str = ""
     hash_seed: str = ""
     interrupted: int = 0
+    beside: tuple[int, ...] = ()
 
 
 class Blob(msgspec.Struct, array_like=True, frozen=True):

@@ -41,7 +41,7 @@ class History:
     ``past`` has the calls to replay, by lsn; those without an end come last, and are executed for real. ``turns`` are
     the tables as they are after it. ``crashes`` counts, by lsn, how many incarnations have died while that call ran.
     ``opened`` is the last OPEN, None of an empty log. ``construction`` is what the constructor took from outside.
-    ``owed`` is the end of a call that is over by the checkpoint and that the log lacks.
+    ``owed`` are the ends, by call id, of calls that are over by the checkpoint and that the log lacks.
     """
 
     turns: Turns
@@ -50,7 +50,7 @@ class History:
     incarnation: int = -1
     opened: Open | None = None
     construction: list[Value] = dataclasses.field(default_factory=list)
-    owed: Done | None = None
+    owed: dict[bytes, Done] = dataclasses.field(default_factory=dict)
 
 
 def follow(checkpoint: Manifest | None, contents: Contents) -> History:
@@ -69,11 +69,11 @@ def trace(
     ``until``: not further than this position.
     """
     history = History(turns.restore(checkpoint.turns) if checkpoint is not None else Turns())
-    history.owed = checkpoint.done if checkpoint is not None else None
+    history.owed = {done.call_id: done for done in checkpoint.ended} if checkpoint is not None else {}
     since = checkpoint.position if checkpoint is not None else 0
     if contents.end < since:
         return history, HistoryError("the log ends before the checkpoint", history.turns.last_lsn)
-    if contents.segments and since < contents.segments[0].start:
+    if since < (contents.segments[0].start if contents.segments else contents.end):
         lost = HistoryError("what the log begins with was dropped after a checkpoint", history.turns.last_lsn)
         return history, lost
     for position, one in contents.positioned():
@@ -104,8 +104,8 @@ def _apply(history: History, one: Record) -> None:
             if index != len(values):
                 raise HistoryError(f"value {index} follows {len(values)} values", lsn)
             values.append(body)
-        case Done(call_id) if history.owed is not None and history.owed.call_id == call_id:
-            history.owed = None
+        case Done(call_id) if call_id in history.owed:
+            del history.owed[call_id]
         case Done(call_id):
             past = _open_at(history, lsn)
             if past.call.call_id != call_id:
@@ -121,10 +121,10 @@ def _apply(history: History, one: Record) -> None:
             elif lsn != tables.last_lsn + 1:
                 raise HistoryError(f"a call that was given up follows lsn {tables.last_lsn}", lsn)
             turns.abort(tables, lsn, body)
-        case Open(interrupted=interrupted):
+        case Open(interrupted=interrupted, beside=beside):
             history.opened = body
-            if interrupted:
-                history.crashes[interrupted] = history.crashes.get(interrupted, 0) + 1
+            for lsn in (interrupted, *beside) if interrupted else ():
+                history.crashes[lsn] = history.crashes.get(lsn, 0) + 1
 
 
 def _open_at(history: History, lsn: int) -> Past:

@@ -146,8 +146,9 @@ def _misfit(reading: Reading, one: Manifest, agreed: list[Manifest]) -> str:
     history, error = recovery.trace(base, stretch.contents, one.position)
     if error is not None:
         return ""  # it is the log that is wrong
-    if one.done is not None and one.done.call_id in history.turns.open:
-        turns.finish(history.turns, one.done)
+    for done in one.ended:
+        if done.call_id in history.turns.open:
+            turns.finish(history.turns, done)
     return compare(one.turns, history.turns)
 
 

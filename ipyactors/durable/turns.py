@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 import itertools
+from collections.abc import Sequence
 
 import msgspec
 
@@ -76,14 +77,14 @@ class Turns:
     _by_caller: dict[bytes, dict[bytes, int]] = dataclasses.field(default_factory=dict)
     """By caller: its recorded calls with their counters, in the order in which they ended."""
 
-    def snapshot(self, done: Done | None = None) -> Snapshot:
-        """Return what a checkpoint keeps; no call may be open but the one that is over by the checkpoint."""
-        assert self.open.keys() <= {done.call_id if done is not None else b""}, "a checkpoint is taken between calls"
-        recorded = tuple(self.recorded.values())
-        if done is not None:
+    def snapshot(self, ended: Sequence[Done] = ()) -> Snapshot:
+        """Return what a checkpoint keeps; no call may be open but those that are over by the checkpoint."""
+        assert self.open.keys() == {done.call_id for done in ended}, "a checkpoint is taken between calls"
+        recorded = list(self.recorded.values())
+        for done in ended:
             lsn, call = self.open[done.call_id]
-            recorded += (_record(call, lsn, done.outcome, done.answer),)
-        return Snapshot(self.last_lsn, dict(self.settled), recorded)
+            recorded.append(_record(call, lsn, done.outcome, done.answer))
+        return Snapshot(self.last_lsn, dict(self.settled), tuple(recorded))
 
     def check_invariants(self) -> None:
         """Raise AssertionError unless the tables agree with each other."""
@@ -163,6 +164,13 @@ def settle(turns: Turns, caller_id: bytes, below: int) -> None:
         del kept[call_id], turns.recorded[call_id]
     if not kept:
         del turns._by_caller[caller_id]
+
+
+def forget_process(turns: Turns, process_id: bytes) -> None:
+    """A process is gone, and calls no more; what comes of it late must not be judged after this."""
+    for call_id in turns._by_caller.pop(process_id, ()):
+        del turns.recorded[call_id]
+    turns.settled.pop(process_id, None)
 
 
 def _record(call: Call, lsn: int, outcome: Outcome, answer: bytes) -> Recorded:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from ipyactors.engines.packing import pack
+from ipyactors.ground.exceptions import ActorAlreadyExistsError
 from ipyactors.owner import arrivals, constructors, outbox, values
 from ipyactors.owner.actors import ActorClient
 from ipyactors.owner.objects import Entry
@@ -17,7 +21,8 @@ from ipyactors.wire.specs import ActorSpec, Payload
 class Creation:
     """What is known of an actor that the head does not know yet. ``keep`` holds the arguments' handles alive.
 
-    ``origin`` is the line that creates it, for its arguments.
+    ``origin`` is the line that creates it, for its arguments. It ``outlives`` this process if it is detached, or was
+    created by a durable actor.
     """
 
     def __init__(
@@ -29,6 +34,8 @@ class Creation:
         deps: tuple[Entry, ...],
         keep: object,
         origin: Origin,
+        *,
+        outlives: bool = False,
     ) -> None:
         self._session = session
         self._client = client
@@ -37,6 +44,7 @@ class Creation:
         self._deps = deps
         self._keep = keep
         self._origin = origin
+        self._outlives = outlives or template.detached
         self._mapped: dict[bytes, Mapped] = {}
         self._unready = 0
 
@@ -89,7 +97,7 @@ class Creation:
             return self._name(entry)
         if payload.stored is None:
             return payload
-        if self._template.detached:
+        if self._outlives:
             # With its bytes: it is needed again at each restart, when this process may be long gone.
             mapped = self._mapped[payload.stored.segment_id]
             return payload.with_bytes(bytes(mapped.data), mapped.buffers)
@@ -105,7 +113,7 @@ class Creation:
 
     @property
     def _takes_along(self) -> bool:
-        return self._template.detached and any(entry.stored is not None for entry in self._deps)
+        return self._outlives and any(entry.stored is not None for entry in self._deps)
 
     def send_when_ready(self) -> None:
         """Send the request, once the arguments are there, and do not wait for the answer."""
@@ -175,3 +183,47 @@ class Creation:
             session.state.constructors.pop(self._client.actor_id, None)
             self.finish()
         session.flush()
+
+
+def create(
+    session: Session,
+    template: ActorTemplate,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    actor_id: bytes,
+    origin: Origin,
+    *,
+    outlives: bool = False,
+) -> tuple[ActorClient, bytes | None]:
+    """Create an actor with this id; a named one only after the head has agreed to the name.
+
+    Return its client, and the ``handle`` bytes of the one that ``get_if_exists`` found. One that ``outlives`` this
+    process takes all bytes of its arguments along. Raises ActorAlreadyExistsError, SerializationError.
+    """
+    session.check_open()
+    what = f"{template.class_name}.__init__"
+    payload, deps, keep = pack(session, args, kwargs, what, in_message=template.detached or outlives)
+    with deferred(), session.lock:
+        client = outbox.client_of(session.state, actor_id)
+        client.class_name, client.name = template.class_name, template.name
+        client.weight, client.handles, client.creating = 1, 1, True
+    creation = Creation(session, client, template, payload, deps, keep, origin, outlives=outlives)
+    if not template.name:
+        creation.send_when_ready()
+        return client, None
+    try:
+        if deps:
+            session.fetch(deps)
+            session.wait(lambda: all(entry.done for entry in deps))
+            creation.bring()
+        reply = session.ask_head(creation.request)
+        if reply.existing is None and not reply.error:
+            creation.finish()
+            return client, None
+    except BaseException:
+        creation.abandon()
+        raise
+    creation.abandon()
+    if reply.existing is None:
+        raise ActorAlreadyExistsError(reply.error, actor_id=actor_id.hex())
+    return session.state.actors[reply.existing.actor_id], reply.existing.handle

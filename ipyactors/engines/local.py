@@ -10,14 +10,11 @@ from typing import Any
 
 from ipyactors.engines import copying, description, nesting, reading
 from ipyactors.engines.base import Submitted
-from ipyactors.engines.creation import Creation
+from ipyactors.engines.creation import create
 from ipyactors.engines.packing import check_pending, pack
 from ipyactors.engines.submission import submit
 from ipyactors.ground import ids
-from ipyactors.ground.exceptions import (
-    ActorAlreadyExistsError,
-    ActorNotFoundError,
-)
+from ipyactors.ground.exceptions import ActorNotFoundError
 from ipyactors.launch.local import AgentProcess
 from ipyactors.launch.visiting import VisitedAgent
 from ipyactors.owner import current, origins, outbox, process, reactor
@@ -103,36 +100,22 @@ class LocalEngine:
         self, template: ActorTemplate, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[ActorClient, bytes | None]:
         """Create an actor; a named one only after the head has agreed to the name."""
-        session = self.session
-        session.check_open()
-        name = f"{template.class_name}.__init__"
-        payload, deps, keep = pack(session, args, kwargs, name, in_message=template.detached)
-        actor_id = ids.new_actor_id()
-        with deferred(), session.lock:
-            client = outbox.client_of(session.state, actor_id)
-            client.class_name, client.name = template.class_name, template.name
-            client.weight, client.handles, client.creating = 1, 1, True
+        session, turn = self.session, current.turn()
         origin = origins.note(template, _OURS_ABOVE)
-        creation = Creation(session, client, template, payload, deps, keep, origin)
-        if not template.name:
-            creation.send_when_ready()
-            return client, None
-        try:
-            if deps:
-                self.session.fetch(deps)
-                session.wait(lambda: all(entry.done for entry in deps))
-                creation.bring()
-            reply = session.ask_head(creation.request)
-            if reply.existing is None and not reply.error:
-                creation.finish()
-                return client, None
-        except BaseException:
-            creation.abandon()
-            raise
-        creation.abandon()
-        if reply.existing is None:
-            raise ActorAlreadyExistsError(reply.error, actor_id=actor_id.hex())
-        return session.state.actors[reply.existing.actor_id], reply.existing.handle
+        if turn is None:
+            return create(session, template, args, kwargs, ids.new_actor_id(), origin)
+        digest = nesting.digest_of(template.definition.definition_id, template.class_name, args, kwargs)
+        actor_id = nesting.actor_id_of(turn.submitting(digest))
+        made: list[tuple[ActorClient, bytes | None]] = []
+
+        def make() -> tuple[bytes, bytes | None]:
+            made.append(create(session, template, args, kwargs, actor_id, origin, outlives=True))
+            return made[0][0].actor_id, made[0][1]
+
+        found_id, handle = turn.once(make)
+        if made:
+            return made[0]
+        return session.adopt_actor(found_id, template.class_name, template.name), handle
 
     def adopt_actor(self, actor_id: bytes, class_name: str, name: str) -> ActorClient:
         """Return the client for an actor whose handle was unpickled here."""

@@ -19,6 +19,9 @@ from ipyactors.owner.templates import STREAMING
 from ipyactors.wire import serialize
 from ipyactors.wire.worker_messages import CallIdentity
 
+#: Before the id of a process: its calls that may be retried, as a caller of durable actors. As long as no other id.
+RETRIED = b"retried"
+
 
 def digest_of(target: bytes, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bytes:
     """Return what tells a call from others (16 bytes): what is called, and with what.
@@ -32,6 +35,11 @@ def digest_of(target: bytes, name: str, args: tuple[Any, ...], kwargs: Mapping[s
 
 def _word(value: Any) -> str:
     return repr(value) if serialize.is_plain(value) else type(value).__qualname__
+
+
+def actor_id_of(submission: Submission) -> bytes:
+    """Return the id of an actor that a durable actor creates: the same in every incarnation."""
+    return b"a" + hashlib.blake2b(submission.call_id, digest_size=ids.ACTOR_ID_BYTES - 1).digest()
 
 
 def begin(turn: Turn, digest: bytes, name: str, returns: int) -> tuple[Turn, Submission]:
@@ -54,11 +62,11 @@ def identify(
         submission = nested[1]
         call.identity = CallIdentity(submission.actor_id, submission.call_id, submission.lsn, digest)
         call.may_be_known = submission.is_replayed
-    elif parent is not None and parent.task_id:
-        # A constructor has the id of its actor, which makes calls of another kind as well.
-        caller_id = parent.task_id if len(parent.task_id) == ids.OBJECT_ID_BYTES else b"init" + parent.task_id
+    elif parent is not None and parent.counter and parent.turn is None:
         index, parent.nested = parent.nested, parent.nested + 1
-        call.identity = CallIdentity(caller_id, caller_id + index.to_bytes(4, "big"), index, digest)
+        call_id = parent.task_id + index.to_bytes(4, "big")
+        call.identity = CallIdentity(RETRIED + ids.owner_of(parent.task_id), call_id, parent.counter, digest)
+        call.caller_settled = parent.settled
         call.may_be_known = parent.attempt > 0
     elif call.template.key:
         call.identity = CallIdentity(ids.owner_of(call.task_id), call.task_id, 0, digest)

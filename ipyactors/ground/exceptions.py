@@ -123,6 +123,10 @@ class RecoveryFailedError(ActorDiedError):
     """Raised when a durable actor cannot be brought back from its checkpoints and its log, which are kept."""
 
 
+class RecoveryDivergedError(RecoveryFailedError, ReplayDivergenceError):
+    """Raised when a durable actor cannot be brought back because a call did not do again what it had done before."""
+
+
 class StorageFullError(ActorError):
     """Raised when the log of a durable actor has no room for a call, which was not run; with room, calls go on."""
 

@@ -79,13 +79,13 @@ def take_step(actor: Actor, step: Step) -> None:
 # -- what the actor's own worker says ----------------------------------------------------------------------------
 
 
-def on_actor_ready(tables: Tables, out: Out, owner: Owner, message: ActorReady, wall_s: float) -> None:
-    """Learn that the constructor returned. Ignored from another incarnation's worker, and once the end is decided."""
+def on_actor_ready(tables: Tables, out: Out, owner: Owner, message: ActorReady, wall_s: float) -> Actor | None:
+    """Learn that the constructor returned; return the actor. Ignored from another incarnation, and after its end."""
     actor = speaking(tables, owner, message.actor_id)
     if actor is None or message.incarnation != actor.incarnation or actor.is_ended:
-        return
+        return None
     if Step.READY not in _STEPS[actor.state]:
-        return
+        return None
     take_step(actor, Step.READY)
     if actor.spec.durability is None:  # one that is durable brings its calls along, and may die of them again
         actor.fruitless_s.clear()
@@ -94,6 +94,7 @@ def on_actor_ready(tables: Tables, out: Out, owner: Owner, message: ActorReady, 
         note(tables, actor, EventKind.ACTOR_RECOVERED, wall_s, detail=what, duration_s=replay_s, count=count)
     note(tables, actor, EventKind.ACTOR_ALIVE, wall_s)
     tell(tables, out, actor)
+    return actor
 
 
 def on_actor_init_failed(tables: Tables, out: Out, owner: Owner, message: ActorInitFailed, wall_s: float) -> None:
@@ -218,10 +219,10 @@ def conclude(tables: Tables, out: Out, actor: Actor, death: Death, wall_s: float
     _free_name(tables, actor)
     note(tables, actor, EventKind.ACTOR_DEAD, wall_s, death)
     tell(tables, out, actor)
-    let_go = carried(actor.spec)
+    let_go = carried(actor.spec) | actor.kept
     tables.bury(actor)
     for carried_id in let_go:
-        _end_if_no_longer_carried(tables, out, carried_id, actor.actor_id, wall_s)
+        carry_no_longer(tables, out, carried_id, actor.actor_id, wall_s)
 
 
 def carried(spec: ActorSpec) -> set[bytes]:
@@ -233,7 +234,8 @@ def _payloads(spec: ActorSpec) -> tuple[Payload, ...]:
     return (spec.definition.payload, spec.args, *spec.arg_values)
 
 
-def _end_if_no_longer_carried(tables: Tables, out: Out, carried_id: bytes, carrier_id: bytes, wall_s: float) -> None:
+def carry_no_longer(tables: Tables, out: Out, carried_id: bytes, carrier_id: bytes, wall_s: float) -> None:
+    """Note that an actor does not need another one any more; that ends, if nobody else holds it."""
     carriers = tables.carriers.get(carried_id, set())
     carriers.discard(carrier_id)
     if carriers:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import msgspec
 
-from ipyactors.head import actors, claims, copies, handles, leases
+from ipyactors.head import actors, claims, copies, durable, handles, leases
 from ipyactors.head.out import Out
 from ipyactors.head.tables import Actor, Ending, Owner, Tables, Worker, WorkerUse
 from ipyactors.wire.deaths import describe_death
@@ -158,6 +158,7 @@ def bury_worker(tables: Tables, out: Out, worker: Worker, death: Death, now_s: f
     actor = tables.actors.get(worker.actor_id)
     if actor is not None and actor.worker_id == worker.worker_id:
         actors.on_process_died(tables, out, actor, death, now_s, wall_s)
+        durable.keep_for_the_next(tables, actor, worker.worker_id)
     on_process_gone(tables, out, worker.worker_id, wall_s)
 
 

@@ -203,7 +203,9 @@ def _on_actor_word(tables: Tables, out: Out, owner: Owner, message: Message, wal
         case said.KillActor():
             handles.on_kill(tables, out, owner, message, wall_s)
         case said.ActorReady():
-            actors.on_actor_ready(tables, out, owner, message, wall_s)
+            actor = actors.on_actor_ready(tables, out, owner, message, wall_s)
+            if actor is not None and actor.kept:
+                durable.hand_over(tables, out, actor, wall_s)
         case said.ActorProgressed():
             durable.on_progressed(tables, owner, message)
         case said.CheckpointMade():

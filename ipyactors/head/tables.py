@@ -182,7 +182,8 @@ class Actor:
 
     ``incarnation`` is also the number of restarts used, since each restart raises it by one: so that number
     survives a restart of the head. ``worker_id`` is empty while it has no process. ``ticket`` is its place in the
-    line while it waits for one. ``is_told``: its holders know of the present state.
+    line while it waits for one. ``is_told``: its holders know of the present state. While a durable actor comes back,
+    ``kept`` are the actors of which its process had handles, and ``created`` those that its process had created.
     """
 
     spec: ActorSpec
@@ -197,6 +198,8 @@ class Actor:
     ticket: int = 0
     is_told: bool = True
     unplaceable: Units | None = None
+    kept: set[bytes] = dataclasses.field(default_factory=set)
+    created: set[bytes] = dataclasses.field(default_factory=set)
 
     @property
     def actor_id(self) -> bytes:
@@ -250,7 +253,8 @@ class Tables:
         self.unheard: dict[bytes, Death] = {}
         self.early_holds: dict[bytes, dict[bytes, int]] = {}
         self.carriers: dict[bytes, set[bytes]] = {}
-        """By actor id: the live actors whose constructor arguments hold a handle of it; a restart needs it again."""
+        """By actor id: the live actors that need it again when they restart: for its handle is among the arguments of
+        their constructor, or they are durable, and their process had one when it died."""
         self.watchers: dict[bytes, set[bytes]] = {}
         """By owner id: who wants to be told when that owner is gone."""
         self.searches: dict[int, Search] = {}

@@ -79,7 +79,8 @@ def _serve_actor(
     demand = actor.spec.demand
     nodes = tables.open_nodes()
     can_ever_fit = placement.can_ever_fit(nodes, demand)
-    if not can_ever_fit and not tables.awaited_nodes:
+    may_wait = tables.awaited_nodes or (actor.spec.durability is not None and actor.incarnation)
+    if not can_ever_fit and not may_wait:
         actors.refuse(tables, out, actor, wall_s)
         return
     node = placement.choose_node(nodes, demand, reserved)

@@ -24,7 +24,8 @@ from ipyactors.wire.events import Event, EventKind
 #: Rows that fit a page. Tasks that never failed are left out first.
 ROWS_AT_MOST = 40
 
-#: Where an actor was down more often, the milliseconds of each time would lie over each other.
+#: Where an actor was down more often, the milliseconds of each time would lie over each other, and other texts are
+#: written only where they have room.
 GAPS_WITH_TIMES = 10
 
 _INK = "#1f2933"
@@ -40,6 +41,10 @@ _BAR = 0.52
 _HATCH = "////"
 _DOT_PIXELS_PER_INCH = 144
 _MIN_SPAN_S = 1e-3
+
+#: So much of the picture's width, at most, is a digit in a bar, and what is left free on both sides of a number.
+_DIGIT = 0.0075
+_BESIDE = 0.0055
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -150,7 +155,7 @@ def _actor_row(history: Sequence[Event], origin_s: float, end_s: float) -> Row:
             replay.clear()
             alive_s, down_s, incarnation = at_s, None, event.incarnation
         elif event.kind is EventKind.ACTOR_RECOVERED:
-            replay = [Span("replay", at_s - event.duration_s, at_s, f"{event.count}" if event.count else "")]
+            replay = [Span("replay", at_s - event.duration_s, at_s, f"{event.count}")] if event.count else []
         elif event.kind in _MOMENTS:
             marks.append(Mark(_MOMENTS[event.kind], at_s))
         elif event.kind in {EventKind.ACTOR_DIED, EventKind.ACTOR_DEAD}:
@@ -166,7 +171,10 @@ def _actor_row(history: Sequence[Event], origin_s: float, end_s: float) -> Row:
     if alive_s is not None:
         spans.append(Span("life", alive_s, max(end_s, alive_s), f"{incarnation}"))
     name = next((event.name for event in history if event.kind in ACTOR_KINDS and event.name), "actor")
-    return Row(name, tuple(spans), tuple(marks), is_actor=True, sum_up=_sum_up(history))
+    sum_up = _sum_up(history)
+    # A durable actor's calls are counted instead: after a recovery, many answers come at one moment.
+    shown = (mark for mark in marks if mark.what != "call" or not sum_up)
+    return Row(name, tuple(spans), tuple(shown), is_actor=True, sum_up=sum_up)
 
 
 def _sum_up(history: Sequence[Event]) -> str:
@@ -254,11 +262,15 @@ _LEGEND = (
 
 def _draw(ax: Axes, rows: Sequence[Row], left_out: int) -> None:
     shown: set[str] = set()
+    ends = [span.end_s for row in rows for span in row.spans]
+    length_s = max(ends, default=0.0) - min((span.start_s for row in rows for span in row.spans), default=0.0)
     heights = [sum(map(_height, rows[:index])) for index in range(len(rows))]
     for height, row in zip(heights, rows, strict=True):
-        has_times = sum(span.what == "gap" for span in row.spans) <= GAPS_WITH_TIMES
+        is_crowded = sum(span.what == "gap" for span in row.spans) > GAPS_WITH_TIMES
         for span in row.spans:
-            _draw_span(ax, height, span, has_text=has_times or span.what != "gap")
+            room = (span.end_s - span.start_s) / length_s if length_s else 0.0
+            has_room = span.what != "gap" and room > _DIGIT * len(span.text) + _BESIDE
+            _draw_span(ax, height, span, has_text=has_room or not is_crowded)
             shown.add(span.what)
         for mark in row.marks:
             ax.plot(mark.at_s, height - _HEIGHTS[mark.what], linestyle="none", zorder=4, **_MARK_STYLES[mark.what])
@@ -314,6 +326,8 @@ def _legend(shown: Iterable[str]) -> Iterator[Any]:
     for what, text in _LEGEND:
         if what not in there:
             continue
+        if what == "life" and "call" not in there:
+            text = "actor's process: incarnation"
         if what in _SPAN_STYLES:
             yield Patch(label=text, **_SPAN_STYLES[what])
         else:

@@ -72,7 +72,10 @@ def _about(
         return words
     mine = earlier.get(definition.name, frozenset())
     old = [label(status) for status in actors if status.definition_id in mine and _is_live(status)]
-    return words + (f", and the class before it is still run by {', '.join(old)}" if old else "")
+    if not old:
+        return words
+    words += f", and the class before it is still run by {', '.join(old)}"
+    return f"{words}; to change that: handle.upgrade({definition.name})" if options.get("durable") else words
 
 
 def _shown(value: Any) -> str:

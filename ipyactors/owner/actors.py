@@ -124,13 +124,25 @@ class MethodCall(PendingCall):
 
     ``version`` is the state of the actor that a readonly method has seen, as its answer says; None if that is not
     known. ``expected`` is the one that its result is wanted from, where it is made again. ``counter`` rises with this
-    process's calls to durable actors. ``identity`` is how a durable
-    actor knows the call, where it is not simply this process that calls; ``is_consumed`` tells that its result is in
-    the log of the durable actor that has made it. ``may_be_known``: a durable actor may have it in its log already, from
-    an earlier incarnation, or from an earlier attempt of the caller.
+    process's calls to durable actors. ``identity`` is how a durable actor knows the call, where it is not simply this
+    process that calls, and ``caller_settled`` what is settled of one that may be retried; ``is_consumed`` tells that
+    its result is in the log of the durable actor that has made it. ``may_be_known``: a durable actor may have it in its
+    log already, from an earlier incarnation, or from an earlier attempt of the caller. ``unbegun`` is the incarnation
+    that certainly had not begun it when it ended, nor had any before that; -1 if that is not known.
     """
 
-    __slots__ = ("client", "counter", "expected", "identity", "is_consumed", "may_be_known", "template", "version")
+    __slots__ = (
+        "caller_settled",
+        "client",
+        "counter",
+        "expected",
+        "identity",
+        "is_consumed",
+        "may_be_known",
+        "template",
+        "unbegun",
+        "version",
+    )
 
     def __init__(
         self,
@@ -147,9 +159,16 @@ class MethodCall(PendingCall):
         self.version: ActorVersion | None = None
         self.expected: ActorVersion | None = None
         self.counter = 0
+        self.caller_settled = 0
         self.identity: CallIdentity | None = None
         self.is_consumed = False
         self.may_be_known = False
+        self.unbegun = -1
+
+    @property
+    def is_retriable(self) -> bool:
+        """See :meth:`PendingCall.is_retriable`; a durable actor keeps the calls of its turns by itself."""
+        return self.retries_left != 0 and not self.template.is_durable
 
     def finish(self, failure: Failure | None, results: tuple[Payload, ...] = (), made_by: object = None) -> None:
         """See :meth:`PendingCall.finish`. One with an identity lets go of its objects: whether they live matters."""
@@ -171,8 +190,8 @@ class MethodCall(PendingCall):
         if not template.is_readonly:
             if not template.is_durable or self.version is None:
                 return template
-            return template, self.client, NOTHING, -1, self.attempt, self.parent, self.version
-        return template, self.client, self.args, -1, self.attempt, self.parent, self.version
+            return template, self.client, NOTHING, -1, self.attempt, self.parent, self.version, 0
+        return template, self.client, self.args, -1, self.attempt, self.parent, self.version, self.number
 
 
 #: Calls of one caller that are not settled, in their order, each with its counter and the objects that it makes.
@@ -184,7 +203,8 @@ class Settling:
 
     A caller that is this process has an answer once it has arrived. One that is a durable actor has it once it is in
     its log, or nobody can ask for it any more; and both count only when the log is safe, as it is whenever the actor
-    makes a further call. A task may be run again and ask for all of them; nothing is settled.
+    makes a further call. A call that may be retried asks for its answers again; what is settled of those, its caller
+    says.
     """
 
     def __init__(self) -> None:
@@ -206,7 +226,7 @@ class Settling:
         is_process = identity is None or len(identity.caller_id) == ids.PROCESS_ID_BYTES
         row = self._rows.get(b"" if is_process or identity is None else identity.caller_id)
         if not row:
-            return 0
+            return call.caller_settled
         if is_process:
             _drop_settled(row)
         return row[0][0]

@@ -31,6 +31,8 @@ def submit(state: OwnerState, out: Out, call: PendingCall) -> None:
 def begin(state: OwnerState, call: PendingCall) -> None:
     """Count a call as one that has no answer."""
     state.unanswered += 1
+    if not call.number and call.is_retriable:
+        call.number = state.retriable.add()
     if call.parent is not None:
         state.children.setdefault(call.parent.task_id, set()).add(call)
 

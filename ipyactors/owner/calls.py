@@ -36,8 +36,8 @@ class PendingCall(abc.ABC):
     """A call that is not done. Changed only under the session's lock, once it was submitted.
 
     ``seq`` is its number in the stream to the worker that has it since ``sent_s`` (monotonic); ``retries_left`` is -1
-    for no limit. ``keep``
-    holds the handles among the arguments alive for as long as the call may have to be sent again.
+    for no limit. ``number`` is that among the calls that may be retried, see :mod:`ipyactors.owner.retriable`; 0 if it
+    may not. ``keep`` holds the handles among the arguments alive for as long as the call may have to be sent again.
     """
 
     __slots__ = (
@@ -48,6 +48,7 @@ class PendingCall(abc.ABC):
         "deps",
         "entries",
         "keep",
+        "number",
         "parent",
         "retries_left",
         "sent_s",
@@ -67,6 +68,7 @@ class PendingCall(abc.ABC):
         self.unready = 0
         self.retries_left = retries_left
         self.attempt = 0
+        self.number = 0
         self.parent = parent
         self.entries: tuple[Entry, ...] = ()
         self.stream: Stream | None = None
@@ -75,6 +77,11 @@ class PendingCall(abc.ABC):
         self.sent_s = 0.0
         self.cancelled = False
         self.keep: Any = None
+
+    @property
+    def is_retriable(self) -> bool:
+        """Whether it may be run again after it has begun, and would make its own calls again."""
+        return self.retries_left != 0
 
     @property
     def origin(self) -> Origin | None:
@@ -131,9 +138,9 @@ class PendingCall(abc.ABC):
 
 
 class TaskCall(PendingCall):
-    """One call of a function."""
+    """One call of a function. ``values`` is what its attempts have taken from outside."""
 
-    __slots__ = ("template",)
+    __slots__ = ("template", "values")
 
     def __init__(
         self,
@@ -145,6 +152,7 @@ class TaskCall(PendingCall):
     ) -> None:
         super().__init__(task_id, args, deps, template.max_retries, parent)
         self.template = template
+        self.values: tuple[bytes, ...] = ()
 
     @property
     def name(self) -> str:
@@ -156,4 +164,4 @@ class TaskCall(PendingCall):
         template = self.template
         if not (self.retries_left and template.lineage):
             return template.facts
-        return template, None, self.args, self.retries_left, self.attempt, self.parent, None
+        return template, None, self.args, self.retries_left, self.attempt, self.parent, None, self.number

@@ -75,9 +75,17 @@ class Turn(Protocol):
         """Note what the first of some objects has failed with."""
         ...
 
+    def cancelled(self) -> None:
+        """Note that the code was cancelled while it waited for the values of objects."""
+        ...
+
     def choose(self, choose: Callable[[], list[int]]) -> list[int]:
         """Return which of several came first: as the log says, else what ``choose()`` returns."""
         ...
+
+
+class WasCancelled(Exception):  # noqa: N818  # no error: it tells what to do
+    """Raised where replayed code had been cancelled while it waited for a result: it waits until it is again."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -100,7 +108,9 @@ class CurrentCall:
     """The call that runs here. ``caller`` is the process id of who sent it, ``seq`` its number there.
 
     ``turn`` is what notes, in a durable actor, what the call takes from outside, and ``lsn`` its place in the log;
-    ``nested`` counts the calls to durable actors that it has made.
+    ``nested`` counts the calls to durable actors that it has made, if it may be retried: then ``counter`` is its number
+    among those calls of its caller, of which those with one below ``settled`` are over. Of such a task, ``given`` is
+    what earlier attempts have taken from outside, ``kept`` how much of it is with its owner, and ``notes`` notes it.
 
     ``cancelled`` is set when the caller asked to cancel it, ``exit_detail`` when it has called ``exit_actor()``.
     ``is_changing``, ``seen`` and ``expected`` are of :mod:`ipyactors.worker.changes`.
@@ -120,9 +130,28 @@ class CurrentCall:
     turn: Turn | None = None
     lsn: int = 0
     nested: int = 0
+    counter: int = 0
+    settled: int = 0
+    given: tuple[bytes, ...] | None = None
+    kept: int = 0
+    notes: Turn | None = None
 
 
 call: contextvars.ContextVar[CurrentCall | None] = contextvars.ContextVar("ipyactors_call", default=None)
+
+
+#: Makes the ``notes`` of a task; set by a worker.
+make_notes: Callable[[CurrentCall], Turn] | None = None
+
+
+def notes() -> Turn | None:
+    """Return what notes what the running code takes from outside, in a task too; None where nobody does."""
+    running = call.get()
+    if running is None or running.turn is not None:
+        return None if running is None else running.turn
+    if running.notes is None and running.given is not None and make_notes is not None:
+        running.notes = make_notes(running)
+    return running.notes
 
 
 def turn() -> Turn | None:

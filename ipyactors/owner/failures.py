@@ -13,7 +13,9 @@ from ipyactors.ground.exceptions import (
     NodeDiedError,
     OutOfMemoryError,
     PlacementError,
+    RecoveryDivergedError,
     RecoveryFailedError,
+    ReplayDivergenceError,
     TaskCancelledError,
     WorkerCrashedError,
 )
@@ -68,14 +70,16 @@ def actor_died(client: ActorClient, call: PendingCall, *, started: bool | None) 
             f"__init__ is final, whatever max_restarts says\n{death.init_error.traceback_text}"
         )
     elif death is not None and death.reason is LossReason.RECOVERY_FAILED and death.init_error is not None:
-        kind = RecoveryFailedError
-        why = f"its state could not be brought back: {death.init_error.words}"
+        has_diverged = death.init_error.type_name == ReplayDivergenceError.__name__
+        kind = RecoveryDivergedError if has_diverged else RecoveryFailedError
+        why = f"its state could not be brought back: {death.init_error.words.removesuffix('.')}"
     else:
         why = f"its process {describe_death(death)}"
     incarnation = f" (incarnation {client.incarnation})" if client.incarnation else ""
+    is_durable = isinstance(call, MethodCall) and call.template.is_durable
     return kind(
         f"Actor {client.label}{incarnation} is dead: {why}. {what_became(call, started=started)}. "
-        f"{_advice(client, death)}{last_output(death)}",
+        f"{_advice(client, death, is_durable=is_durable)}{last_output(death)}",
         actor_id=client.actor_id.hex(),
         incarnation=client.incarnation,
         started=started,
@@ -90,24 +94,33 @@ def actor_died_before(client: ActorClient, call: MethodCall, *, started: bool | 
     What a durable actor had not begun has no effect, and will have none: nobody will run it. Of a call that it had
     begun, or may have known from before, only the log can tell, which is not read any more.
     """
-    template = call.template
-    if not template.is_durable or template.is_readonly or (started is False and not call.may_be_known):
+    template, death = call.template, client.death
+    is_unbegun = started is False and not call.may_be_known
+    if death is not None and death.reason is LossReason.RECOVERY_FAILED and call.unbegun == client.incarnation - 1:
+        is_unbegun = call.unbegun >= 0  # the last incarnation has run nothing
+    if not template.is_durable or template.is_readonly or is_unbegun:
         return actor_died(client, call, started=started)
+    how = describe_death(death).removesuffix(".")
     return CallOutcomeUnknownError(
         f"Nobody can say whether the call {call.name} has taken effect: it had been sent to actor {client.label} "
-        f"(incarnation {client.incarnation}) when that ended for good: its process {describe_death(client.death)}. "
+        f"(incarnation {client.incarnation}) when that ended for good: its process {how}. "
         f"Its log has been kept and can tell: ipyactors fsck -v{last_output(client.death)}",
         actor_id=client.actor_id.hex(),
     )
 
 
-def _advice(client: ActorClient, death: Death | None) -> str:
+def _advice(client: ActorClient, death: Death | None, *, is_durable: bool) -> str:
     if death is None or death.reason in (LossReason.INTENDED, LossReason.OWNER_DIED):
         return "Create the actor again to go on."
     if death.reason is LossReason.INIT_FAILED:
         return "Correct the constructor or its arguments, and create the actor again."
     if death.reason is LossReason.RECOVERY_FAILED:
         return "Its log and its checkpoints are kept: ipyactors fsck says what can be had from them."
+    if client.restarts_left and is_durable:
+        return (
+            "Correct what its calls run into, and create the actor again. With max_task_retries=3, say, a call that "
+            "ends each process is given up alone, and the actor goes on."
+        )
     if client.restarts_left:
         return "Correct what its constructor runs into, and create the actor again."
     if client.incarnation:

@@ -18,6 +18,7 @@ from ipyactors.owner.announced import Announced
 from ipyactors.owner.calls import CallState, TaskCall
 from ipyactors.owner.locality import preferred_node
 from ipyactors.owner.out import Out
+from ipyactors.owner.retriable import Retriable
 from ipyactors.owner.templates import TaskTemplate
 from ipyactors.wire.head_messages import DropWorker, LeaseGranted, ReturnLease, WantLeases
 from ipyactors.wire.worker_messages import Define, ForgetDefinitions, RunTask
@@ -119,7 +120,8 @@ class Lease:
 class LeaseTable:
     """Every shape and lease of this process, and the measured durations."""
 
-    def __init__(self) -> None:
+    def __init__(self, retriable: Retriable | None = None) -> None:
+        self.retriable = retriable or Retriable()
         self.shapes: dict[tuple[tuple[str, int], ...], Shape] = {}
         self.by_id: dict[int, Shape] = {}
         self.leases: dict[int, Lease] = {}
@@ -287,6 +289,9 @@ def _send(table: LeaseTable, lease: Lease, call: TaskCall, template: TaskTemplat
             call.attempt,
             call.stream.received if call.stream is not None else 0,
             call.stream.until if call.stream is not None else 0,
+            call.number,
+            table.retriable.below() if call.number else 0,
+            call.values,
         ),
     )
 

@@ -94,6 +94,7 @@ class Record:
         "bar",
         "client",
         "items",
+        "number",
         "parent",
         "retries_left",
         "size",
@@ -109,7 +110,9 @@ class Record:
         self.args: Payload
         self.parent: CurrentCall | None
         self.version: ActorVersion | None
-        self.template, self.client, self.args, self.retries_left, self.attempt, self.parent, self.version = trace
+        self.number: int
+        self.template, self.client, self.args, self.retries_left, self.attempt, *facts = trace
+        self.parent, self.version, self.number = facts
         self.arguments = arguments
         self.bar: Bar | None = None
         self.items = 0
@@ -244,7 +247,7 @@ class LineageTable:
         if type(trace) is tuple:
             item.lineage = record = self.find(call.task_id) or self._record(call, trace)
             record.items = ids.index_of(item.object_id)
-            if record.version != trace[-1]:
+            if record.version != trace[-2]:
                 record.version = None  # its items are of more than one state of the actor
         else:
             item.lineage = trace

@@ -38,12 +38,12 @@ def pump(state: OwnerState, out: Out, client: ActorClient) -> None:
     if client.state is ActorState.DEAD:
         _fail_outbox(state, out, client)
     elif client.state is ActorState.ALIVE and not client.exiting:
-        while (lacking := _send_ready(client, out, state.now_s)) is not None:
+        while (lacking := _send_ready(state, client, out, state.now_s)) is not None:
             arguments.await_all(state, out, lacking)
     release_if_unused(state, out, client)
 
 
-def _send_ready(client: ActorClient, out: Out, now_s: float) -> MethodCall | None:
+def _send_ready(state: OwnerState, client: ActorClient, out: Out, now_s: float) -> MethodCall | None:
     """Send what may be sent; return a call whose turn it is and whose arguments are not there any more."""
     outbox, in_flight, worker_id = client.outbox, client.in_flight, client.worker_id
     incarnation = client.incarnation
@@ -77,7 +77,7 @@ def _send_ready(client: ActorClient, out: Out, now_s: float) -> MethodCall | Non
                 call.stream.until if call.stream is not None else 0,
                 template.is_readonly,
                 call.expected,
-                *(_for_the_log(client, call) if template.is_durable else ()),
+                *(_for_the_log(client, call) if template.is_durable else _if_retried(state, call)),
             ),
         )
         if call.cancelled:  # it had been sent to an incarnation before, which may have put it into the log
@@ -86,6 +86,11 @@ def _send_ready(client: ActorClient, out: Out, now_s: float) -> MethodCall | Non
         client.exiting = "__ray_terminate__"  # should it crash before, the next incarnation is told again
         out.to_worker(worker_id, FinishAndExit("told to finish with __ray_terminate__"))
     return None
+
+
+def _if_retried(state: OwnerState, call: MethodCall) -> tuple[Any, ...]:
+    """Return what a plain actor is told of a call that may be sent again, for the calls that it makes."""
+    return (False, None, call.number, state.retriable.below()) if call.number else ()
 
 
 def _for_the_log(client: ActorClient, call: MethodCall) -> tuple[Any, ...]:
@@ -197,6 +202,7 @@ def on_actor_lost(state: OwnerState, out: Out, client: ActorClient, death: Death
         if client.state is ActorState.DEAD and call.template.is_durable:
             _fail(state, out, call, failures.actor_died_before(client, call, started=started))
         elif call.template.is_durable:
+            call.unbegun = client.incarnation if started is False and not call.may_be_known else -1
             call.may_be_known = True
             again.append(call)  # the next incarnation knows it, if this one has
         elif call.cancelled:

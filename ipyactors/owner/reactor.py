@@ -68,6 +68,7 @@ from ipyactors.wire.worker_messages import (
     OutputWritten,
     ReleaseObject,
     ReportMissing,
+    ValueTaken,
 )
 
 
@@ -367,6 +368,7 @@ HANDLERS: dict[type, Handler] = {
     ActorHasChanged: rebuild.on_actor_has_changed,
     ItemYielded: on_item,
     OutputWritten: on_output,
+    ValueTaken: lambda state, out, peer, message, _now_s: retries.on_value_taken(state, out, peer, message),
     ActorExiting: on_exiting,
     OwnerRegistered: on_registered,
     LeaseGranted: lambda state, out, _peer, message, now_s: retries.on_lease_granted(state, out, message, now_s),

@@ -60,11 +60,19 @@ class ObjectRef(Reference):
         turn = current.turn()
         if turn is None:
             return await self._arrive()
-        given = turn.given([self._entry])
+        import asyncio
+
+        try:
+            given = turn.given([self._entry])
+        except current.WasCancelled:
+            return await asyncio.get_running_loop().create_future()  # until it is cancelled again
         if given is not None:
             return given[0]
         try:
             value = await self._arrive()
+        except asyncio.CancelledError:
+            turn.cancelled()
+            raise
         except Exception as error:
             turn.failed(error)
             raise

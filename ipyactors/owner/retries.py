@@ -16,12 +16,14 @@ from ipyactors.wire.deaths import describe_death, last_started
 from ipyactors.wire.events import EventKind
 from ipyactors.wire.head_messages import KillLeasedWorker, LeaseGranted, ReclaimLease
 from ipyactors.wire.specs import Death, RemoteError
-from ipyactors.wire.worker_messages import CancelCall
+from ipyactors.wire.worker_messages import CancelCall, ValueKept, ValueTaken
 
 
 def finish(state: OwnerState, call: PendingCall, failure: Failure | None) -> None:
     """Complete a call that is in no table any more."""
     state.unanswered -= 1
+    if call.number:
+        state.retriable.remove(call.number)
     if call.unready:
         state.waiting.discard(call)
     if state.rebuilding:
@@ -99,6 +101,15 @@ def on_task_raised(
         return
     out.event(EventKind.TASK_FAILED, call, detail=error.words, by=lease)
     finish(state, call, error)
+
+
+def on_value_taken(state: OwnerState, out: Out, peer: bytes, message: ValueTaken) -> None:
+    """A task takes something from outside: keep it for its next attempt."""
+    holder = state.holders.get(peer)
+    call = holder.in_flight.get(message.seq) if isinstance(holder, Lease) else None
+    if call is not None and message.index == len(call.values):
+        call.values += (message.data,)
+    out.to_worker(peer, ValueKept(message.seq, message.index))
 
 
 def on_returned(state: OwnerState, lease: Lease, seqs: tuple[int, ...]) -> None:

@@ -201,14 +201,14 @@ def _call_again(state: OwnerState, record: Record, deps: tuple[Entry, ...]) -> P
     template = record.template
     if isinstance(template, TaskTemplate):
         call = TaskCall(template, record.task_id, record.args, deps, record.parent)
-        call.retries_left, call.attempt = record.retries_left, record.attempt
+        call.retries_left, call.attempt, call.number = record.retries_left, record.attempt, record.number
         call.take_retry()
         return call
     assert isinstance(template, MethodTemplate), "a call of which nothing is kept is made again"
     assert record.client is not None, "a method without its actor"
     client = state.actors[record.client.actor_id]
     again = MethodCall(template, client, record.task_id, record.args, deps, record.parent)
-    again.attempt = record.attempt + 1
+    again.attempt, again.number = record.attempt + 1, record.number
     again.expected = record.version
     return again
 

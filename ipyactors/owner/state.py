@@ -13,6 +13,7 @@ from ipyactors.owner.freed import FreedElsewhere
 from ipyactors.owner.leases import Lease, LeaseTable
 from ipyactors.owner.lineage import LineageTable, Run, Search
 from ipyactors.owner.objects import Entry, ObjectTable
+from ipyactors.owner.retriable import Retriable
 from ipyactors.wire.codec import Message
 
 
@@ -34,7 +35,8 @@ class OwnerState:
         self.node_id = node_id
         self.objects = ObjectTable()
         self.ages = Ages()
-        self.leases = LeaseTable()
+        self.retriable = Retriable()
+        self.leases = LeaseTable(self.retriable)
         self.actors: dict[bytes, ActorClient] = {}
         self.holders: dict[bytes, Lease | ActorClient] = {}
         """By worker id: the lease or the actor whose calls that worker runs for this process."""
@@ -77,8 +79,7 @@ class OwnerState:
         """By id of an actor that this process has created: what its constructor's arguments refer to."""
         self.freed = FreedElsewhere()
         self.head_epoch = 0
-        self.now_s = 0.0
-        """When this turn began (monotonic clock)."""
+        self.now_s = 0.0  # when this turn began (monotonic clock)
 
     def check_invariants(self) -> None:
         """Raise AssertionError if the tables contradict each other."""

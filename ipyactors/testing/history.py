@@ -76,6 +76,15 @@ def check_history(
 ) -> Report:
     """Return what is wrong with a history, given what the actor's list holds in the end.
 
+    The actor is one of yours that appends what it is given, and the callers note each call as an :class:`Operation`::
+
+        began = time.monotonic()
+        index = ipyactors.get(journal.append.remote("a1"))
+        history.append(Operation("driver", 0, "a1", began, time.monotonic(), "ok", index))
+        ...
+        report = check_history(history, ipyactors.get(journal.read.remote()))
+        assert report.is_valid, report
+
     ``roll(hash, uid)`` is how the actor makes the hash of a list that has one more entry, from ``""`` on; without it,
     hashes are not looked at.
     """

@@ -46,7 +46,9 @@ class RunTask(_Word):
     exception types, or ``b"*"`` for all, ``b""`` for none: the worker says in its answer whether the exception is
     one of them. ``task_id`` is the object id of the first result. ``skip_items`` is how many items of a generator
     the caller already has from an earlier attempt; with ``until_item`` the generator is closed when it has yielded so
-    many in all.
+    many in all. ``counter`` is the call's number among those of its caller that may be retried, 0 if it may not be;
+    those with one below ``settled`` are over. Both are for the calls to durable actors that it makes.
+    ``values`` is what an earlier attempt has taken from outside, see :class:`ValueTaken`.
     """
 
     seq: int
@@ -60,6 +62,9 @@ class RunTask(_Word):
     attempt: int = 0
     skip_items: int = 0
     until_item: int = 0
+    counter: int = 0
+    settled: int = 0
+    values: tuple[bytes, ...] = ()
 
 
 class CallIdentity(msgspec.Struct, array_like=True, frozen=True):
@@ -86,8 +91,10 @@ class CallMethod(_Word):
     ``counter`` rises with that process's calls to durable actors, one by one. The caller has the answers to all its
     calls to this actor with a counter below ``settled``.
     ``key`` is the user's own name for the call. When it has ended more than ``crashes_allowed`` processes (-1: no
-    limit) it is given up. ``is_persist``: what it did is in a checkpoint before it is answered. ``may_be_known``: it may
-    be in the log already, so that only the log can tell whether it has run.
+    limit) it is given up. ``is_persist``: what it did is in a checkpoint before it is answered. ``may_be_known``: it
+    may be in the log already, so that only the log can tell whether it has run.
+
+    For other actors ``counter`` and ``settled`` are as in :class:`RunTask`.
     """
 
     seq: int
@@ -128,7 +135,14 @@ class FinishAndExit(_Word):
     detail: str = ""
 
 
-CallerToWorker = Define | RunTask | CallMethod | CancelCall | FinishAndExit | ForgetDefinitions
+class ValueKept(_Word):
+    """I have what the task ``seq`` has taken as its ``index``-th value; another attempt will be given the same."""
+
+    seq: int
+    index: int
+
+
+CallerToWorker = Define | RunTask | CallMethod | CancelCall | FinishAndExit | ForgetDefinitions | ValueKept
 
 
 # -- worker to caller ------------------------------------------------------------------------------------------
@@ -206,6 +220,17 @@ class ArgumentsMissing(_Word):
     segment_ids: tuple[bytes, ...]
 
 
+class ValueTaken(_Word):
+    """The task ``seq`` takes this as its ``index``-th value from outside; it has to wait for :class:`ValueKept`.
+
+    ``data`` is the worker's own affair.
+    """
+
+    seq: int
+    index: int
+    data: bytes
+
+
 class ActorHasChanged(_Word):
     """The call has no result: the actor is not, or not any more, as it was when the call was made first."""
 
@@ -222,6 +247,7 @@ WorkerToCaller = (
     | ActorExiting
     | ArgumentsMissing
     | ActorHasChanged
+    | ValueTaken
 )
 
 

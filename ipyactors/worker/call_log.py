@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import msgspec
 
@@ -14,6 +15,15 @@ from ipyactors.wire.specs import Payload
 from ipyactors.worker.guarded_log import Bringer, GuardedLog
 
 _encode = msgspec.msgpack.Encoder().encode
+
+
+class End(NamedTuple):
+    """How the call at ``lsn`` has ended."""
+
+    lsn: int
+    call_id: bytes
+    answer: Answer
+    outcome: Outcome
 
 
 class CallLog:
@@ -43,6 +53,10 @@ class CallLog:
         """The caller has the answers to all its calls with a counter lower than ``below``."""
         self._log.settle(caller_id, below)
 
+    def forget_process(self, process_id: bytes) -> None:
+        """A process is gone, and will never ask for the answers to its calls."""
+        self._log.forget_process(process_id)
+
     def take(self, call: Call, large: Sequence[Payload]) -> Verdict:
         """Judge a call, and note it if it is new; :meth:`GuardedLog.write` before it runs.
 
@@ -61,9 +75,17 @@ class CallLog:
             call = msgspec.structs.replace(call, args=kept[0], arg_values=kept[1:], blobs=aside)
         return self._log.take(call)
 
+    def is_new(self, call: Call) -> bool:
+        """Return whether a call that has come is not in the log; changes nothing."""
+        return self.guarded.do(self._log.judge, call) is Verdict.NEW
+
     def id_of(self, call: Call) -> bytes:
         """Return the id under which a call that has come is known."""
         return self._log.id_of(call)
+
+    def is_over(self, call_id: bytes) -> bool:
+        """Return whether it is recorded how a call has ended."""
+        return call_id in self._log.turns.recorded
 
     def recorded(self, call: Call) -> Recorded:
         """Return the record of a call that was judged RECORDED."""
@@ -110,18 +132,20 @@ class CallLog:
 
     def add_checkpoint(self, data: CheckpointData, keep: int, *, drops_log: bool) -> list[Manifest]:
         """Make a checkpoint of data that is safe; return those that are no longer kept. Raises OSError."""
-        return self.guarded.do(self._add_checkpoint, data, keep, drops_log, None)
+        return self.guarded.do(self._add_checkpoint, data, keep, drops_log, ())
 
     def finish_with_checkpoint(
-        self, done: tuple[int, bytes, Answer, Outcome], data: CheckpointData, keep: int, *, drops_log: bool
-    ) -> tuple[Recorded, list[Manifest]]:
-        """Note how a call has ended by a checkpoint of the state after it; return as :meth:`finish`, and what expired.
+        self, ends: Sequence[End], data: CheckpointData, keep: int, *, drops_log: bool
+    ) -> tuple[list[Recorded], list[Manifest]]:
+        """Note how calls have ended by a checkpoint of the state after them; return their records, and what expired.
 
-        ``done`` is as for :meth:`finish`. Raises OSError: then the call is not over.
+        Raises OSError: then none of the calls is over.
         """
-        made = self.guarded.do(self._make_done, *done)
+        made = [self.guarded.do(self._make_done, *end) for end in ends]
         expired = self.guarded.do(self._add_checkpoint, data, keep, drops_log, made)
-        return self._log.turns.recorded[made.call_id], expired
+        return [self._log.turns.recorded[done.call_id] for done in made], expired
 
-    def _add_checkpoint(self, data: CheckpointData, keep: int, drops_log: bool, done: Done | None) -> list[Manifest]:
-        return self._log.add_checkpoint(data, keep, drops_log=drops_log, done=done)
+    def _add_checkpoint(
+        self, data: CheckpointData, keep: int, drops_log: bool, ended: Sequence[Done]
+    ) -> list[Manifest]:
+        return self._log.add_checkpoint(data, keep, drops_log=drops_log, ended=ended)

@@ -25,16 +25,20 @@ class Changes:
         self._lock = threading.Lock()
         self._begun = 0
         self._under_way = 0
+        self._is_durable = False
 
     def start_at(self, lsn: int) -> None:
         """The actor is durable, and is as after the call ``lsn``: its states are the same in all incarnations."""
-        self._incarnation, self._begun = 0, lsn
+        self._incarnation, self._begun, self._is_durable = 0, lsn, True
 
     def begin(self, running: CurrentCall, call: CallMethod) -> None:
         """Count a call whose method runs next. Raises HasChangedError."""
         with self._lock:
             if not call.is_readonly:
-                self._begun = max(running.lsn, self._begun + 1)
+                if not self._is_durable:
+                    self._begun += 1
+                elif running.lsn > self._begun:  # side by side, one may begin before another that has a lower one
+                    self._begun = running.lsn
                 self._under_way += 1
                 running.is_changing = True
                 return

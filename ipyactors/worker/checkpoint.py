@@ -12,19 +12,18 @@ import hashlib
 import platform
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 from ipyactors.durable.log import LogSealedError
 from ipyactors.durable.manifest import CheckpointData, Manifest
-from ipyactors.durable.record import Answer, Outcome
 from ipyactors.durable.turns import Recorded
 from ipyactors.ground import faultpoints, ids
 from ipyactors.ground.checkpointable import CheckpointContext
 from ipyactors.ground.tracebacks import in_words
 from ipyactors.owner import current
 from ipyactors.wire.specs import Durability
-from ipyactors.worker.call_log import CallLog
+from ipyactors.worker.call_log import CallLog, End
 
 #: A replay is to take no longer than this, if the user has not said otherwise.
 REPLAY_AT_MOST_S = 1.0
@@ -213,8 +212,8 @@ class Checkpointer:
         if problem != self._problem:  # not at every call
             self._problem = problem
             print(
-                f"No checkpoint could be made after {self._calls} calls: {problem}. Nothing is lost: the log has all "
-                "of them, and a recovery runs them again. It is tried again later.",
+                f"No checkpoint could be made after {self._calls} calls: {problem.rstrip('.')}. Nothing is lost: the "
+                "log has all of them, and a recovery runs them again. It is tried again later.",
                 file=sys.stderr,
             )
 
@@ -229,13 +228,13 @@ class Checkpointer:
         expired = self._log.add_checkpoint(data, self._durability.keep, drops_log=self._drops_log)
         return self._made(data, expired, began_s)
 
-    def make_with(self, lsn: int, call_id: bytes, answer: Answer, outcome: Outcome) -> Recorded:
-        """Make one by which a call is over; return its record. Raises as :meth:`make`; then the call is not over."""
+    def make_with(self, ends: Sequence[End]) -> list[Recorded]:
+        """Make one by which calls are over; return their records. Raises as :meth:`make`; then none is over."""
         self._await_quiet(None)
         began_s = self._monotonic()
         data = self._save()
         recorded, expired = self._log.finish_with_checkpoint(
-            (lsn, call_id, answer, outcome), data, self._durability.keep, drops_log=self._drops_log
+            ends, data, self._durability.keep, drops_log=self._drops_log
         )
         self._made(data, expired, began_s)
         return recorded

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import functools
 import os
 import pathlib
@@ -10,7 +11,7 @@ import socket
 import sys
 from collections.abc import Callable
 from types import CoroutineType
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn, Protocol
 
 import msgspec
 
@@ -20,38 +21,53 @@ from ipyactors.durable.begun import Begun
 from ipyactors.durable.checkpoint_store import open_store
 from ipyactors.durable.folder import Folder
 from ipyactors.durable.lock import FolderLock
-from ipyactors.durable.record import Open
+from ipyactors.durable.log import segments_of
+from ipyactors.durable.record import Open, ValueKind
 from ipyactors.durable.recovery import History
 from ipyactors.ground import faultpoints
 from ipyactors.ground.exceptions import ReplayDivergenceError
+from ipyactors.owner.actors import HandleToken
 from ipyactors.owner.kv import HeadKv
+from ipyactors.owner.objects import Entry
 from ipyactors.owner.session import Session
 from ipyactors.wire.head_messages import ActorInitFailed, ActorProgressed, ActorUpgraded, CheckpointMade
+from ipyactors.wire.interrupts import deferred
 from ipyactors.wire.marks import Marks
-from ipyactors.wire.specs import ActorSpec, Definition
+from ipyactors.wire.specs import ActorSpec, Definition, Payload, RemoteError
 from ipyactors.worker.answers import Answers
 from ipyactors.worker.call_log import CallLog
 from ipyactors.worker.checkpoint import Checkpointer, Made
 from ipyactors.worker.durable_loop import DurableLoop, DurableParts, Line
+from ipyactors.worker.durable_threads import DurableThreadedLoop
 from ipyactors.worker.errors import describe_error
 from ipyactors.worker.execute import Executor, load_definition
 from ipyactors.worker.exit import leave, wait_to_be_ended
 from ipyactors.worker.guarded_log import GuardedLog
 from ipyactors.worker.hosting import HostedActor
 from ipyactors.worker.journal import LogJournal
-from ipyactors.worker.logged import LoggedCall, LoggedCalls
+from ipyactors.worker.logged import OTHERS, LoggedCall, LoggedCalls
 from ipyactors.worker.logged_answers import LoggedAnswers
+from ipyactors.worker.loop import Loop
 from ipyactors.worker.mailbox import Mailbox
 from ipyactors.worker.nested import Nested
 from ipyactors.worker.out import WorkerSession
 from ipyactors.worker.output import Output
 from ipyactors.worker.replay import Recovered, Replayer
+from ipyactors.worker.rounds import Rounds
 from ipyactors.worker.turn import Turn
 
 #: The status of a process that could not go on.
 _GIVEN_UP = 75
 
 Load = Callable[[ActorSpec], tuple[type, tuple[Any, ...], dict[str, Any]]]
+
+
+class OpenedLoop(Loop, Protocol):
+    """A way to run calls that begins when the actor is there."""
+
+    def open(self, parts: DurableParts, unfinished: list[LoggedCall]) -> None:
+        """Go on with an actor that is there; what was unfinished runs first."""
+        ...
 
 
 class Back(NamedTuple):
@@ -86,17 +102,36 @@ class DurableActor:
         self._executor = executor
         self._answers = answers
         self._output = output
-        self.loop = DurableLoop(session, box, line, executor, answers, marks, self._note_progress, self._give_up)
+        self._rounds = self._make_rounds(box, line, marks)
+        self.loop = self._choose_loop(box, line, marks)
         self.has_past = False
         self._path = pathlib.Path(session.paths.actor_dir(actor.actor_id))
         self._disk = Folder(self._path)
         self._lock = FolderLock(self._path)
         self._begun = Begun(self._path / "begun")
         self._store = open_store(actor.durability.store, self._path, actor.actor_id, HeadKv(session))
-        self._nested = Nested(session.submit)
+        self._nested = Nested(session.submit, self._complete, functools.partial(HandleToken, session.count_handle))
         self._runner: Any = None
         self._checkpointer: Checkpointer | None = None
-        executor.run_coroutine = self.run_coroutine
+        if self._rounds is None:
+            executor.run_coroutine = self.run_coroutine
+
+    def _make_rounds(self, box: Mailbox, line: Line, marks: Marks) -> Rounds | None:
+        """Return what says which calls run side by side; None where they run one after the other."""
+        limit = self._actor.spec.max_concurrency
+        if limit == 1:
+            return None
+        return Rounds(box, line, self._executor, self._answers, marks, limit, self._note_progress, self._give_up)
+
+    def _choose_loop(self, box: Mailbox, line: Line, marks: Marks) -> OpenedLoop:
+        session, executor, answers, rounds = self._session, self._executor, self._answers, self._rounds
+        if rounds is None:
+            return DurableLoop(session, box, line, executor, answers, marks, self._note_progress, self._give_up)
+        if self._actor.spec.is_async:
+            from ipyactors.worker.durable_async_loop import DurableAsyncLoop  # asyncio takes long to import
+
+            return DurableAsyncLoop(session, box, executor, marks, answers, rounds)
+        return DurableThreadedLoop(session, box, executor, rounds)
 
     # -- coming back --------------------------------------------------------------------------------------------
 
@@ -107,9 +142,9 @@ class DurableActor:
         raises, if it has no history.
         """
         actor = self._actor
+        self.has_past = bool(segments_of(self._disk))
         remains = read_remains(self._disk, actor.actor_id)
         faultpoints.hit("durable.open.read")
-        self.has_past = bool(remains.contents.segments)
         if not spec_file.is_there(self._disk):
             spec_file.write(self._disk, actor.spec)
         replayer = Replayer(
@@ -122,20 +157,28 @@ class DurableActor:
             self._run,
         )
         history = replayer.newest_history()
-        interrupted = self._begun.last if self._begun.last in {lsn for lsn, _ in history.turns.open.values()} else 0
+        interrupted = self._interrupted(history)
         # Before the constructor may run, which may take something from outside.
         log = self._open_log(remains, history, interrupted)
         journal = LogJournal(log, self._session, self._nested)
         with self._output.silenced(when=self.has_past):
             recovered = replayer.bring_back(journal)
         log.log.turns = recovered.history.turns
-        if interrupted:
-            crashes = recovered.history.crashes
-            crashes[interrupted] = crashes.get(interrupted, 0) + 1
+        crashes = recovered.history.crashes
+        for lsn in interrupted:
+            crashes[lsn] = crashes.get(lsn, 0) + 1
         self._serve(log, journal, recovered)
         return Back(_in_words(recovered), recovered.replay_s, recovered.replayed) if self.has_past else Back()
 
-    def _open_log(self, remains: Remains, history: History, interrupted: int) -> GuardedLog:
+    def _interrupted(self, history: History) -> list[int]:
+        """Return the lsns of the calls that ran when the process before this one ended.
+
+        Where several did, nobody can tell which of them is to blame: each of them is.
+        """
+        lsns = [lsn for lsn, _ in history.turns.open.values()]
+        return [lsn for lsn in lsns if lsn == self._begun.last or self._rounds is not None]
+
+    def _open_log(self, remains: Remains, history: History, interrupted: list[int]) -> GuardedLog:
         """Open the log for writing behind all that is there."""
         actor = self._actor
         opened = Open(
@@ -145,12 +188,13 @@ class DurableActor:
             _boot_id(),
             platform.python_version(),
             os.environ.get("PYTHONHASHSEED", ""),
-            interrupted,
+            interrupted[0] if interrupted else 0,
+            tuple(interrupted[1:]),
         )
         log = ActorLog(self._disk, remains, history, actor.incarnation, opened)
         return GuardedLog(log, self._disk, actor.actor_id)
 
-    def _construct(self, load: Load, turn: Turn) -> None:
+    def _construct(self, load: Load, turn: Turn | None) -> None:
         self._actor.build(functools.partial(load, self._actor.spec), turn)
 
     def _load_class(self, definition_id: bytes) -> type:
@@ -176,7 +220,7 @@ class DurableActor:
         calls.checkpointer = self._checkpointer = checkpointer
         actor.keeper = self
         actor.changes.start_at(call_log.last_lsn)
-        self._answers.open(log, calls)
+        self._answers.open(log, self._rounds or calls)
         unfinished = self._take_up(calls, recovered)
         self.loop.open(DurableParts(log, journal, calls, self._begun, checkpointer), unfinished)
         self._nested.release()
@@ -190,10 +234,11 @@ class DurableActor:
             crashes, allowed = recovered.history.crashes.get(past.lsn, 0), past.call.crashes_allowed
             logged.is_begun = bool(crashes)
             if 0 <= allowed < crashes:
+                had_acted = any(value.kind in (ValueKind.SUBMITTED, ValueKind.ONCE) for value in past.values)
                 calls.abort(
                     logged,
-                    f"{logged.running.name} has ended the actor's process {crashes} times, and max_task_retries="
-                    f"{allowed} allows {allowed}",
+                    f"{logged.running.name} has ended the actor's process {crashes} time{'s' * (crashes != 1)}, and "
+                    f"max_task_retries={allowed} allows {allowed}{OTHERS if had_acted else ''}",
                 )
             else:
                 taken.append(logged)
@@ -207,11 +252,20 @@ class DurableActor:
             import asyncio
 
             self._runner = asyncio.Runner()
-        return self._runner.run(coroutine)
+        # A context of each call's own: a runner keeps that of its first, and with it the call that runs there.
+        return self._runner.run(coroutine, context=contextvars.copy_context())
 
     def _run(self, function: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> Any:
         value = function(*args, **kwargs)
         return self.run_coroutine(value) if type(value) is CoroutineType else value
+
+    def _complete(self, entry: Entry, given: Payload | RemoteError) -> None:
+        """Give an object what the log says that it is."""
+        with deferred(), self._session.lock:
+            if isinstance(given, RemoteError):
+                entry.fail(given)
+            else:
+                entry.complete(given)
 
     def _note_progress(self) -> None:
         """Tell the head that this incarnation has ended its first call."""

@@ -37,13 +37,22 @@ BATCH = 128
 
 _REST_S = 0.001
 
+#: An incarnation that has nothing to do for so long has come to something: what it was before is done with.
+IDLE_IS_PROGRESS_S = 1.0
+
 
 class Line:
-    """What waits to be run: calls that are in the log, before those in the mailbox."""
+    """What waits to be run: calls that are in the log, before those in the mailbox.
+
+    ``gone`` are callers whose processes have ended lately, ``lost`` those of which nothing is known any more: what they
+    had sent and is not in the log is not run, for it may have been in an earlier incarnation.
+    """
 
     def __init__(self, box: Mailbox) -> None:
         self._box = box
         self.logged: deque[LoggedCall | FinishAndExit] = deque()
+        self.gone: deque[bytes] = deque()
+        self.lost: set[bytes] = set()
 
     def __len__(self) -> int:
         return len(self.logged) + len(self._box.ready)
@@ -65,7 +74,8 @@ class DurableParts:
 class DurableLoop:
     """See :class:`ipyactors.worker.loop.Loop`.
 
-    ``on_progress`` is called when this incarnation has ended its first call, ``give_up`` when it cannot go on.
+    ``on_progress`` is called when this incarnation has ended its first call, or had none to run for a while;
+    ``give_up`` when it cannot go on.
     """
 
     def __init__(
@@ -108,6 +118,8 @@ class DurableLoop:
                 return ActorExit(call.detail or FINISHED)
             if call is not None:
                 self._run(call)
+                if not call.running.caller:
+                    self._catch_up()
             del call  # its arguments must not live on while this thread waits for the next
         self._answers.flush()
         return executor.exit
@@ -125,6 +137,10 @@ class DurableLoop:
         """Put what waits into the log; return whether anything was there."""
         parts = self._parts
         assert parts is not None, "the actor is not there yet"
+        while self._line.gone:
+            process_id = self._line.gone.popleft()
+            parts.calls.forget_process(process_id)
+            self._line.lost.add(process_id)
         room = parts.checkpointer.calls_until_due(BATCH)
         has_any = False
         while room > 0:
@@ -136,6 +152,8 @@ class DurableLoop:
             if isinstance(call, FinishAndExit):
                 self._line.logged.append(call)
                 break
+            if caller in self._line.lost:
+                continue
             try:
                 logged = parts.calls.take(caller, call)  # type: ignore[arg-type]  # an actor gets no tasks
             except SegmentsMissing as error:
@@ -158,6 +176,25 @@ class DurableLoop:
             faultpoints.hit("durable.call.written")
         return has_any
 
+    def _catch_up(self) -> None:
+        """Have the end of a call that was found in the log outlive this process, and hear who waits for such calls.
+
+        There may be many, and long ones. Nobody waits for them until they are sent again, so that no answer which is
+        about to leave has their ends written; and what is sent again is in line behind all of them.
+        """
+        parts, ready = self._parts, self._box.ready
+        assert parts is not None
+        parts.log.write()
+        while ready:
+            caller, call = ready[0]
+            if isinstance(call, FinishAndExit) or call.is_readonly or parts.calls.is_new(call):  # type: ignore[union-attr, arg-type]
+                return
+            ready.popleft()
+            try:
+                parts.calls.take(caller, call)  # type: ignore[arg-type]  # an actor gets no tasks
+            except SegmentsMissing as error:
+                self._answers.send(caller, ArgumentsMissing(call.seq, error.segment_ids))
+
     def _is_cancelled(self, caller: bytes, seq: int) -> bool:
         """Return whether a call was cancelled while it was in line, and is not to run unless the log has it."""
         cancelled = self._box.cancelled
@@ -176,8 +213,21 @@ class DurableLoop:
         if due_in_s is not None and due_in_s <= 0:
             self._answers.flush()
             parts.checkpointer.make_if_due()
-        elif not self._session.wait(self._has_work, due_in_s) and due_in_s is None:
+            return
+        limit_s = due_in_s
+        if self._on_progress is not None:  # it may be killed for nothing it does, and must not be given up for that
+            limit_s = IDLE_IS_PROGRESS_S if due_in_s is None else min(due_in_s, IDLE_IS_PROGRESS_S)
+        if self._session.wait(self._has_work, limit_s):
+            return
+        if limit_s is None:
             time.sleep(_REST_S)
+        elif limit_s == IDLE_IS_PROGRESS_S:
+            self._note_progress()
+
+    def _note_progress(self) -> None:
+        if self._on_progress is not None:
+            self._on_progress()
+            self._on_progress = None
 
     def _has_work(self) -> bool:
         return bool(self._box.ready)
@@ -202,15 +252,15 @@ class DurableLoop:
             running.turn = Turn(parts.journal, logged.lsn, running.name, logged.past, is_over=False)
         if running.caller:
             self._marks.mark(running.caller, running.seq)
-        answers = self._answers
-        answers.current = logged
+        if logged.lsn:
+            self._answers.begin(logged)
         began_s = time.monotonic()
         try:
             self._executor.run(running, logged.call)
         except (UndoneError, ReplayDivergenceError) as error:
             self._give_up(error)
         finally:
-            answers.current = None
+            self._answers.forget(logged)
         if logged.lsn and self._executor.exit is None:
             parts.checkpointer.note_call(time.monotonic() - began_s)
             self._after(parts, running)
@@ -218,9 +268,7 @@ class DurableLoop:
     def _after(self, parts: DurableParts, running: CurrentCall) -> None:
         turn = running.turn
         assert isinstance(turn, Turn)
-        if self._on_progress is not None:
-            self._on_progress()
-            self._on_progress = None
+        self._note_progress()
         if turn.wants_checkpoint:
             parts.checkpointer.request()
         if not self._line.logged and parts.checkpointer.is_due():

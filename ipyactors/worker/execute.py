@@ -183,9 +183,15 @@ class Executor:
             actor = self._actor
             assert actor is not None, "a method call came into the line of a worker without an actor"
             name = actor.name_of(call.method)
-            return CurrentCall(caller, call.seq, call.task_id, name, actor.actor_id, call.attempt)
-        assert type(call) is RunTask
-        return CurrentCall(caller, call.seq, call.task_id, call.name, b"", call.attempt)
+            running = CurrentCall(caller, call.seq, call.task_id, name, actor.actor_id, call.attempt)
+        else:
+            assert type(call) is RunTask
+            running = CurrentCall(caller, call.seq, call.task_id, call.name, b"", call.attempt)
+        if call.counter:
+            running.counter, running.settled = call.counter, call.settled
+            if type(call) is RunTask:
+                running.given = call.values
+        return running
 
     def _begin(self, running: CurrentCall) -> float:
         _set_call(running)

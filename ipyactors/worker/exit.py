@@ -6,11 +6,16 @@ import contextlib
 import os
 import sys
 import threading
+import traceback
+from collections.abc import Iterator
 from typing import NoReturn
 
 from ipyactors.ground.exceptions import SessionError
 from ipyactors.owner import current
 from ipyactors.worker.out import WorkerSession
+
+#: The status of a worker that could not go on.
+FAILED = 1
 
 #: A worker that cannot end in good order within this time ends all the same.
 LEAVE_AT_MOST_S = 5.0
@@ -65,6 +70,16 @@ def leave(session: WorkerSession | None, code: int) -> NoReturn:
         with contextlib.suppress(Exception):
             stream.flush()
     _system_exit(code)
+
+
+@contextlib.contextmanager
+def fatal(session: WorkerSession) -> Iterator[None]:
+    """End the process if anything is raised in the block, on whatever thread: it would only be missing afterwards."""
+    try:
+        yield
+    except BaseException:  # the last words of a process that could not go on
+        traceback.print_exc(file=sys.__stderr__)
+        leave(session, FAILED)
 
 
 def wait_to_be_ended(session: WorkerSession) -> None:

@@ -19,6 +19,7 @@ from ipyactors.durable.blobs import Namer
 from ipyactors.durable.disk import Disk
 from ipyactors.durable.log import LogSealedError
 from ipyactors.durable.record import Answer, Blob
+from ipyactors.ground.exceptions import SessionError
 from ipyactors.wire.specs import Payload
 
 #: The status of a process whose log cannot be written.
@@ -55,9 +56,24 @@ class GuardedLog:
         self._end = end
         self._lock = threading.Lock()
         self._namer = Namer(0)
+        self._is_child = False
+        os.register_at_fork(
+            before=self._lock.acquire, after_in_parent=self._lock.release, after_in_child=self._after_fork
+        )
+
+    def _after_fork(self) -> None:
+        # A child that the user's code has forked has copies of the descriptors, and must not write with them.
+        self._is_child = True
+        self._lock.release()
 
     def do(self, action: Callable[..., _Result], *args: Any) -> _Result:
-        """Return what ``action`` returns, under the lock."""
+        """Return what ``action`` returns, under the lock. Raises SessionError in a child that was forked."""
+        if self._is_child:
+            raise SessionError(
+                "this process was forked by a method of a durable actor, and is not the actor: it cannot ask for what "
+                "is noted in the actor's log (now(), random(), uuid4(), once(), calls and their results). Nothing was "
+                "noted. Ask before the fork."
+            )
         try:
             with self._lock:
                 return action(*args)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Any
 
 from ipyactors.ground.exceptions import ActorUnavailableError
@@ -16,6 +17,7 @@ from ipyactors.wire.worker_messages import (
     FinishAndExit,
     ForgetDefinitions,
     RunTask,
+    ValueKept,
 )
 from ipyactors.worker import mailbox
 from ipyactors.worker.answers import Answers
@@ -26,7 +28,10 @@ from ipyactors.worker.out import WorkerSession
 
 
 class WorkerHost:
-    """Handed to :meth:`Session.serve`; also the out of the mailbox's reactor. All under the session's lock."""
+    """Handed to :meth:`Session.serve`; also the out of the mailbox's reactor. All under the session's lock.
+
+    ``gone`` gets the ids of callers that are gone, if it is set; whoever takes them out does so without the lock.
+    """
 
     def __init__(self, session: WorkerSession, box: Mailbox, executor: Executor, answers: Answers, loop: Loop) -> None:
         self._session = session
@@ -36,6 +41,7 @@ class WorkerHost:
         self._loop = loop
         self._orphans: list[bytes] = []
         self.is_leaving = False
+        self.gone: deque[bytes] | None = None
 
     def on_message(self, caller: bytes, message: Any) -> None:
         """Act on one message of a caller."""
@@ -43,6 +49,8 @@ class WorkerHost:
         if self.is_leaving:
             return
         if kind is CallMethod or kind is RunTask:
+            if self.gone is not None and caller not in self._box.streams:
+                self._session.custody.watch(caller)
             args = message.args
             if args.refs or args.actor_ids or message.arg_values:
                 self._session.custody.receive(caller, args, *message.arg_values)
@@ -58,7 +66,13 @@ class WorkerHost:
                 self._session.custody.watch(caller)
             case ForgetDefinitions():
                 self._session.discarded.extend(self._box.definitions.forget(caller, message.definition_ids))
+            case ValueKept():
+                running = self._executor.running.get((caller, message.seq))
+                if running is not None:
+                    running.kept = message.index + 1
             case OwnerLost():
+                if self.gone is not None:
+                    self.gone.append(message.owner_id)
                 self._session.discarded.extend(self._box.definitions.forget_caller(message.owner_id))
             case CancelCall():
                 mailbox.on_cancel(self._box, self, caller, message)

@@ -10,7 +10,7 @@ import msgspec
 from ipyactors.durable.record import Answer, Value, ValueKind
 from ipyactors.owner.current import Submission
 from ipyactors.owner.objects import Entry
-from ipyactors.wire.specs import Payload
+from ipyactors.wire.specs import Payload, RemoteError
 from ipyactors.worker.guarded_log import Bringer, GuardedLog
 from ipyactors.worker.nested import Nested
 
@@ -55,10 +55,10 @@ class LogJournal:
         """Take a nested call that was made."""
         self._nested.register(submission, call, entries)
 
-    def note_received(self, entries: Sequence[Entry]) -> None:
-        """The values of these objects are in the log."""
-        self._nested.note_received(entries)
+    def note_received(self, entries: Sequence[Entry], given: Sequence[Payload] | RemoteError | None = None) -> None:
+        """The values of these objects are in the log. ``given``: what it says of them, where that is replayed."""
+        self._nested.note_received(entries, given)
 
-    def release(self) -> None:
-        """Send the nested calls that were kept back and must be sent."""
-        self._nested.release()
+    def release(self, lsn: int) -> None:
+        """Send the nested calls of the call ``lsn`` that were kept back and must be sent."""
+        self._nested.release(lsn)

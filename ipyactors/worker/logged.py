@@ -37,12 +37,13 @@ from ipyactors.wire.worker_messages import (
     CallSucceeded,
     ItemYielded,
 )
-from ipyactors.worker.call_log import CallLog
+from ipyactors.worker.call_log import CallLog, End
 from ipyactors.worker.checkpoint import Checkpointer
 from ipyactors.worker.errors import describe_error
 from ipyactors.worker.results import Values
 from ipyactors.worker.turn import Turn
 
+_encode_answer = msgspec.msgpack.Encoder().encode
 _decode_answer = msgspec.msgpack.Decoder(Answer).decode
 
 #: Methods that every actor has and that are no part of its history.
@@ -50,6 +51,9 @@ UNLOGGED = frozenset({"__ray_ready__", "__ipyactors_checkpoint__", "__ipyactors_
 
 #: Why a call was given up that is not to have run.
 _CANCELLED = "it was cancelled before it ran"
+
+#: What is said besides of a call that was given up after it had acted outside of the actor.
+OTHERS = " (calls that it had made to others may have taken effect: they are not undone)"
 
 
 @dataclasses.dataclass(slots=True)
@@ -67,6 +71,7 @@ class LoggedCall:
     """A call that runs, or is about to. ``lsn`` is 0 for one that is not in the log, because it changes nothing.
 
     ``past`` is what the log has of it, where an incarnation before this one had begun it; ``is_begun`` once one has.
+    ``items`` is what it has yielded, ``unsent`` what of that nobody was sent before a checkpoint has what it did.
     """
 
     call: CallMethod
@@ -77,6 +82,7 @@ class LoggedCall:
     past: Sequence[Value] = ()
     items: list[Payload] = dataclasses.field(default_factory=list)
     is_begun: bool = False
+    unsent: list[ItemYielded] = dataclasses.field(default_factory=list)
 
 
 class UndoneError(Exception):
@@ -134,6 +140,8 @@ class LoggedCalls:
             return None
         if verdict is Verdict.NEW:
             faultpoints.hit("durable.call.taken")
+            if large:  # as they are now: what they were taken from may go when the caller does
+                call.args, call.arg_values = large[0], tuple(large[1:])
             lsn = self._log.last_lsn
             logged = LoggedCall(call, self._describe(caller, call), lsn, entry.call_id, [_waiter(caller, call)])
             self._open[entry.call_id] = logged
@@ -165,11 +173,15 @@ class LoggedCalls:
                 )
                 self.refuse(caller, call, ReplayDivergenceError(text, actor_id=self._log.actor_id.hex()))
 
+    def forget_process(self, process_id: bytes) -> None:
+        """A caller's process is gone, and will never ask again."""
+        self._log.forget_process(process_id)
+
     def reopen(self, entry: record.Call, lsn: int, past: Sequence[Value]) -> LoggedCall:
         """Return a call that an incarnation before had logged and not ended. Whoever sent it will send it again."""
         payloads = self._log.arguments(entry)
         call = CallMethod(
-            0,
+            lsn,  # nobody waits for it by this number; it tells the call from others that run beside it
             entry.call_id,
             entry.method,
             payloads[0],
@@ -182,6 +194,10 @@ class LoggedCalls:
         self._open[entry.call_id] = logged
         return logged
 
+    def is_new(self, call: CallMethod) -> bool:
+        """Return whether a call is not in the log, so that it has not run and does not."""
+        return self._log.is_new(to_record(call))
+
     def refuse(self, caller: bytes, call: CallMethod, error: Exception) -> None:
         """Answer a call that is not run."""
         self._send(caller, CallRaised(call.seq, describe_error(error, function_name=call.method)))
@@ -190,28 +206,67 @@ class LoggedCalls:
 
     def finish(self, logged: LoggedCall, message: Message) -> None:
         """Note how a call has ended, and answer everyone who waits for it."""
-        faultpoints.hit("durable.call.ended")
-        if logged.past and isinstance(logged.running.turn, Turn):
-            logged.running.turn.check_end()
-        answer, outcome = _to_answer(message, logged)
-        if isinstance(message, CallSucceeded):
-            message.version = LOGGED, logged.lsn
+        try:
+            self.check_end(logged)
+        except ReplayDivergenceError as error:
+            if not logged.call.is_persist:  # of which nobody has promised that it does the same again
+                raise
+            reason = f"it was interrupted by a crash, and could not be run again as it had begun: {in_words(error)}"
+            self.undo(logged, reason)
+            raise UndoneError(f"{logged.running.name} (lsn {logged.lsn}) is undone, because {reason}") from error
         if logged.call.is_persist:
-            recorded = self._checkpoint(logged, answer, outcome)
-        else:
-            recorded = self._log.finish(logged.lsn, logged.call_id, answer, outcome)
+            self.finish_together([(logged, message)])
+            return
+        recorded = self._log.finish(*_to_end(message, logged))
         faultpoints.hit("durable.call.done")
         self._end(logged, recorded, message)
 
-    def _checkpoint(self, logged: LoggedCall, answer: Answer, outcome: Outcome) -> Recorded:
-        """Note how a call has ended by a checkpoint. Raises UndoneError if none can be made."""
+    def check_end(self, logged: LoggedCall) -> None:
+        """Raise ReplayDivergenceError if a call that had been begun before did not do the same again."""
+        faultpoints.hit("durable.call.ended")
+        if logged.past and isinstance(logged.running.turn, Turn):
+            logged.running.turn.check_end()
+
+    def finish_together(self, ended: Sequence[tuple[LoggedCall, Message]]) -> None:
+        """Note how calls have ended by one checkpoint, and answer everyone who waits for them; no other may be open.
+
+        Raises UndoneError if none can be made: then they are given up.
+        """
         assert self.checkpointer is not None
+        ends = [_to_end(message, logged) for logged, message in ended]
+        named = ", ".join(f"{logged.running.name} (lsn {logged.lsn})" for logged, _ in ended)
         try:
-            return self.checkpointer.make_with(logged.lsn, logged.call_id, answer, outcome)
+            recorded = self.checkpointer.make_with(ends)
         except Exception as error:
+            if self._log.is_over(ends[0].call_id):
+                raise UndoneError(f"{named}: over, but {in_words(error)}") from error
             reason = f"it is to be in a checkpoint before it is answered, and none could be made: {in_words(error)}"
-            self.abort(logged, reason)
-            raise UndoneError(f"{logged.running.name} (lsn {logged.lsn}) is undone: {reason}") from error
+            for logged, _ in ended:
+                self.undo(logged, reason)
+            raise UndoneError(f"{named}: undone, because {reason}") from error
+        faultpoints.hit("durable.call.done")
+        for (logged, message), one in zip(ended, recorded, strict=True):
+            self._end(logged, one, message)
+
+    def end_unsaved(self, logged: LoggedCall, message: Message) -> None:
+        """Answer everyone who waits for a call of an actor that will never come back; the log is left as it is."""
+        end = _to_end(message, logged)
+        answer = _encode_answer(end.answer)
+        self._end(logged, Recorded(logged.call_id, b"", 0, logged.lsn, end.outcome, answer, b""), message)
+
+    def undo(self, logged: LoggedCall, reason: str) -> None:
+        """Give a call up that has run, as :meth:`abort`; the process must end, which has its effects in memory."""
+        if isinstance(turn := logged.running.turn, Turn) and turn.has_acted:
+            reason += OTHERS
+        self.abort(logged, reason)
+
+    def keep_item(self, logged: LoggedCall, item: ItemYielded) -> bool:
+        """Note what a call has yielded; return whether it is not to leave before the call is over."""
+        logged.items.append(item.payload)
+        item.version = LOGGED, logged.lsn
+        if logged.call.is_persist:
+            logged.unsent.append(item)
+        return logged.call.is_persist
 
     def abort(self, logged: LoggedCall, reason: str) -> None:
         """Give a call up that was not run, or whose effects are undone; answer everyone who waits for it."""
@@ -234,6 +289,8 @@ class LoggedCalls:
         running = logged.running
         for waiter in logged.waiters:
             if message is not None and (waiter.peer, waiter.seq) == (running.caller, running.seq):
+                for item in logged.unsent:
+                    self._send(waiter.peer, item)
                 self._send(waiter.peer, message)
             else:
                 self._repeat(waiter, logged.call.num_returns == STREAMING, recorded)
@@ -255,7 +312,10 @@ class LoggedCalls:
             if reason == _CANCELLED:
                 self._send(peer, CallCancelled(seq, started=False))
                 return
-            text = f"The call at lsn {recorded.lsn} was given up: {reason}. It had no effect and will have none."
+            text = (
+                f"The call at lsn {recorded.lsn} was given up: {reason}. It had no effect on the actor and will have "
+                "none: the state is what it was before, and later calls go on from there."
+            )
             error = CallAbortedError(text, actor_id=self._log.actor_id.hex(), lsn=recorded.lsn)
             self._send(peer, CallRaised(seq, describe_error(error, function_name="")))
             return
@@ -314,8 +374,15 @@ def to_record(call: CallMethod) -> record.Call:
     )
 
 
+def _to_end(message: Message, logged: LoggedCall) -> End:
+    """Return what is recorded of the message that ends a call, whose result is known by its record from now on."""
+    answer, outcome = _to_answer(message, logged)
+    if isinstance(message, CallSucceeded):
+        message.version = LOGGED, logged.lsn
+    return End(logged.lsn, logged.call_id, answer, outcome)
+
+
 def _to_answer(message: Message, logged: LoggedCall) -> tuple[Answer, Outcome]:
-    """Return what is recorded of the message that ends a call."""
     items = tuple(logged.items)
     if isinstance(message, CallSucceeded):
         results = items if logged.call.num_returns == STREAMING else message.results

@@ -2,23 +2,38 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import deque
 from collections.abc import Sized
+from typing import Protocol
 
 from ipyactors.ground import faultpoints
 from ipyactors.wire.codec import Message
-from ipyactors.wire.worker_messages import LOGGED, ItemYielded
+from ipyactors.wire.worker_messages import ItemYielded
 from ipyactors.worker.answers import Answers
 from ipyactors.worker.guarded_log import GuardedLog
-from ipyactors.worker.logged import LoggedCall, LoggedCalls
+from ipyactors.worker.logged import LoggedCall
 from ipyactors.worker.out import WorkerSession
+from ipyactors.worker.running import Key
+
+
+class Endings(Protocol):
+    """What takes the calls that were begun, as they end."""
+
+    def finish(self, logged: LoggedCall, message: Message) -> None:
+        """Note how a call has ended, and answer everyone who waits for it."""
+        ...
+
+    def keep_item(self, logged: LoggedCall, item: ItemYielded) -> bool:
+        """Note what a call has yielded; return whether it is not to leave now."""
+        ...
 
 
 class LoggedAnswers(Answers):
-    """The way from the running code to the callers, through the log. Thread-safe, but for what ends a call.
+    """The way from the running code to the callers, through the log. As thread-safe as what it was opened with.
 
-    ``current`` is the call that runs: what ends it goes to ``calls``, which answers everyone who waits for it.
+    What ends a call that was begun here goes to ``endings``, which answers everyone who waits for it.
     """
 
     def __init__(self, session: WorkerSession, line: Sized) -> None:
@@ -28,30 +43,36 @@ class LoggedAnswers(Answers):
         self._kept: deque[tuple[bytes, Message]] = deque()
         self._lock = threading.Lock()
         self._log: GuardedLog | None = None
-        self._calls: LoggedCalls | None = None
-        self.current: LoggedCall | None = None
+        self._endings: Endings | None = None
+        self._under_way: dict[Key, LoggedCall] = {}
+        self._is_child = False
 
-    def open(self, log: GuardedLog, calls: LoggedCalls) -> None:
+    def _after_fork(self) -> None:
+        super()._after_fork()
+        self._is_child = True
+
+    def open(self, log: GuardedLog, endings: Endings) -> None:
         """Begin to answer: the log is there."""
-        self._log, self._calls = log, calls
+        self._log, self._endings = log, endings
+
+    def begin(self, logged: LoggedCall) -> None:
+        """A call is about to run."""
+        self._under_way[logged.running.caller, logged.running.seq] = logged
+
+    def forget(self, logged: LoggedCall) -> None:
+        """A call does not run any more; harmless if its end has been given."""
+        self._under_way.pop((logged.running.caller, logged.running.seq), None)
 
     def finish(self, peer: bytes, message: Message) -> None:
-        """Give a call's last answer."""
-        logged = self.current
-        if (
-            logged is None
-            or not logged.lsn
-            or (peer, getattr(message, "seq", None))
-            != (
-                logged.running.caller,
-                logged.call.seq,
-            )
-        ):
-            self.send(peer, message)  # of a call that is not in the log, or waits, and was cancelled
+        """Give a call's last answer. A child that comes back from a call is at its end: the parent gives the answer."""
+        if self._is_child:
+            os._exit(0)
+        logged = self._under_way.pop((peer, getattr(message, "seq", 0)), None)
+        if logged is None:
+            self.send(peer, message)  # of a call that was not begun
             return
-        self.current = None
-        assert self._calls is not None
-        self._calls.finish(logged, message)
+        assert self._endings is not None
+        self._endings.finish(logged, message)
 
     def send(self, peer: bytes, message: Message) -> None:
         """Give an answer, whatever it is of; nobody waits for that of a call that was found in the log."""
@@ -60,10 +81,10 @@ class LoggedAnswers(Answers):
 
     def add(self, peer: bytes, message: Message) -> None:
         """Send something while the call goes on."""
-        logged = self.current
-        if logged is not None and isinstance(message, ItemYielded):
-            logged.items.append(message.payload)
-            message.version = LOGGED, logged.lsn
+        if isinstance(message, ItemYielded):
+            logged = self._under_way.get((peer, message.seq))
+            if logged is not None and self._endings is not None and self._endings.keep_item(logged, message):
+                return
         if peer:
             super().add(peer, message)
 

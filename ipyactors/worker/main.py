@@ -24,6 +24,7 @@ from ipyactors.worker.cancel import Interrupts
 from ipyactors.worker.errors import describe_error
 from ipyactors.worker.execute import Executor, load_definition
 from ipyactors.worker.exit import (
+    FAILED,
     GOODBYE_AT_MOST_S,
     ActorExit,
     end_after,
@@ -44,9 +45,6 @@ from ipyactors.worker.results import load_args
 if TYPE_CHECKING:
     from ipyactors.worker.durable import DurableActor
 
-#: The status of a worker whose actor's constructor raised, or that could not set itself up.
-FAILED = 1
-
 
 def run(config: WorkerConfig, worker_id: bytes, actor: ActorSpec | None, incarnation: int) -> NoReturn:
     """Be a worker until the end: run tasks, or with ``actor`` be its ``incarnation``.
@@ -65,6 +63,7 @@ def run(config: WorkerConfig, worker_id: bytes, actor: ActorSpec | None, incarna
             max_lineage_bytes=config.max_lineage_bytes,
         )
         process.set_session(session)
+        current.make_notes = functools.partial(_take_notes, session)
         if actor is not None:
             current.set_actor(actor, incarnation)
         Worker(session, config.paths.marks_path(worker_id), actor, incarnation).run()
@@ -73,6 +72,12 @@ def run(config: WorkerConfig, worker_id: bytes, actor: ActorSpec | None, incarna
     except BaseException:  # the last words of a process that could not go on
         traceback.print_exc(file=sys.__stderr__)
     leave(session, FAILED)
+
+
+def _take_notes(session: Session, running: current.CurrentCall) -> current.Turn:
+    from ipyactors.worker.task_notes import notes_of  # few tasks need it
+
+    return notes_of(session, running)
 
 
 def set_up_process(config: WorkerConfig) -> None:
@@ -114,6 +119,8 @@ class Worker:
         self._durable: DurableActor | None = None
         self._loop = self._choose_loop()
         self.host = WorkerHost(session, self._box, self._executor, self._answers, self._loop)
+        if self._is_durable:
+            self.host.gone = self._line.gone
 
     def _make_answers(self) -> Answers:
         if not self._is_durable:
@@ -172,23 +179,33 @@ class Worker:
                 ready = ActorReady(actor.actor_id, actor.incarnation, *self._durable.bring_up(self._load))
         except ActorExit:
             raise
+        except OSError as error:
+            if self._durable is None or not self._durable.has_past:
+                self._fail(actor, error)
+            # The disk's fault, not the log's: the next process may have more luck, and the head counts how often.
+            print(f"{actor.source} could not be brought back now: {error}", file=sys.__stderr__, flush=True)
+            leave(self._session, FAILED)
         except SystemExit as error:
             code = exit_code_of(error)
             where = f"{actor.class_name}.__init__"
             print(f"{where} called {exit_words(error)}: the worker exits with {code}", file=sys.stderr)
             leave(self._session, code)
         except BaseException as error:  # whatever the user's constructor raises is the answer
-            described = describe_error(error, function_name=f"{actor.class_name}.__init__")
-            self._output.end_all()
-            # For the death report, should the head be gone that is told here.
-            print(described.traceback_text, file=sys.__stderr__)
-            self._marks.note_leaving()  # final, even if the head does not hear of it
-            is_recovery = self._durable is not None and self._durable.has_past
-            self._session.repeat_to_head(ActorInitFailed(actor.actor_id, actor.incarnation, described, is_recovery))
-            wait_to_be_ended(self._session)
-            leave(self._session, FAILED)
+            self._fail(actor, error)
         self._session.tell_head(ready)
         self._session.flush()
+
+    def _fail(self, actor: HostedActor, error: BaseException) -> NoReturn:
+        """End the process because its actor cannot be made, for good; the head is told why."""
+        described = describe_error(error, function_name=f"{actor.class_name}.__init__")
+        self._output.end_all()
+        # For the death report, should the head be gone that is told here.
+        print(described.traceback_text, file=sys.__stderr__)
+        self._marks.note_leaving()  # final, even if the head does not hear of it
+        is_recovery = self._durable is not None and self._durable.has_past
+        self._session.repeat_to_head(ActorInitFailed(actor.actor_id, actor.incarnation, described, is_recovery))
+        wait_to_be_ended(self._session)
+        leave(self._session, FAILED)
 
     def _load(self, spec: ActorSpec) -> tuple[type, tuple[Any, ...], dict[str, Any]]:
         """Return the actor's class and what to call it with; what is large is fetched and mapped, and may be lost."""

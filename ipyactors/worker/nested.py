@@ -7,26 +7,30 @@ arrived there; if they have, they are recognised by their id), and others whose 
 
 from __future__ import annotations
 
+import threading
 import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from ipyactors.ground import faultpoints
-from ipyactors.owner.actors import MethodCall
+from ipyactors.owner.actors import ActorClient, MethodCall
 from ipyactors.owner.calls import CallState, PendingCall
 from ipyactors.owner.current import Submission
 from ipyactors.owner.objects import Entry
+from ipyactors.wire.specs import Payload, RemoteError
 
 
 class _Withheld:
     """A call that was made in a replay; its objects live as long as the user's code has them."""
 
-    __slots__ = ("call", "count", "entries", "is_received")
+    __slots__ = ("call", "entries", "is_received", "left", "lsn", "token")
 
-    def __init__(self, call: PendingCall, entries: Sequence[Entry]) -> None:
+    def __init__(self, lsn: int, call: PendingCall, entries: Sequence[Entry], token: object) -> None:
+        self.lsn = lsn
         self.call = call
-        self.count = len(entries)
+        self.token = token
+        self.left = len(entries)
         self.entries = [weakref.ref(entry) for entry in entries]
         self.is_received = False
 
@@ -38,11 +42,29 @@ class _Withheld:
         return is_durable or any(entry() is not None for entry in self.entries) or self.call.stream is not None
 
 
-class Nested:
-    """Kept by the thread that runs calls. ``submit`` sends a call."""
+def _complete(entry: Entry, given: Payload | RemoteError) -> None:
+    if isinstance(given, RemoteError):
+        entry.fail(given)
+    else:
+        entry.complete(given)
 
-    def __init__(self, submit: Callable[[PendingCall], Any]) -> None:
+
+class Nested:
+    """Used by the threads that run calls. ``submit`` sends a call, ``complete`` gives an object what the log says.
+
+    ``hold`` returns what counts as a handle of an actor: a call that is kept back needs one until it is sent.
+    """
+
+    def __init__(
+        self,
+        submit: Callable[[PendingCall], Any],
+        complete: Callable[[Entry, Payload | RemoteError], None] = _complete,
+        hold: Callable[[ActorClient], object] = lambda _client: None,
+    ) -> None:
         self._submit = submit
+        self._hold = hold
+        self._complete = complete
+        self._lock = threading.Lock()
         self._withheld: list[_Withheld] = []
         self._by_entry: weakref.WeakKeyDictionary[Entry, _Withheld] = weakref.WeakKeyDictionary()
         self._calls: weakref.WeakKeyDictionary[Entry, MethodCall] = weakref.WeakKeyDictionary()
@@ -56,25 +78,44 @@ class Nested:
             if not submission.is_replayed:
                 self._note_sent(call)
         if submission.is_replayed:
-            withheld = _Withheld(call, entries)
+            token = self._hold(call.client) if isinstance(call, MethodCall) else None
+            withheld = _Withheld(submission.lsn, call, entries, token)
             call.entries = ()  # or it would keep them alive
-            self._withheld.append(withheld)
+            with self._lock:
+                self._withheld.append(withheld)
             for entry in entries:
                 self._by_entry[entry] = withheld
 
-    def note_received(self, entries: Sequence[Entry]) -> None:
-        """The values of these objects are in the log: a replay finds them there."""
-        for entry in entries:
-            withheld = self._by_entry.get(entry)
-            if withheld is not None:
-                withheld.is_received = True
-            call = self._calls.get(entry)
-            if call is not None:
-                call.is_consumed = True
+    def note_received(self, entries: Sequence[Entry], given: Sequence[Payload] | RemoteError | None = None) -> None:
+        """The values of these objects are in the log: a replay finds them there.
 
-    def release(self) -> int:
-        """Send what must be sent, in the order in which it was made; return how many. The replay is over."""
-        withheld, self._withheld = self._withheld, []
+        ``given`` is what it says of them, where that is replayed. The actor may have kept the reference, and ask again.
+        """
+        error = None
+        if isinstance(given, RemoteError):
+            if len(entries) > 1:
+                return  # nobody knows of which of them it was
+            error, given = given, None
+        for index, entry in enumerate(entries):
+            withheld = self._by_entry.pop(entry, None)
+            if withheld is not None:
+                withheld.left -= 1
+                withheld.is_received = withheld.left == 0
+            outcome = error if given is None else given[index]
+            if outcome is not None:
+                self._complete(entry, outcome)
+            call = self._calls.pop(entry, None)
+            if call is not None:
+                call.is_consumed = call.template.num_returns == 1 or call not in list(self._calls.values())
+
+    def release(self, lsn: int | None = None) -> int:
+        """Send what must be sent, in the order in which it was made; return how many. The replay is over.
+
+        ``lsn``: that of this call is over, which runs on for real. Others may be replayed beside it.
+        """
+        with self._lock:
+            withheld = [one for one in self._withheld if lsn is None or one.lsn == lsn]
+            self._withheld = [one for one in self._withheld if lsn is not None and one.lsn != lsn]
         count = 0
         for one in withheld:
             if one.is_needed():
@@ -92,10 +133,12 @@ class Nested:
         It may not have arrived: should this process end, a replay of the call that made it sends it again. A checkpoint
         would be behind that call, and this one would be lost.
         """
-        return any(call.state is not CallState.DONE for call in self._unanswered)
+        with self._lock:
+            return any(call.state is not CallState.DONE for call in self._unanswered)
 
     def _note_sent(self, call: MethodCall) -> None:
-        unanswered = self._unanswered
-        while unanswered and unanswered[0].state is CallState.DONE:
-            unanswered.popleft()
-        unanswered.append(call)
+        with self._lock:
+            unanswered = self._unanswered
+            while unanswered and unanswered[0].state is CallState.DONE:
+                unanswered.popleft()
+            unanswered.append(call)

@@ -98,7 +98,8 @@ class Output:
             return
         call = current.call.get()
         with self._lock:
-            key = (call.caller, call.seq, stream) if call is not None and call.seq else (b"", 0, stream)
+            is_known = call is not None and call.caller and call.seq  # else nobody waits for it by its number
+            key = (call.caller, call.seq, stream) if call is not None and is_known else (b"", 0, stream)
             piece = self.open.get(key)
             if piece is None:
                 piece = self.open[key] = _Piece(self._source or (call.name if call is not None else "worker"))
@@ -117,7 +118,7 @@ class Output:
             written.flush()
         with self._lock:
             for stream in (1, 2):
-                key = (caller, seq, stream)
+                key = (caller, seq if caller else 0, stream)
                 piece = self.open.pop(key, None)
                 if piece is not None:
                     self._finish(key, piece)

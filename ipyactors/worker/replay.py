@@ -11,6 +11,7 @@ import contextlib
 import dataclasses
 import hashlib
 import io
+import os
 import pickle
 import re
 import time
@@ -25,7 +26,7 @@ from ipyactors.durable.actor_log import Remains
 from ipyactors.durable.blobs import BlobDamagedError
 from ipyactors.durable.disk import Disk
 from ipyactors.durable.manifest import Manifest
-from ipyactors.durable.record import Answer, Call, Done
+from ipyactors.durable.record import Answer, Call, Done, Value
 from ipyactors.durable.recovery import History, Past
 from ipyactors.ground import faultpoints
 from ipyactors.ground.checkpointable import Checkpoint
@@ -33,6 +34,7 @@ from ipyactors.ground.exceptions import LogDamagedError, RecoveryFailedError, Re
 from ipyactors.ground.tracebacks import in_words
 from ipyactors.owner import current
 from ipyactors.owner.current import CurrentCall
+from ipyactors.owner.refs import ObjectRef
 from ipyactors.owner.templates import STREAMING
 from ipyactors.wire import serialize
 from ipyactors.wire.specs import Payload
@@ -79,7 +81,7 @@ class Replayer:
         remains: Remains,
         disk: Disk,
         store: Store,
-        construct: Callable[[Turn], None],
+        construct: Callable[[Turn | None], None],
         load_class: Callable[[bytes], type],
         run: Run,
     ) -> None:
@@ -179,15 +181,18 @@ class Replayer:
             raise
 
     def _build(self, history: History | None) -> None:
-        """Run the constructor, with what it took from outside the first time."""
-        past = history.construction if history is not None else []
+        """Run the constructor, with what it took from outside the first time; None: before a checkpoint is loaded."""
+        past = history.construction if history is not None else self._constructed_with()
         has_history = history is not None and history.turns.last_lsn > 0
         name = f"{self._actor.class_name}.__init__"
         assert self._journal is not None
-        turn = Turn(self._journal, 0, name, past, is_over=has_history or history is None)
+        turn = None
+        if past is not None:
+            turn = Turn(self._journal, 0, name, past, is_over=has_history or history is None)
         try:
             self._construct(turn)
-            turn.check_end()
+            if turn is not None:
+                turn.check_end()
         except ReplayDivergenceError:
             raise
         except Exception as error:
@@ -195,11 +200,23 @@ class Replayer:
                 raise
             raise self._failed(f"its constructor raised {in_words(error)}, and had not before") from error
 
+    def _constructed_with(self) -> list[Value] | None:
+        """Return what the constructor took from outside; None if the log has lost it, and it takes something new."""
+        try:
+            return self._since(None).construction
+        except (LogDamagedError, RecoveryFailedError):
+            return None
+
     # -- again --------------------------------------------------------------------------------------------------
 
     def _replay(self, recovered: Recovered) -> None:
         began_s = time.monotonic()
         finished = [past for past in recovered.history.past.values() if isinstance(past.end, Done)]
+        if finished and self._actor.spec.max_concurrency > 1:
+            raise self._failed(
+                f"the call at lsn {finished[-1].lsn} ran side by side with others, so that only the checkpoint made "
+                "when it ended has what it did, and that cannot be used"
+            )
         open_lsn = next((past.lsn for past in recovered.history.past.values() if past.end is None), None)
         if open_lsn is not None and finished and finished[-1].lsn > open_lsn:
             raise self._failed(f"the call at lsn {open_lsn} has no end in the log, and later ones have")
@@ -213,27 +230,30 @@ class Replayer:
         assert self._journal is not None
         turn = Turn(self._journal, past.lsn, name, past.values, is_over=True)
         running = CurrentCall(b"", 0, call.call_id, name, self._actor.actor_id, turn=turn)
+        args, kwargs = self._load_arguments(call)
         token = current.call.set(running)
+        pid = os.getpid()
         try:
-            value, error = self._call(call), None
+            value = self._run(self._actor.method(call.method), args, kwargs)
+            value, error = list(value) if call.num_returns == STREAMING else value, None
         except (Exception, KeyboardInterrupt) as raised:  # the user's code
             value, error = None, raised
         finally:
             current.call.reset(token)
+        if os.getpid() != pid:  # a child that the method has forked, and that is at its end here
+            os._exit(0)
         faultpoints.hit("durable.replay.call")
         turn.check_end()
         assert isinstance(past.end, Done)
         self._compare(past.lsn, name, call, _decode_answer(past.end.answer), value, error)
 
-    def _call(self, call: Call) -> Any:
+    def _load_arguments(self, call: Call) -> tuple[tuple[Any, ...], dict[str, Any]]:
         aside = [msgspec.structs.replace(blob, index=blob.index + 1) for blob in call.blobs]
         try:
             payload, *rest = blobs.bring_back(self._disk, (call.args, *call.arg_values), aside)
         except BlobDamagedError as error:
             raise self._failed(f"the arguments of {call.method} are gone: {error}") from error
-        args, kwargs = load_args(payload, tuple(rest))
-        value = self._run(self._actor.method(call.method), args, kwargs)
-        return list(value) if call.num_returns == STREAMING else value
+        return load_args(payload, tuple(rest))
 
     def _compare(
         self, lsn: int, name: str, call: Call, answer: Answer, value: Any, error: BaseException | None
@@ -275,7 +295,8 @@ class Replayer:
 
 def _same(was: Payload, now: Payload) -> bool:
     """Return whether two pickles are of the same value: which parts of it are one object may differ."""
-    if was.data == now.data and [bytes(view) for view in was.buffers] == [bytes(view) for view in now.buffers]:
+    data = _with_refs_of(now, was)
+    if data == now.data and [bytes(view) for view in was.buffers] == [bytes(view) for view in now.buffers]:
         return True
     try:
         one, other = serialize.loads(was), serialize.loads(now)
@@ -289,10 +310,24 @@ def _same(was: Payload, now: Payload) -> bool:
     return _flat(one) is not None and _flat(one) == _flat(other)
 
 
+def _with_refs_of(now: Payload, was: Payload) -> bytes:
+    """Return a pickle with the references of another one in their places: each incarnation makes its own."""
+    data = was.data
+    for old, new in zip(was.refs, now.refs, strict=False):
+        data = data.replace(old.object_id, new.object_id)
+        data = data.replace(old.owner_address.encode(), new.owner_address.encode())
+    return data
+
+
+class _FlatPickler(pickle.Pickler):
+    def persistent_id(self, thing: Any) -> str | None:
+        return "reference" if isinstance(thing, ObjectRef) else None
+
+
 def _flat(value: Any) -> bytes | None:
     """Return a pickle that does not tell which parts are one object; None for what refers to itself."""
     file = io.BytesIO()
-    pickler = pickle.Pickler(file, protocol=5)
+    pickler = _FlatPickler(file, protocol=5)
     pickler.fast = True
     try:
         pickler.dump(value)

@@ -13,12 +13,12 @@ import msgspec
 
 from ipyactors.durable.record import Answer, Value, ValueKind
 from ipyactors.ground import faultpoints
-from ipyactors.ground.exceptions import ReplayDivergenceError
+from ipyactors.ground.exceptions import GetTimeoutError, ReplayDivergenceError
 from ipyactors.owner import values
-from ipyactors.owner.current import Submission
+from ipyactors.owner.current import Submission, WasCancelled
 from ipyactors.owner.objects import Entry
 from ipyactors.wire import serialize
-from ipyactors.wire.specs import Payload
+from ipyactors.wire.specs import Payload, RemoteError
 
 _decode_answer = msgspec.msgpack.Decoder(Answer).decode
 
@@ -62,21 +62,22 @@ class Journal(Protocol):
         """Take a nested call that was made; one that a replay makes may have to be sent after all."""
         ...
 
-    def note_received(self, entries: Sequence[Entry]) -> None:
-        """The values of these objects are in the log."""
+    def note_received(self, entries: Sequence[Entry], given: Sequence[Payload] | RemoteError | None = None) -> None:
+        """The values of these objects are in the log. ``given``: what it says of them, where that is replayed."""
         ...
 
-    def release(self) -> None:
-        """Send the nested calls that were kept back and must be sent."""
+    def release(self, lsn: int) -> None:
+        """Send the nested calls of the call ``lsn`` that were kept back and must be sent."""
         ...
 
 
 def diverged(name: str, lsn: int, what: str, actor_id: bytes) -> ReplayDivergenceError:
-    """Return the error for a call that does not do again what it did before."""
+    """Return the error for a call that does not do again what it did before; of a task, if there is no ``actor_id``."""
+    depends = "only on the actor's state, its arguments," if actor_id else "only on its arguments"
+    otherwise = " Otherwise mark it @method(effect='persist')." if actor_id else ""
     return ReplayDivergenceError(
-        f"{name} (lsn {lsn}) does not do again what it did before: {what}. What it does may depend only on the actor's "
-        "state, its arguments, and what get_runtime_context() gives: now(), random(), uuid4(), once(function). "
-        "Otherwise mark it @method(effect='persist').",
+        f"{name}{f' (lsn {lsn})' if lsn else ''} does not do again what it did before: {what}. What it does may depend "
+        f"{depends} and what get_runtime_context() gives: now(), random(), uuid4(), once(function).{otherwise}",
         lsn=lsn,
         actor_id=actor_id.hex(),
     )
@@ -144,12 +145,18 @@ class Row:
         self.journal.add_received(self.lsn, self.index, kind, payloads)
         self.index += 1
 
-    def outcome(self, past: Value) -> list[Any]:
-        """Return the values that were noted, or raise the exception that was."""
+    def outcome(self, past: Value, entries: Sequence[Entry] = ()) -> list[Any]:
+        """Return the values that were noted, of these objects if any, or raise the exception that was."""
         answer = _decode_answer(past.data)
+        if answer.is_cancelled:
+            raise WasCancelled
         if answer.error is not None:
+            if answer.error.type_name != GetTimeoutError.__qualname__:  # which tells nothing of the objects
+                self.journal.note_received(entries, answer.error)
             raise values.exception_of(answer.error)
-        return [serialize.loads(payload) for payload in self.journal.read_received(answer)]
+        payloads = self.journal.read_received(answer)
+        self.journal.note_received(entries, payloads)
+        return [serialize.loads(payload) for payload in payloads]
 
     def check_end(self) -> None:
         """Raise ReplayDivergenceError if the call, which has ended, has not taken all that it took before."""
@@ -171,4 +178,4 @@ class Row:
         """From here on nothing is given: calls that were kept back, and whose results the log lacks, are sent now."""
         if not self._is_live:
             self._is_live = True
-            self.journal.release()
+            self.journal.release(self.lsn)

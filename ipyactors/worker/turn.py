@@ -33,15 +33,16 @@ _decode_choice = msgspec.msgpack.Decoder(list[int]).decode
 class Turn:
     """See :class:`ipyactors.owner.current.Turn`. ``past`` is what the log has of the row; of a call that is over, all.
 
-    ``wants_checkpoint`` is set by :meth:`request_checkpoint`.
+    ``wants_checkpoint`` is set by :meth:`request_checkpoint`, ``has_acted`` by what may have had an effect outside.
     """
 
-    __slots__ = ("_is_waiting", "_row", "wants_checkpoint")
+    __slots__ = ("_is_waiting", "_row", "has_acted", "wants_checkpoint")
 
     def __init__(self, journal: Journal, lsn: int, name: str, past: Sequence[Value] = (), *, is_over: bool) -> None:
         self._row = Row(journal, lsn, name, past, is_over=is_over)
         self._is_waiting = False
         self.wants_checkpoint = False
+        self.has_acted = False
 
     def check_end(self) -> None:
         """Raise ReplayDivergenceError if the call, which has ended, has not done again what it did before."""
@@ -69,6 +70,7 @@ class Turn:
     def once(self, function: Callable[[], Any]) -> Any:
         """Return what ``function()`` returns, or raise what it raises; a replay does not call it."""
         row = self._row
+        self.has_acted = True
         past = row.next(ValueKind.ONCE)
         if past is not None:
             return row.outcome(past)[0]
@@ -91,6 +93,7 @@ class Turn:
     def submitting(self, digest: bytes) -> Submission:
         """Note that the call submits another one; it may be sent, unless it is replayed."""
         row = self._row
+        self.has_acted = True
         index = row.index
         past = row.next(ValueKind.SUBMITTED)
         if past is None:
@@ -134,8 +137,7 @@ class Turn:
         if past is None:
             self._is_waiting = True
             return None
-        row.journal.note_received(entries)
-        return row.outcome(past)
+        return row.outcome(past, entries)
 
     def received(self, entries: Sequence[Entry]) -> None:
         """Note the values of objects, which are there."""
@@ -151,6 +153,11 @@ class Turn:
         self._is_waiting = False
         described = describe_error(error, function_name=self._row.name)
         self._row.add(ValueKind.RECEIVED, _encode(Answer(error=described)))
+
+    def cancelled(self) -> None:
+        """Note that the code was cancelled while it waited, by a time limit of its own, say."""
+        self._is_waiting = False
+        self._row.add(ValueKind.RECEIVED, _encode(Answer(is_cancelled=True)))
 
     def choose(self, choose: Callable[[], list[int]]) -> list[int]:
         """Return which of several came first, by their index."""

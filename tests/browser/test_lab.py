@@ -55,6 +55,20 @@ STORIES = (
         ),
         tables=("task result of measure",),
     ),
+    Story(
+        "03_durable_actors.ipynb",
+        "Durable actors",
+        words=(
+            "nothing lost, nothing twice: True",
+            "Clean: the state up to lsn 400 is there.",
+            "21 incarnations have written this",
+            "an actor of its own: 26 entries",
+            "Diary.burn has ended",
+            "its state could not be brought back",
+            "with interest, twice: 450.49",
+        ),
+        tables=("archived ledger, incarnation 0", "5 calls replayed"),
+    ),
 )
 
 # -- what is asked of the page -----------------------------------------------------------------------------------------

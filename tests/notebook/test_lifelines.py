@@ -7,8 +7,9 @@ import json
 from matplotlib.figure import Figure
 
 from ipyactors.notebook.actor_table import ActorTable, label
-from ipyactors.notebook.plots import ROWS_AT_MOST, Mark, choose_rows, lifelines, make_rows
+from ipyactors.notebook.plots import GAPS_WITH_TIMES, ROWS_AT_MOST, Mark, Span, choose_rows, lifelines, make_rows
 from ipyactors.notebook.recoveries import find_recoveries
+from ipyactors.notebook.recovery_plot import recovery_times
 from ipyactors.notebook.recovery_table import FACTS, recoveries
 from ipyactors.wire.events import Event, EventKind
 from ipyactors.wire.specs import ActorState, ActorStatus, Death, LossReason
@@ -73,6 +74,81 @@ def test_a_figure_shows_itself_and_touches_no_state_of_pyplot() -> None:
 
 def test_no_events_are_a_figure_too() -> None:
     assert lifelines([])._repr_png_()[0].startswith(b"\x89PNG")
+
+
+DURABLE = [
+    Event(EventKind.ACTOR_CREATED, 100.0, "acct", actor_id=ACTOR),
+    Event(EventKind.ACTOR_ALIVE, 100.5, "acct", actor_id=ACTOR),
+    Event(EventKind.CALL_ATTEMPT, 101.0, "Account.deposit", actor_id=ACTOR, worker_id=b"w"),
+    Event(EventKind.CHECKPOINT_MADE, 101.5, "acct", actor_id=ACTOR, duration_s=0.25),
+    Event(EventKind.CALL_FAILED, 101.75, "Account.withdraw", actor_id=ACTOR, worker_id=b"w", detail="ValueError: no"),
+    Event(EventKind.ACTOR_DIED, 102.0, "acct", actor_id=ACTOR, detail="was killed by SIGKILL"),
+    Event(EventKind.ACTOR_RECOVERED, 103.0, "acct", actor_id=ACTOR, incarnation=1, duration_s=0.5, count=17),
+    Event(EventKind.ACTOR_ALIVE, 103.0, "acct", actor_id=ACTOR, incarnation=1),
+    Event(EventKind.ACTOR_UPGRADED, 104.0, "acct", actor_id=ACTOR, incarnation=1),
+]
+
+
+def test_a_durable_actor_has_its_checkpoints_its_replays_and_what_they_come_to() -> None:
+    [row] = make_rows(DURABLE)
+    assert row.spans == (
+        Span("life", 0.5, 2.0, "0"),
+        Span("gap", 2.0, 3.0, "1000 ms"),
+        Span("replay", 2.5, 3.0, "17"),
+        Span("life", 3.0, 4.0, "1"),
+    )
+    assert row.marks == (Mark("checkpoint", 1.5), Mark("death", 2.0), Mark("upgrade", 4.0))
+    assert row.sum_up == "1 death · 1 checkpoint · 17 calls replayed · 2 calls answered · none lost"
+    axes = lifelines(DURABLE).axes[0]
+    assert row.sum_up in [text.get_text() for text in axes.texts]
+    texts = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert {"checkpoint", "replay, and of how many calls", "another class"} <= set(texts)
+
+
+def test_a_call_that_nobody_has_answered_is_lost() -> None:
+    unanswered = Event(EventKind.CALL_FAILED, 104.0, "Account.deposit", actor_id=ACTOR, incarnation=1)
+    [row] = make_rows([*DURABLE, unanswered])
+    assert row.sum_up.endswith("2 calls answered · 1 call lost")
+
+
+def test_a_durable_actor_takes_two_lines_and_the_others_make_room() -> None:
+    other = Event(EventKind.TASK_ATTEMPT, 102.0, "flaky", task_id=b"1", duration_s=0.25)
+    assert list(lifelines([*DURABLE, other]).axes[0].get_yticks()) == [0, 2]
+
+
+def test_where_an_actor_died_often_only_what_has_room_is_written() -> None:
+    lives = [
+        event
+        for number in range(GAPS_WITH_TIMES + 1)
+        for event in (
+            Event(EventKind.ACTOR_ALIVE, 100.0 + number, "acct", actor_id=ACTOR, incarnation=number),
+            Event(EventKind.ACTOR_DIED, 100.8 + number, "acct", actor_id=ACTOR, incarnation=number),
+        )
+    ]
+    last = [
+        Event(EventKind.ACTOR_ALIVE, 120.0, "acct", actor_id=ACTOR, incarnation=98),
+        Event(EventKind.ACTOR_DIED, 120.01, "acct", actor_id=ACTOR, incarnation=98),
+        Event(EventKind.ACTOR_ALIVE, 121.0, "acct", actor_id=ACTOR, incarnation=99),
+        Event(EventKind.ACTOR_DEAD, 130.0, "acct", actor_id=ACTOR, incarnation=99),
+    ]
+    texts = [text.get_text() for text in lifelines([*lives, *last]).axes[0].texts]
+    assert texts == [*(str(number) for number in range(GAPS_WITH_TIMES + 1)), "99"]
+
+
+def test_recoveries_of_a_durable_actor_say_how_many_calls_were_replayed() -> None:
+    [recovery] = find_recoveries(DURABLE)
+    assert (recovery.next_number, recovery.replayed_calls) == (1, 17)
+    assert "incarnation 1; 17 calls replayed" in repr(recoveries(DURABLE))
+
+
+def test_recovery_times_are_a_histogram_of_actors_that_came_back() -> None:
+    axes = recovery_times(STORY).axes[0]
+    assert sum(bar.get_height() for bar in axes.patches) == 1
+    assert axes.get_title(loc="left") == "1 recovery · median (the line) 250 ms · 95% within 250 ms"
+    nothing = recovery_times([])
+    assert nothing.axes[0].get_title(loc="left") == "no recoveries"
+    assert nothing._repr_png_()[0].startswith(b"\x89PNG")
+    assert repr(nothing) == "<recovery times>"
 
 
 def test_recoveries_say_what_died_what_came_back_and_how_fast() -> None:

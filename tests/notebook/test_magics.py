@@ -339,6 +339,9 @@ def test_classes_of_a_name_are_told_apart_by_their_definitions() -> None:
     actors = [actor("first", b"1"), actor("namesake", b"3"), actor("second", b"2"), actor("x", b"2", ActorState.DEAD)]
     said = replies.defined([definition], {definition: {}}, (), {"Counter": old}, {"Counter": {b"1", b"2"}}, actors)
     assert said.endswith("the class before it is still run by Counter 'first',\n    Counter 'second'")
+    durable = {definition: {"durable": True}}
+    said = replies.defined([definition], durable, (), {"Counter": old}, {"Counter": {b"1"}}, actors)
+    assert said.endswith("still run by\n    Counter 'first'; to change that: handle.upgrade(Counter)")
     said = replies.defined([definition], {definition: {}}, (), {"Counter": old}, {}, actors)
     assert said == "replaced actor class Counter"
 

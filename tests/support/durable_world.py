@@ -11,7 +11,7 @@ import hashlib
 import random
 from collections.abc import Callable
 
-from ipyactors.durable import manifest, turns
+from ipyactors.durable import log, manifest, segment, turns
 from ipyactors.durable.actor_log import ActorLog, read_remains
 from ipyactors.durable.log import LogSealedError
 from ipyactors.durable.manifest import CheckpointData
@@ -54,6 +54,7 @@ class SimActor:
         self.level = level
         self.disk = SimDisk(world.random.randrange(1 << 30))
         self.data: dict[str, list[tuple[str, str]]] = {}
+        self.keep = world.random.choice((1, 2, 3, 3))
         self.incarnation = -1
         self.process: SimProcess | None = None
 
@@ -68,6 +69,18 @@ class SimActor:
         except (ProcessDied, LogSealedError):
             self.crash()
         return self.process
+
+    def reaches_back(self) -> bool:
+        """Return whether the log has everything from the beginning on."""
+        return segment.name_at(0) in self.disk.files
+
+    def check_kept(self) -> None:
+        """Raise AssertionError unless there is what is to be there once a checkpoint was made."""
+        made, _ = manifest.read_all(self.disk)
+        assert 1 <= len(made) <= self.keep
+        first = log.segments_of(self.disk)[0]
+        assert first <= made[-1].position, "the log does not reach back to the oldest checkpoint"
+        assert first == 0 or len(made) == self.keep, "the log was dropped while a checkpoint gone bad would need it"
 
     def crash(self) -> None:
         self.process = None
@@ -135,7 +148,13 @@ class SimProcess:
 
         outcome, answer = self._call(past, draw)
         self.maybe_die()
-        self.log.finish(Done(past.call.call_id, outcome, answer, b"", 0.001))
+        done = Done(past.call.call_id, outcome, answer, b"", 0.001)
+        if not past.call.is_persist:
+            self.log.finish(done)
+        elif not self.checkpoint(done):
+            self.log.abort(Abort(done.call_id, "no checkpoint"))
+            self.log.secure()
+            raise ProcessDied  # with the state in memory, which is not to be
 
     def maybe_die(self) -> None:
         if self.random.random() < self.actor.world.death_rate:
@@ -147,6 +166,8 @@ class SimProcess:
         taken: list[Call] = []
         waiting: list[Call] = []
         for call in calls:
+            if taken and taken[-1].is_persist:
+                break  # behind one that is over by a checkpoint none may be open
             try:
                 verdict = self.log.take(call)
             except StorageFullError as error:
@@ -174,19 +195,22 @@ class SimProcess:
         self.log.secure()
         return aborted
 
-    def checkpoint(self) -> None:
-        """Save the state, then make it a checkpoint."""
-        name = f"{self.actor.incarnation}-{self.log.position}"
+    def checkpoint(self, *ended: Done) -> bool:
+        """Save the state, then make it a checkpoint; return whether it is one. Calls may be over by it only."""
+        actor = self.actor
+        name = f"{actor.incarnation}-{self.log.position}"
         self.maybe_die()
-        self.actor.data[name] = list(self.state.entries)
+        actor.data[name] = list(self.state.entries)
         self.maybe_die()
         try:
-            expired = self.log.add_checkpoint(CheckpointData(name))
+            expired = self.log.add_checkpoint(CheckpointData(name), actor.keep, ended=ended)
         except (OSError, StorageFullError):
-            return
+            return False
         self.maybe_die()
         for one in expired:
-            self.actor.data.pop(one.data.checkpoint_id, None)
+            actor.data.pop(one.data.checkpoint_id, None)
+        actor.check_kept()
+        return True
 
 
 @dataclasses.dataclass
@@ -243,9 +267,17 @@ class World:
     def call(self) -> None:
         caller = self.random.choice(self.callers)
         caller.counter += 1
-        uid = f"{caller.caller_id.decode()}-{caller.counter}{self.random.choice('nnrx')}"
+        uid = f"{caller.caller_id.decode()}-{caller.counter}{self.random.choice('nnrxp')}"
         call_id = caller.caller_id + b"%012d" % caller.counter
-        call = Call(call_id, caller.caller_id, caller.counter, "append", Payload(uid.encode()), digest=uid.encode())
+        call = Call(
+            call_id,
+            caller.caller_id,
+            caller.counter,
+            "append",
+            Payload(uid.encode()),
+            digest=uid.encode(),
+            is_persist=uid.endswith("p"),
+        )
         operation = Operation(caller.caller_id.decode(), caller.counter, uid, invoked=self.now)
         self.history.append(operation)
         caller.unanswered[caller.counter] = call, operation
@@ -315,10 +347,11 @@ class World:
             self.actor.disk.fails["allocate"] = errno.ENOSPC
 
     def lose_checkpoint(self) -> None:
-        """Lose the data of the newest checkpoint: the one before it is as good."""
+        """Lose the data of the newest checkpoint: the one before it is as good, and so is all of the log."""
         whole, _ = manifest.read_all(self.actor.disk)
-        if self.lost < 2 and whole and whole[0].number > 2 and whole[0].data.checkpoint_id in self.actor.data:
-            del self.actor.data[whole[0].data.checkpoint_id]
+        there = [one.data.checkpoint_id for one in whole if one.data.checkpoint_id in self.actor.data]
+        if self.lost < 2 and there and (len(there) > 1 or self.actor.reaches_back()):
+            del self.actor.data[there[0]]
             self.lost += 1
             self.actor.crash()
 

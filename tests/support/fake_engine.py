@@ -49,7 +49,7 @@ class FakeSession:
         self.engine = engine
         self.process_id = ids.new_driver_id()
         self.node_id = ids.new_node_id()
-        self.paths = types.SimpleNamespace(name="fake-session")
+        self.paths = types.SimpleNamespace(name="fake-session", state_dir="/fake/state")
         self.entries: dict[bytes, Entry] = {}
 
     def value_of(self, entry: Entry) -> Any:

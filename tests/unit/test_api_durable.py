@@ -213,6 +213,9 @@ def test_calls_that_overlap_must_say_how_they_can_be_had_back(engine: FakeEngine
     assert '@method(effect="readonly")' in text
     with pytest.raises(OptionError, match="4 calls at once"):
         ipyactors.remote(durable=True)(Overlapping).options(max_concurrency=4)
+    with pytest.raises(OptionError, match=r"only its checkpoints have what they did, and what is in memory:// is gone"):
+        ipyactors.remote(durable=True, checkpoint_store="memory://x")(Declared)
+    ipyactors.remote(durable=True, checkpoint_store="memory://x", max_concurrency=1)(Declared)
     with pytest.raises(OptionError, match="4 calls at once"):
         ipyactors.remote(max_concurrency=4)(Overlapping).options(durable="host")
     with pytest.raises(OptionError, match=r"up to 1,000 calls at once \(it has async methods\)"):
@@ -409,7 +412,9 @@ def test_an_upgrade_that_fails_leaves_the_handle(engine: FakeEngine) -> None:
 
 
 def test_the_checkpoints_of_an_actor(engine: FakeEngine, tmp_path: pathlib.Path) -> None:
-    engine.session.paths = types.SimpleNamespace(name="fake", actor_dir=lambda actor_id: f"{tmp_path}/{actor_id.hex()}")
+    engine.session.paths = types.SimpleNamespace(
+        state_dir=str(tmp_path), name="fake", actor_dir=lambda actor_id: f"{tmp_path}/{actor_id.hex()}"
+    )
     actor = ipyactors.remote(durable=True)(Plain).remote()
     actor_id = actor._ipyactors_client.actor_id.hex()
     assert get_checkpoints_for_actor(actor) == []
@@ -425,7 +430,9 @@ def test_the_checkpoints_of_an_actor(engine: FakeEngine, tmp_path: pathlib.Path)
 
 
 def test_actors_without_checkpoints(engine: FakeEngine, tmp_path: pathlib.Path) -> None:
-    engine.session.paths = types.SimpleNamespace(name="fake", actor_dir=lambda actor_id: f"{tmp_path}/{actor_id.hex()}")
+    engine.session.paths = types.SimpleNamespace(
+        state_dir=str(tmp_path), name="fake", actor_dir=lambda actor_id: f"{tmp_path}/{actor_id.hex()}"
+    )
     plain = ipyactors.remote(Plain).remote()
     for unknown in (plain, ids.new_actor_id().hex()):
         with pytest.raises(ActorNotFoundError, match="is no durable actor of this session, fake"):

@@ -6,6 +6,7 @@ import gzip
 import inspect
 import json
 import os
+import pathlib
 import pickle
 import warnings
 from collections.abc import Iterator
@@ -66,6 +67,12 @@ def test_init_again_returns_the_live_session(engine: FakeEngine) -> None:
     assert not first.is_live
     assert not ipyactors.is_initialized()
     assert "ended" in repr(first)
+
+
+def test_a_session_tells_its_folder_also_when_it_has_ended(engine: FakeEngine) -> None:
+    context = ipyactors.init()
+    ipyactors.shutdown()
+    assert context.folder == pathlib.Path("/fake/state")
 
 
 def test_a_silent_session_stays_silent_when_nothing_is_said(engine: FakeEngine) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
+import pathlib
 import signal
 import subprocess
 import sys
@@ -117,3 +119,45 @@ def test_a_stopped_process_goes_on_when_it_is_told_to() -> None:
     process.send_signal(signal.SIGCONT)
     out, _ = process.communicate()
     assert (process.returncode, out) == (0, b"1\n2\n")
+
+
+def test_an_order_is_done_once_by_whoever_is_first(tmp_path: pathlib.Path) -> None:
+    """Processes that run already look into a folder; whoever hits the point for the nth time since takes the order."""
+    code = (
+        "import sys\nfrom ipyactors.ground import faultpoints\n"
+        "for _ in sys.stdin:\n faultpoints.hit('a.place'); print('hit', flush=True)"
+    )
+    environment = {**os.environ, faultpoints.VARIABLE: f"@{tmp_path}"}
+    with contextlib.ExitStack() as stack:
+        one, other = (
+            stack.enter_context(
+                subprocess.Popen(
+                    [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment
+                )
+            )
+            for _ in range(2)
+        )
+        assert [go_on(one), go_on(other)] == [True, True]
+        order = faultpoints.order(tmp_path, "a.place", "exit", 2)
+        assert [go_on(one), go_on(other), go_on(one)] == [True, True, False]
+        assert not order.exists()
+        assert one.wait() == faultpoints.EXIT_STATUS
+        assert [path.name for path in tmp_path.iterdir()] == [f"a.place.{one.pid}.taken"]
+        assert [go_on(other), go_on(other)] == [True, True]
+        faultpoints.order(tmp_path, "a.place", "exit")  # another one: hits are counted from here on
+        assert go_on(other) is False
+
+
+def go_on(process: subprocess.Popen[bytes]) -> bool:
+    """Have a process hit its point; return whether it says that it has."""
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(b"\n")
+    process.stdin.flush()
+    return process.stdout.readline() == b"hit\n"
+
+
+def test_an_order_that_means_nothing_is_refused(tmp_path: pathlib.Path) -> None:
+    with pytest.raises(ValueError, match=r"a\.place"):
+        faultpoints.order(tmp_path, "a.place", "explode")
+    assert list(tmp_path.iterdir()) == []

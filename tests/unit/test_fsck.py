@@ -233,7 +233,7 @@ def test_a_checkpoint_that_ended_a_call_fits_the_log_with_and_without_its_record
     call = life.begin()
     done = Done(call.call_id, Outcome.RETURNED, b"answer", b"")
     data = CheckpointData("p1")
-    life.log.add_checkpoint(data, done=done)
+    life.log.add_checkpoint(data, ended=[done])
     life.log.secure()
     assert check(life.disk, ACTOR).status is Status.CLEAN
     made, _ = manifest.read_all(life.disk)

@@ -58,3 +58,16 @@ def test_what_runs_beside_a_change_has_seen_no_one_state() -> None:
 def test_a_call_that_changes_has_seen_nothing_to_be_asked_for() -> None:
     changes = Changes(0)
     assert changes.seen_by(begun(changes, is_readonly=False)) is None
+
+
+def test_the_states_of_a_durable_actor_are_known_by_the_place_in_its_log() -> None:
+    """What is not in the log counts for nothing, and side by side a call may begin before one with a lower place."""
+    changes = Changes(3)
+    changes.start_at(7)
+    change(changes)
+    assert changes.seen_by(begun(changes, is_readonly=True)) == (0, 7)
+    for lsn in (9, 8):
+        running = CurrentCall(b"caller01", 1, b"task", "A.m", lsn=lsn)
+        changes.begin(running, CallMethod(1, b"task", "m", Payload(b"")))
+        changes.end(running)
+        assert changes.seen_by(begun(changes, is_readonly=True)) == (0, 9)

@@ -139,6 +139,22 @@ def test_a_call_behind_a_gap_is_cancelled_and_its_number_used_up(tasks: World) -
     assert tasks.line() == [(A, 1), (A, 3)]
 
 
+def test_a_call_that_the_log_may_have_stays_in_line_when_it_is_cancelled() -> None:
+    """Whether it has run is asked there, when its turn comes; a readonly one is in no log."""
+    actor = World(Mailbox(is_actor=True))
+    for seq, is_readonly, may_be_known in ((1, False, True), (2, True, True), (3, False, False), (5, False, True)):
+        made = CallMethod(seq, b"t%d" % seq, "m", NOTHING, is_readonly=is_readonly, may_be_known=may_be_known)
+        mailbox.on_call(actor.box, actor.out, A, made)
+    for seq in (1, 2, 3, 5):
+        actor.cancel(A, seq)
+    assert actor.box.cancelled == {(A, 1), (A, 5)}
+    assert actor.line() == [(A, 1)]
+    mailbox.on_call(actor.box, actor.out, A, CallMethod(4, b"t4", "m", NOTHING))
+    assert actor.line() == [(A, 1), (A, 4), (A, 5)]
+    told = [CallCancelled(2, started=False), CallCancelled(3, started=False)]
+    assert actor.out.take() == [(A, "interrupt", 1, True), *((A, one) for one in told)]
+
+
 def test_a_call_that_is_not_in_line_is_interrupted(tasks: World) -> None:
     tasks.call(A, 1)
     tasks.box.ready.popleft()

@@ -1,0 +1,421 @@
+"""A durable actor's calls from their arrival to their answer, over a real log on a simulated disk."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+from typing import Any, NoReturn
+
+import msgspec
+import pytest
+
+from ipyactors.durable import log as log_room
+from ipyactors.durable import manifest, segment
+from ipyactors.durable.actor_log import ActorLog, read_remains
+from ipyactors.durable.record import Abort, Answer, Call, Done, Open, Value, ValueKind
+from ipyactors.durable.recovery import History
+from ipyactors.ground import ids
+from ipyactors.ground.exceptions import (
+    CallAbortedError,
+    CallOutcomeUnknownError,
+    ReplayDivergenceError,
+    StorageFullError,
+)
+from ipyactors.owner import values
+from ipyactors.owner.current import CurrentCall
+from ipyactors.owner.templates import STREAMING
+from ipyactors.wire.codec import Message
+from ipyactors.wire.outside import OUT_OF_BAND_BYTES
+from ipyactors.wire.specs import Durability, Payload
+from ipyactors.wire.worker_messages import (
+    CallCancelled,
+    CallIdentity,
+    CallMethod,
+    CallRaised,
+    CallSucceeded,
+    ItemYielded,
+)
+from ipyactors.worker.call_log import CallLog
+from ipyactors.worker.checkpoint import Checkpointer
+from ipyactors.worker.guarded_log import GuardedLog
+from ipyactors.worker.logged import LoggedCall, LoggedCalls, UndoneError
+from ipyactors.worker.results import IN_MESSAGES
+from ipyactors.worker.turn import Turn
+from tests.support.owner_scenario import error, payload
+from tests.support.sim_disk import SimDisk
+
+ACTOR = b"a" * 16
+DRIVER = b"ddriver1"
+OTHER = b"ddriver2"
+LARGE = Payload(b"x" * (OUT_OF_BAND_BYTES + 1))
+
+
+@pytest.fixture(autouse=True, scope="module")
+def small_segments() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(segment, "SEGMENT_BYTES", 8192)
+        patch.setattr(log_room, "RESERVE_BYTES", 512)
+        yield
+
+
+class SealedError(Exception):
+    """The process ends."""
+
+
+def _end(problem: str) -> NoReturn:
+    raise SealedError(problem)
+
+
+class Subject:
+    """The actor, and where its checkpoints' data goes."""
+
+    definition_id = b"class"
+    instance = None
+    is_lasting = True
+
+    def __init__(self) -> None:
+        self.problem: Exception | None = None
+        self.removed: list[str] = []
+
+    def dump_state(self) -> bytes:
+        if self.problem is not None:
+            raise self.problem
+        return b"state"
+
+    def save(self, name: str, _data: bytes) -> str:
+        return name
+
+    def load(self, locator: str) -> bytes:
+        raise NotImplementedError(locator)
+
+    def remove(self, locator: str) -> None:
+        self.removed.append(locator)
+
+
+class Incarnation:
+    """One incarnation over a disk: what it was sent, what it answered."""
+
+    def __init__(self, disk: SimDisk, number: int = 0) -> None:
+        self.disk = disk
+        remains = read_remains(disk, ACTOR)
+        self.history: History = remains.since(remains.checkpoints[0] if remains.checkpoints else None)
+        self.log = ActorLog(disk, remains, self.history, number, Open(b"class", "process"))
+        self.guarded = GuardedLog(self.log, disk, ACTOR, _end)
+        call_log = CallLog(self.guarded, IN_MESSAGES)
+        self.sent: list[tuple[bytes, Any]] = []
+        self.lent: list[tuple[bytes, tuple[Payload, ...]]] = []
+        self.calls = LoggedCalls(
+            call_log, IN_MESSAGES, self._describe, self._send, lambda peer, *lent: self.lent.append((peer, lent))
+        )
+        self.subject = Subject()
+        durability = Durability("process", keep=1)
+        self.calls.checkpointer = Checkpointer(self.subject, call_log, durability, self.subject, lambda _made: None)
+
+    @staticmethod
+    def _describe(caller: bytes, call: CallMethod) -> CurrentCall:
+        return CurrentCall(caller, call.seq, call.task_id, f"Account.{call.method}", ACTOR)
+
+    def _send(self, peer: bytes, message: Message) -> None:
+        self.sent.append((peer, message))
+
+    def take(self, call: CallMethod, caller: bytes = DRIVER) -> LoggedCall | None:
+        return self.calls.take(caller, call)
+
+    def run(self, call: CallMethod, *results: Payload, caller: bytes = DRIVER) -> None:
+        """Take a new call, and have it return."""
+        logged = self.take(call, caller)
+        assert logged is not None
+        self.guarded.write()
+        self.calls.finish(logged, CallSucceeded(logged.running.seq, results or (payload(1),), 0.5))
+
+    def told(self) -> list[tuple[bytes, Any]]:
+        told, self.sent = self.sent, []
+        return told
+
+    def records(self, kind: type) -> list[Any]:
+        self.guarded.write()
+        return [one.body for one in read_remains(self.disk, ACTOR).contents.records if isinstance(one.body, kind)]
+
+    def next(self) -> Incarnation:
+        """Return the incarnation after this one."""
+        self.guarded.write()
+        return Incarnation(self.disk, self.log._incarnation + 1)
+
+
+@pytest.fixture
+def actor() -> Incarnation:
+    return Incarnation(SimDisk())
+
+
+def call_of(counter: int, method: str = "deposit", *, seq: int = 0, owner: bytes = DRIVER, **facts: Any) -> CallMethod:
+    task_id = ids.object_id(owner, counter)
+    return CallMethod(seq or counter, task_id, method, facts.pop("args", payload(counter)), counter=counter, **facts)
+
+
+def raised(message: Any) -> BaseException:
+    assert isinstance(message, CallRaised)
+    return values.exception_of(message.error)
+
+
+# -- coming ------------------------------------------------------------------------------------------------------
+
+
+def test_a_new_call_is_in_the_log_and_then_runs(actor: Incarnation) -> None:
+    logged = actor.take(call_of(1))
+    assert logged is not None
+    assert (logged.lsn, logged.call_id, logged.running.caller) == (1, ids.object_id(DRIVER, 1), DRIVER)
+    (entry,) = actor.records(Call)
+    assert (entry.call_id, entry.caller_id, entry.counter, entry.method) == (logged.call_id, DRIVER, 1, "deposit")
+    assert not actor.told()
+
+
+def test_its_end_is_in_the_log_and_its_caller_told(actor: Incarnation) -> None:
+    actor.run(call_of(1), payload(7))
+    ((peer, message),) = actor.told()
+    assert (peer, message.seq, message.results) == (DRIVER, 1, (payload(7),))
+    (done,) = actor.records(Done)
+    answer = msgspec.msgpack.decode(done.answer, type=Answer)
+    assert (answer.results, answer.duration_s) == ((payload(7),), 0.5)
+
+
+@pytest.mark.parametrize("what", ["readonly", "__ray_ready__", "__ipyactors_checkpoint__", "__ipyactors_upgrade__"])
+def test_what_changes_nothing_is_not_logged(actor: Incarnation, what: str) -> None:
+    call = call_of(1, is_readonly=True) if what == "readonly" else call_of(1, what)
+    logged = actor.take(call)
+    assert logged is not None
+    assert logged.lsn == 0
+    assert not actor.records(Call)
+
+
+def test_a_call_that_comes_again_while_it_runs_waits_for_the_same_end(actor: Incarnation) -> None:
+    logged = actor.take(call_of(1))
+    assert actor.take(call_of(1, seq=9), OTHER) is None
+    assert not actor.told()
+    assert logged is not None
+    actor.calls.finish(logged, CallSucceeded(1, (payload(7),), 0.5))
+    assert [(peer, one.seq, one.results) for peer, one in actor.told()] == [
+        (DRIVER, 1, (payload(7),)),
+        (OTHER, 9, (payload(7),)),
+    ]
+    assert len(actor.records(Call)) == len(actor.records(Done)) == 1
+
+
+def test_a_call_that_comes_again_gets_what_is_recorded(actor: Incarnation) -> None:
+    actor.run(call_of(1), payload(7))
+    actor.told()
+    for incarnation in (actor, actor.next()):
+        assert incarnation.take(call_of(1, seq=5), OTHER) is None
+        ((peer, message),) = incarnation.told()
+        assert isinstance(message, CallSucceeded)
+        assert (peer, message.seq, message.results, message.duration_s) == (OTHER, 5, (payload(7),), 0.5)
+        assert incarnation.lent == [(OTHER, (payload(7),))], "what is given once more is counted once more"
+
+
+@pytest.mark.parametrize("how", ["raised", "cancelled"])
+def test_what_is_recorded_may_be_an_exception(actor: Incarnation, how: str) -> None:
+    logged = actor.take(call_of(1))
+    assert logged is not None
+    ending = CallRaised(1, error("no"), True) if how == "raised" else CallCancelled(1, started=True)
+    actor.calls.finish(logged, ending)
+    assert actor.told() == [(DRIVER, ending)]
+    again = actor.next()
+    again.take(call_of(1, seq=4))
+    ((_, message),) = again.told()
+    if how == "raised":
+        assert (message.seq, message.error.message, message.retryable) == (4, "no", True)
+    else:
+        assert message == CallCancelled(4, started=True)
+
+
+def test_what_its_caller_has_acknowledged_is_not_known_any_more_and_not_run(actor: Incarnation) -> None:
+    actor.run(call_of(1))
+    actor.run(call_of(2, settled=2))
+    actor.told()
+    assert actor.take(call_of(1)) is None
+    ((_, message),) = actor.told()
+    problem = raised(message)
+    assert isinstance(problem, CallOutcomeUnknownError)
+    assert "took effect once, and nothing was run now" in str(problem)
+    assert actor.take(call_of(2)) is None
+    assert isinstance(actor.told()[0][1], CallSucceeded), "the second was not acknowledged"
+    assert len(actor.records(Call)) == 2
+
+
+def test_a_key_answers_for_its_call_and_refuses_another(actor: Incarnation) -> None:
+    def keyed(counter: int, digest: bytes) -> CallMethod:
+        identity = CallIdentity(DRIVER, ids.object_id(DRIVER, counter), 0, digest)
+        return call_of(counter, key="order 7", identity=identity)
+
+    actor.run(keyed(1, b"a"), payload(7))
+    actor.told()
+    assert actor.take(keyed(2, b"a")) is None
+    assert actor.told()[0][1].results == (payload(7),)
+    assert actor.take(keyed(3, b"b")) is None
+    problem = raised(actor.told()[0][1])
+    assert isinstance(problem, ReplayDivergenceError)
+    assert "has the key 'order 7' of an earlier call" in str(problem)
+    assert "Use another key" in str(problem)
+    assert len(actor.records(Call)) == 1
+
+
+def test_a_task_that_makes_another_call_the_second_time_is_told(actor: Incarnation) -> None:
+    caller = b"retried" + DRIVER
+    actor.run(call_of(1, identity=CallIdentity(caller, b"task0000", 1, b"a")))
+    actor.told()
+    assert actor.take(call_of(2, identity=CallIdentity(caller, b"task0000", 1, b"b"))) is None
+    assert "A task that is retried must make the same calls again" in str(raised(actor.told()[0][1]))
+
+
+def test_without_room_a_call_is_refused_and_has_no_effect(actor: Incarnation) -> None:
+    actor.disk.fails["allocate"] = errno.ENOSPC
+    counter = 0
+    while not actor.sent:
+        counter += 1
+        logged = actor.take(call_of(counter, args=Payload(bytes(500))))
+    assert logged is None
+    ((peer, message),) = actor.told()
+    assert (peer, message.seq) == (DRIVER, counter)
+    assert isinstance(raised(message), StorageFullError)
+    del actor.disk.fails["allocate"]
+    assert len(actor.records(Call)) == counter - 1
+    assert actor.take(call_of(counter)) is not None, "once there is room, it can be done"
+
+
+def test_large_arguments_are_beside_the_log_and_come_back(actor: Incarnation) -> None:
+    call = call_of(1, args=Payload(b"args", (memoryview(LARGE.data),)), arg_values=(payload(1), LARGE))
+    assert actor.take(call) is not None
+    assert actor.take(call) is None, "it is known by its id, without its arguments"
+    names = [name for name in actor.disk.names() if name.startswith("blob-")]
+    assert len(names) == 2
+    again = actor.next()
+    (past,) = again.history.past.values()
+    reopened = again.calls.reopen(past.call, past.lsn, past.values)
+    assert [bytes(view) for view in reopened.call.args.buffers] == [LARGE.data]
+    assert [one.data for one in reopened.call.arg_values] == [payload(1).data, LARGE.data]
+
+
+def test_a_disk_that_fails_under_a_large_value_ends_the_process(actor: Incarnation) -> None:
+    actor.disk.fails["replace"] = errno.EIO
+    with pytest.raises(SealedError, match="A large value could not be written beside the log"):
+        actor.take(call_of(1, arg_values=(LARGE,)))
+    with pytest.raises(SealedError):
+        actor.guarded.write()
+
+
+# -- ending ------------------------------------------------------------------------------------------------------
+
+
+def test_large_results_are_beside_the_log_and_are_given_again(actor: Incarnation) -> None:
+    result = Payload(b"array", (memoryview(LARGE.data),))
+    actor.run(call_of(1), result)
+    assert actor.told()[0][1].results == (result,)
+    again = actor.next()
+    again.take(call_of(1, seq=3))
+    ((_, message),) = again.told()
+    assert [bytes(view) for view in message.results[0].buffers] == [LARGE.data]
+    (done,) = again.records(Done)
+    assert len(done.answer) < 500
+
+
+@pytest.mark.parametrize("has", range(4))
+def test_a_streaming_call_gives_again_what_its_caller_lacks(actor: Incarnation, has: int) -> None:
+    logged = actor.take(call_of(1, num_returns=STREAMING))
+    assert logged is not None
+    for number in range(3):
+        assert not actor.calls.keep_item(logged, ItemYielded(1, number, payload(number)))
+    actor.calls.finish(logged, CallSucceeded(1, (), 0.5))
+    actor.told()
+    actor.take(call_of(1, seq=8, num_returns=STREAMING, skip_items=has))
+    told = [message for _, message in actor.told()]
+    assert [(one.seq, one.index, one.payload) for one in told[:-1]] == [(8, n, payload(n)) for n in range(has, 3)]
+    assert (type(told[-1]), told[-1].seq, told[-1].results) == (CallSucceeded, 8, ())
+
+
+def test_a_call_that_was_begun_before_has_to_do_the_same_again(actor: Incarnation) -> None:
+    logged = actor.take(call_of(1))
+    assert logged is not None
+    actor.guarded.do(actor.log.add_value, 1, Value(0, ValueKind.NOW, bytes(8)))
+    again = actor.next()
+    (past,) = again.history.past.values()
+    reopened = again.calls.reopen(past.call, past.lsn, past.values)
+    journal: Any = type("Nobody", (), {"actor_id": ACTOR})()
+    reopened.running.turn = Turn(journal, 1, "Account.deposit", reopened.past, is_over=False)
+    with pytest.raises(ReplayDivergenceError, match="ended without asking for the time"):
+        again.calls.finish(reopened, CallSucceeded(0, (payload(1),)))
+    assert not again.records(Done)
+
+
+def test_what_was_taken_up_again_answers_those_who_ask_again(actor: Incarnation) -> None:
+    actor.take(call_of(1))
+    again = actor.next()
+    (past,) = again.history.past.values()
+    reopened = again.calls.reopen(past.call, past.lsn, past.values)
+    assert again.take(call_of(1, seq=6)) is None
+    again.calls.finish(reopened, CallSucceeded(reopened.running.seq, (payload(7),)))
+    assert [(peer, one.seq, one.results) for peer, one in again.told()] == [(DRIVER, 6, (payload(7),))]
+
+
+@pytest.mark.parametrize("ends", ["abort", "cancel"])
+def test_a_call_that_is_given_up_stays_so(actor: Incarnation, ends: str) -> None:
+    logged = actor.take(call_of(1))
+    assert logged is not None
+    if ends == "abort":
+        actor.calls.abort(logged, "it has ended 4 processes")
+    else:
+        actor.calls.cancel(logged)
+    (told,) = actor.told()
+    again = actor.next()
+    assert again.take(call_of(1)) is None
+    for _, message in (told, *again.told()):
+        if ends == "abort":
+            problem = raised(message)
+            assert isinstance(problem, CallAbortedError)
+            assert "given up: it has ended 4 processes. It had no effect" in str(problem)
+        else:
+            assert message == CallCancelled(1, started=False)
+    assert len(again.records(Abort)) == 1
+
+
+# -- calls that are over by a checkpoint -------------------------------------------------------------------------
+
+
+def test_a_persist_call_is_over_by_a_checkpoint(actor: Incarnation) -> None:
+    actor.run(call_of(1, is_persist=True), payload(7))
+    assert actor.told()[0][1].results == (payload(7),)
+    (made,), _ = manifest.read_all(actor.disk)
+    assert made.lsn == 1
+    again = actor.next()
+    assert not again.history.past, "nothing is to be done again"
+    again.take(call_of(1))
+    assert again.told()[0][1].results == (payload(7),)
+
+
+@pytest.mark.parametrize("problem", ["state", "manifest"])
+def test_without_a_checkpoint_a_persist_call_is_undone(actor: Incarnation, problem: str) -> None:
+    logged = actor.take(call_of(1, is_persist=True))
+    assert logged is not None
+    actor.guarded.write()
+    if problem == "state":
+        actor.subject.problem = TypeError("a lock cannot be pickled")
+    else:
+        actor.disk.fails["replace"] = errno.ENOSPC
+    with pytest.raises(UndoneError, match=r"Account\.deposit \(lsn 1\)"):
+        actor.calls.finish(logged, CallSucceeded(1, (payload(7),)))
+    ((_, message),) = actor.told()
+    assert isinstance(raised(message), CallAbortedError)
+    actor.disk.fails.clear()
+    assert not manifest.read_all(actor.disk)[0]
+    assert not actor.records(Done)
+    again = actor.next()
+    again.take(call_of(1))
+    assert isinstance(raised(again.told()[0][1]), CallAbortedError)
+
+
+def test_the_items_of_a_persist_call_leave_with_its_end(actor: Incarnation) -> None:
+    logged = actor.take(call_of(1, is_persist=True, num_returns=STREAMING))
+    assert logged is not None
+    assert actor.calls.keep_item(logged, ItemYielded(1, 0, payload(0)))
+    assert not actor.told()
+    actor.guarded.write()
+    actor.calls.finish(logged, CallSucceeded(1, ()))
+    assert [type(message) for _, message in actor.told()] == [ItemYielded, CallSucceeded]

@@ -1,0 +1,414 @@
+"""How a durable actor comes back: from which checkpoint, with which calls again, and what is no replay."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+
+from ipyactors.durable import log as log_room
+from ipyactors.durable import manifest, segment
+from ipyactors.durable.actor_log import ActorLog, read_remains
+from ipyactors.durable.manifest import CheckpointData
+from ipyactors.durable.record import Answer, Call, Done, Open, Outcome, Value, ValueKind
+from ipyactors.ground.checkpointable import Checkpoint
+from ipyactors.ground.exceptions import RecoveryFailedError, ReplayDivergenceError
+from ipyactors.owner import current
+from ipyactors.owner.templates import STREAMING
+from ipyactors.wire import serialize
+from ipyactors.wire.specs import ActorSpec, Definition, Durability, Payload
+from ipyactors.worker.errors import describe_error
+from ipyactors.worker.hosting import HostedActor
+from ipyactors.worker.replay import Recovered, Replayer, plain_run
+from tests.support.sim_disk import SimDisk
+
+ACTOR = b"a" * 16
+CLASS = b"c" * 16
+
+
+class Box:
+    """Does what a test says, and remembers in how many calls."""
+
+    todo: Callable[..., Any] = staticmethod(lambda: None)
+    loads: Callable[[Sequence[Checkpoint]], Any] = staticmethod(lambda _offered: None)
+    offered: Sequence[Sequence[Checkpoint]] = ()
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def do(self, *args: Any) -> Any:
+        self.calls += 1
+        return Box.todo(*args)
+
+    def load_checkpoint(self, _actor_id: str, offered: Sequence[Checkpoint]) -> Any:
+        Box.offered = (*Box.offered, offered)
+        chosen = Box.loads(offered)
+        if chosen is not None:
+            self.calls = 100
+        return chosen
+
+
+class World:
+    """An actor's folder and the store of its checkpoints, and what comes back from them."""
+
+    def __init__(self, *, by_itself: bool = False, keep: int = 3) -> None:
+        self.disk = SimDisk()
+        self.kept: dict[str, bytes] = {}
+        self.classes: dict[bytes, type] = {CLASS: Box}
+        self.keep = keep
+        durability = Durability("process", by_itself=by_itself)
+        definition = Definition(CLASS, "Box", Payload(b""))
+        self.spec = ActorSpec(ACTOR, "Box", b"", definition, Payload(b""), durability=durability)
+        self.state = HostedActor(self.spec, 0)
+        self.state.build(lambda: (Box, (), {}))
+        remains = read_remains(self.disk, ACTOR)
+        self.log = ActorLog(self.disk, remains, remains.since(None), 0, Open(CLASS, "process"))
+        self.made = 0
+        self.actor = self.state
+        Box.todo, Box.offered = staticmethod(lambda: None), ()
+
+    # -- before
+
+    def begin(self, *args: Any, num_returns: int = 1, values: Sequence[Value] = ()) -> Call:
+        self.made += 1
+        payload = serialize.dumps_call(args, {}, what="do")
+        call = Call(b"call%04d" % self.made, b"ddriver1", self.made, "do", payload, num_returns=num_returns)
+        self.log.take(call)
+        for value in values:
+            self.log.add_value(self.made, value)
+        return call
+
+    def call(self, *results: Any, error: Exception | None = None, **facts: Any) -> None:
+        """Have a call in the log that has ended so; without anything, with what the actor would return."""
+        call = self.begin(**facts)
+        self.state.instance.calls += 1
+        payloads = tuple(serialize.owned(serialize.dumps_result(result, "do")) for result in results)
+        answer = Answer(payloads or (serialize.dumps_result(None, "do"),))
+        if error is not None:
+            answer = Answer(error=describe_error(error, function_name="Box.do"))
+        outcome = Outcome.RAISED if error is not None else Outcome.RETURNED
+        self.log.finish(Done(call.call_id, outcome, msgspec.msgpack.encode(answer), b""))
+
+    def checkpoint(self) -> str:
+        state = self.state.dump_state()
+        name = f"at {self.made}"
+        self.kept[name] = state
+        digest = hashlib.blake2b(state, digest_size=16).digest()
+        self.log.add_checkpoint(CheckpointData(name, CLASS, name, len(state), digest, float(self.made)), self.keep)
+        return name
+
+    # -- after
+
+    def load(self, locator: str) -> bytes:
+        if locator not in self.kept:
+            raise FileNotFoundError(locator)
+        return self.kept[locator]
+
+    def recover(self) -> Recovered:
+        self.log.write()
+        self.actor = HostedActor(self.spec, 1)
+        store: Any = self
+        journal: Any = type("Nobody", (), {"actor_id": ACTOR})()
+        replayer = Replayer(
+            self.actor,
+            read_remains(self.disk, ACTOR),
+            self.disk,
+            store,
+            lambda turn: self.actor.build(lambda: (Box, (), {}), turn),
+            self.classes.__getitem__,
+            plain_run,
+        )
+        return replayer.bring_back(journal)
+
+    def diverge(self) -> str:
+        with pytest.raises(ReplayDivergenceError) as caught:
+            self.recover()
+        assert caught.value.actor_id == ACTOR.hex()
+        return str(caught.value)
+
+
+def do(function: Callable[..., Any]) -> None:
+    Box.todo = staticmethod(function)
+
+
+# -- where to begin ----------------------------------------------------------------------------------------------
+
+
+def test_without_a_checkpoint_all_is_done_again() -> None:
+    world = World()
+    for _ in range(3):
+        world.call()
+    recovered = world.recover()
+    assert (recovered.checkpoint, recovered.replayed, world.actor.instance.calls) == (None, 3, 3)
+
+
+def test_the_newest_checkpoint_is_the_shortest_way() -> None:
+    world = World()
+    for _ in range(2):
+        world.call()
+        world.checkpoint()
+    world.call()
+    recovered = world.recover()
+    assert recovered.checkpoint is not None
+    assert (recovered.checkpoint.lsn, recovered.replayed, world.actor.instance.calls) == (2, 1, 3)
+    assert not recovered.problems
+
+
+@pytest.mark.parametrize("problem", ["gone", "short", "flipped", "class", "manifest"])
+def test_one_that_cannot_be_used_costs_a_longer_replay(problem: str) -> None:
+    world = World()
+    for _ in range(2):
+        world.call()
+        name = world.checkpoint()
+    world.call()
+    if problem == "gone":
+        del world.kept[name]
+    elif problem == "short":
+        world.kept[name] = world.kept[name][:-1]
+    elif problem == "flipped":
+        world.state.instance.calls = 9  # another state, of the same size
+        world.kept[name] = world.state.dump_state()
+    elif problem == "class":
+        newest = manifest.read_all(world.disk)[0][0]
+        other = msgspec.structs.replace(newest.data, definition_id=b"unknown")
+        manifest.write(world.disk, msgspec.structs.replace(newest, data=other))
+    else:
+        world.disk.damage(manifest.name_of(2), 10)
+    recovered = world.recover()
+    assert recovered.checkpoint is not None
+    assert (recovered.checkpoint.lsn, recovered.replayed, world.actor.instance.calls) == (1, 2, 3)
+    (told,) = recovered.problems
+    assert told.startswith(manifest.name_of(2) if problem == "manifest" else "checkpoint at 2: ")
+
+
+def test_without_any_the_log_from_the_beginning_will_do() -> None:
+    world = World()
+    for _ in range(2):
+        world.call()
+        world.checkpoint()
+    world.kept.clear()
+    recovered = world.recover()
+    assert (recovered.checkpoint, recovered.replayed, len(recovered.problems)) == (None, 2, 2)
+
+
+@pytest.mark.parametrize("what", ["dropped", "removed"])
+def test_without_any_and_without_the_beginning_it_is_lost(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It must not begin anew, as if it had never lived."""
+    monkeypatch.setattr(segment, "SEGMENT_BYTES", 2048)
+    monkeypatch.setattr(log_room, "RESERVE_BYTES", 256)
+    world = World(keep=1)
+    for _ in range(30):
+        world.call()
+    world.checkpoint()
+    world.log.write()
+    assert segment.name_at(0) not in world.disk.names()
+    world.kept.clear()
+    if what == "removed":
+        world.disk.remove([name for name in world.disk.names() if name.startswith("log-")])
+        monkeypatch.setattr(world.log, "write", lambda: None)
+    with pytest.raises(RecoveryFailedError) as caught:
+        world.recover()
+    assert "no checkpoint can be used, and the log does not reach back to the beginning" in str(caught.value)
+    assert "checkpoint at 30: FileNotFoundError" in str(caught.value)
+
+
+# -- actors that keep their checkpoints themselves ---------------------------------------------------------------
+
+
+def lived_by_itself() -> World:
+    world = World(by_itself=True)
+    for _ in range(3):
+        world.call()
+        world.checkpoint()
+    world.call()
+    return world
+
+
+def test_an_actor_chooses_among_its_checkpoints_newest_first() -> None:
+    world = lived_by_itself()
+    Box.loads = staticmethod(lambda offered: offered[1].checkpoint_id)
+    recovered = world.recover()
+    assert Box.offered == ([Checkpoint("at 3", 3000), Checkpoint("at 2", 2000), Checkpoint("at 1", 1000)],)
+    assert recovered.checkpoint is not None
+    assert (recovered.checkpoint.lsn, recovered.replayed, world.actor.instance.calls) == (2, 2, 102)
+
+
+def test_an_actor_may_choose_none() -> None:
+    world = lived_by_itself()
+    Box.loads = staticmethod(lambda _offered: None)
+    recovered = world.recover()
+    assert (recovered.checkpoint, recovered.replayed, world.actor.instance.calls) == (None, 4, 4)
+    assert len(Box.offered) == 1
+
+
+@pytest.mark.parametrize("how", ["raises", "invents"])
+def test_one_that_an_actor_cannot_load_is_not_offered_again(how: str) -> None:
+    world = lived_by_itself()
+
+    def load(offered: Sequence[Checkpoint]) -> str:
+        if len(offered) > 1 and how == "raises":
+            raise OSError("the bucket is gone")
+        return offered[0].checkpoint_id if len(offered) == 1 else "at 17"
+
+    Box.loads = staticmethod(load)
+    recovered = world.recover()
+    assert [len(offered) for offered in Box.offered] == [3, 2, 1]
+    assert recovered.checkpoint is not None
+    assert (recovered.checkpoint.lsn, world.actor.instance.calls) == (1, 103), "each time from a fresh instance"
+    words = (
+        "load_checkpoint raised OSError: the bucket is gone" if how == "raises" else "load_checkpoint returned 'at 17'"
+    )
+    assert [one[: len(words)] for one in recovered.problems] == [words, words]
+
+
+# -- what is no replay -------------------------------------------------------------------------------------------
+
+
+def test_another_value_is_no_replay() -> None:
+    world = World()
+    world.call(5)
+    do(lambda: 6)
+    assert "Box.do (lsn 1) does not do again what it did before: it returned 5, and now it is 6" in world.diverge()
+
+
+class Point:
+    """Has no way to tell whether it equals another."""
+
+    def __init__(self, x: Any, y: Any) -> None:
+        self.x, self.y = x, y
+
+
+SHARED = "a long enough string, which is pickled once if it is one object"
+
+
+@pytest.mark.parametrize(
+    ("was", "now"),
+    [
+        (math.nan, math.nan),
+        ([math.nan, 1], [math.nan, 1]),
+        ([SHARED, SHARED], [SHARED, "".join(SHARED)]),
+        (Point(SHARED, SHARED), Point(SHARED, (SHARED + " ")[:-1])),
+        ({"a": 1, "b": 2}, {"b": 2, "a": 1}),
+        (np.arange(5), np.arange(5)),
+        ([np.arange(3.0), SHARED], [np.arange(3.0), (SHARED + " ")[:-1]]),
+        (np.arange(20_000), np.arange(20_000)),
+    ],
+    ids=["nan", "nans", "strings", "objects", "dicts", "array", "arrays", "buffers"],
+)
+def test_equal_values_are_the_same_whatever_they_are_made_of(was: Any, now: Any) -> None:
+    world = World()
+    world.call(was)
+    do(lambda: now)
+    assert world.recover().replayed == 1
+
+
+@pytest.mark.parametrize(
+    ("was", "now"),
+    [
+        (1, True),
+        (1, 1.0),
+        (Point(1, 2), Point(1, 3)),
+        (np.arange(5), np.arange(6)),
+        (np.zeros(20_000), np.ones(20_000)),
+        ([1, [2]], [1, [3]]),
+    ],
+    ids=["bool", "float", "objects", "array", "buffers", "lists"],
+)
+def test_other_values_are_not(was: Any, now: Any) -> None:
+    world = World()
+    world.call(was)
+    do(lambda: now)
+    assert "it returned" in world.diverge()
+
+
+def fail(error: Exception) -> Callable[[], Any]:
+    def function() -> Any:
+        raise error
+
+    return function
+
+
+def test_the_same_exception_is_the_same_end() -> None:
+    world = World()
+    world.call(error=KeyError("at 0x7f00"))
+    do(fail(KeyError("at 0x7fff")))
+    assert world.recover().replayed == 1
+
+
+@pytest.mark.parametrize(
+    ("before", "function", "words"),
+    [
+        ({"error": KeyError(1)}, lambda: 5, "it raised KeyError: 1, and now it returned"),
+        ({"error": KeyError(1)}, fail(ValueError(2)), "it raised KeyError: 1, and now it raised ValueError: 2"),
+        ({}, fail(ValueError(2)), "it returned, and now it raised ValueError: 2"),
+    ],
+)
+def test_another_end_is_no_replay(before: dict[str, Any], function: Callable[[], Any], words: str) -> None:
+    world = World()
+    world.call(**before)
+    do(function)
+    assert words in world.diverge()
+
+
+def test_of_several_results_each_is_looked_at() -> None:
+    world = World()
+    world.call(1, 2, num_returns=2)
+    do(lambda: (1, 2))
+    assert world.recover().replayed == 1
+    do(lambda: (1, 3))
+    assert "it returned 2, and now it is 3" in world.diverge()
+    do(lambda: (1, 2, 3))
+    assert "it gave 2 values, and now it gave 3" in world.diverge()
+
+
+def test_a_generator_yields_again_what_it_yielded() -> None:
+    world = World()
+    world.call(0, 1, 2, num_returns=STREAMING)
+    do(lambda: iter(range(3)))
+    assert world.recover().replayed == 1
+    do(lambda: iter(range(4)))
+    assert "it gave 3 values, and now it gave 4" in world.diverge()
+
+
+def test_what_nobody_gets_is_not_looked_at() -> None:
+    world = World()
+    world.call(num_returns=0)
+    do(lambda: object())
+    assert world.recover().replayed == 1
+
+
+def test_what_a_call_took_it_is_given() -> None:
+    world = World()
+    world.call(7.5, values=[Value(0, ValueKind.RANDOM, np.float64(7.5).tobytes())])
+    do(lambda: current.turn().random())  # type: ignore[union-attr]
+    assert world.recover().replayed == 1
+    do(lambda: 7.5)
+    assert "ended without asking for a random number" in world.diverge()
+
+
+def test_a_divergence_that_the_method_swallows_is_told() -> None:
+    world = World()
+    world.call()
+
+    def swallow() -> None:
+        turn = current.turn()
+        assert turn is not None
+        with pytest.raises(ReplayDivergenceError):
+            turn.now()
+
+    do(swallow)
+    assert "it asks for the time (value 0), and had ended there" in world.diverge()
+
+
+def test_a_call_without_an_end_is_left_to_be_run() -> None:
+    world = World()
+    world.call()
+    world.begin()
+    recovered = world.recover()
+    assert [past.lsn for past in recovered.unfinished()] == [2]
+    assert (recovered.replayed, world.actor.instance.calls) == (1, 1)

@@ -1,0 +1,346 @@
+"""What a durable actor's call takes from outside: noted, given again, and never anything else than before."""
+
+from __future__ import annotations
+
+import random
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+import pytest
+
+from ipyactors.durable.record import Answer, Value, ValueKind
+from ipyactors.ground.exceptions import GetTimeoutError, ReplayDivergenceError
+from ipyactors.owner.objects import Entry
+from ipyactors.wire import serialize
+from ipyactors.wire.specs import Payload, RemoteError
+from ipyactors.worker.turn import Turn
+
+ACTOR = b"a" * 16
+LSN = 7
+
+
+class FakeJournal:
+    """Keeps the values of one row, and in which order it was asked for what."""
+
+    actor_id = ACTOR
+
+    def __init__(self) -> None:
+        self.values: list[Value] = []
+        self.did: list[str] = []
+        self.received: list[tuple[list[Entry], Any]] = []
+        self.registered: list[Any] = []
+
+    def add_value(self, lsn: int, value: Value) -> None:
+        assert lsn == LSN
+        self.values.append(value)
+        self.did.append(f"add {value.index}")
+
+    def add_received(self, lsn: int, index: int, kind: ValueKind, payloads: Sequence[Payload]) -> None:
+        self.add_value(lsn, Value(index, kind, msgspec.msgpack.encode(Answer(tuple(payloads)))))
+
+    def read_received(self, answer: Answer) -> Sequence[Payload]:
+        return answer.results
+
+    def payload_of(self, entry: Entry) -> Payload:
+        assert entry.payload is not None
+        return entry.payload
+
+    def secure(self) -> None:
+        self.did.append("secure")
+
+    def register(self, submission: Any, call: object, entries: tuple[object, ...]) -> None:
+        self.registered.append((submission, call, entries))
+
+    def note_received(self, entries: Sequence[Entry], given: Sequence[Payload] | RemoteError | None = None) -> None:
+        self.received.append((list(entries), given))
+
+    def release(self, lsn: int = LSN) -> None:
+        assert lsn == LSN
+        self.did.append("release")
+
+
+def entry_of(value: Any) -> Entry:
+    entry = Entry(b"o" * 20)
+    entry.complete(serialize.dumps(value))
+    return entry
+
+
+def turn_of(journal: FakeJournal, past: Sequence[Value] = (), *, is_over: bool = False) -> Turn:
+    return Turn(journal, LSN, "Account.deposit", past, is_over=is_over)
+
+
+def get(turn: Turn, value: Any) -> list[Any]:
+    """Get a value that is there, or another one if it is asked for again."""
+    return turn.receive([entry_of(value)], lambda: [value])
+
+
+def counting(values: list[Any]) -> Callable[[], Any]:
+    return lambda: values.pop(0)
+
+
+#: By the kind of value: a way to ask for it, which gives something else each time it is not given.
+ASKED: dict[ValueKind, Callable[[Turn], Any]] = {
+    ValueKind.NOW: lambda turn: turn.now(),
+    ValueKind.RANDOM: lambda turn: turn.random(),
+    ValueKind.UUID4: lambda turn: turn.uuid4(),
+    ValueKind.ONCE: lambda turn: turn.once(uuid.uuid4),
+    ValueKind.SUBMITTED: lambda turn: turn.submitting(b"digest").call_id,
+    ValueKind.RECEIVED: lambda turn: get(turn, random.random()),
+    ValueKind.CHOSEN: lambda turn: turn.choose(lambda: [random.randrange(1000)]),
+}
+
+
+def all_of(turn: Turn) -> list[Any]:
+    return [ask(turn) for ask in ASKED.values()]
+
+
+@pytest.fixture(autouse=True)
+def moving_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    ticks = iter(range(1000))
+    monkeypatch.setattr(time, "time", lambda: 1e9 + next(ticks) + 0.1)
+
+
+def test_every_kind_has_a_test() -> None:
+    assert set(ASKED) == set(ValueKind)
+
+
+@pytest.mark.parametrize("kind", ValueKind)
+def test_what_was_taken_is_noted_and_given_again(kind: ValueKind) -> None:
+    live, again = FakeJournal(), FakeJournal()
+    turn = turn_of(live)
+    assert not turn.is_replaying
+    taken = [ASKED[kind](turn), ASKED[kind](turn)]
+    turn.check_end()
+    assert [(one.index, one.kind) for one in live.values] == [(0, kind), (1, kind)]
+    assert taken[0] != taken[1]
+    turn = turn_of(again, live.values, is_over=True)
+    assert turn.is_replaying
+    assert [ASKED[kind](turn), ASKED[kind](turn)] == taken
+    turn.check_end()
+    assert not again.values
+    assert not again.did
+
+
+@pytest.mark.parametrize("count", range(len(ASKED) + 1))
+def test_the_beginning_of_a_row_is_given_and_the_rest_is_live(count: int) -> None:
+    """An interrupted call: what was kept back is sent when its row runs out, and not before; or when it ends."""
+    live, again = FakeJournal(), FakeJournal()
+    taken = all_of(turn_of(live))
+    turn = turn_of(again, live.values[:count])
+    for number, ask in enumerate(ASKED.values()):
+        assert turn.is_replaying is (number < count)
+        assert ("release" in again.did) is (number > count > 0)
+        value = ask(turn)
+        assert (value == taken[number]) is (number < count or list(ASKED)[number] is ValueKind.SUBMITTED)
+    turn.check_end()
+    assert [(one.index, one.kind) for one in again.values] == [(one.index, one.kind) for one in live.values[count:]]
+    # Of a row that has nothing, all was released when the recovery was over.
+    assert again.did.count("release") == (count > 0)
+    assert count == 0 or again.did[0] == "release"
+
+
+@pytest.mark.parametrize("kind", ValueKind)
+def test_a_call_that_asks_for_something_else_diverges(kind: ValueKind) -> None:
+    for other in set(ValueKind) - {kind}:
+        live, again = FakeJournal(), FakeJournal()
+        ASKED[kind](turn_of(live))
+        for is_over in (True, False):
+            turn = turn_of(again, live.values, is_over=is_over)
+            with pytest.raises(ReplayDivergenceError, match=r"Account\.deposit \(lsn 7\) .* value 0 of it was"):
+                ASKED[other](turn)
+            with pytest.raises(ReplayDivergenceError, match="value 0 of it was"):
+                turn.check_end()
+        assert not again.did
+
+
+@pytest.mark.parametrize("kind", ValueKind)
+def test_a_call_that_asks_for_more_than_before_diverges(kind: ValueKind) -> None:
+    live, again = FakeJournal(), FakeJournal()
+    turn_of(live).now()
+    turn = turn_of(again, live.values, is_over=True)
+    turn.now()
+    with pytest.raises(ReplayDivergenceError, match=r"\(value 1\), and had ended there") as caught:
+        ASKED[kind](turn)
+    assert (caught.value.lsn, caught.value.actor_id) == (LSN, ACTOR.hex())
+    assert not again.did
+
+
+@pytest.mark.parametrize("is_over", [True, False])
+def test_a_call_that_asks_for_less_than_before_diverges(is_over: bool) -> None:
+    live = FakeJournal()
+    made = turn_of(live)
+    made.now()
+    made.random()
+    turn = turn_of(live, live.values, is_over=is_over)
+    turn.now()
+    with pytest.raises(ReplayDivergenceError, match=r"without asking for a random number \(value 1\)"):
+        turn.check_end()
+
+
+def test_another_call_in_its_place_diverges() -> None:
+    live, again = FakeJournal(), FakeJournal()
+    turn_of(live).submitting(b"deposit 3")
+    turn = turn_of(again, live.values)
+    with pytest.raises(ReplayDivergenceError, match="value 0 of it submitted another call, or with other arguments"):
+        turn.submitting(b"deposit 4")
+
+
+def test_a_divergence_that_the_users_code_swallows_is_not_lost() -> None:
+    """The first one is told: what follows may be its consequence."""
+    live = FakeJournal()
+    turn_of(live).now()
+    turn = turn_of(FakeJournal(), live.values, is_over=True)
+    for ask in (turn.random, turn.uuid4):
+        with pytest.raises(ReplayDivergenceError):
+            ask()
+    turn.now()  # as if nothing had been
+    with pytest.raises(ReplayDivergenceError, match="was the time, and now it asks for a random number"):
+        turn.check_end()
+
+
+# -- once --------------------------------------------------------------------------------------------------------
+
+
+def test_what_is_to_happen_once_is_safe_before_anybody_hears_of_it() -> None:
+    journal = FakeJournal()
+    assert turn_of(journal).once(lambda: {"order": 7}) == {"order": 7}
+    assert journal.did == ["add 0", "secure"]
+
+
+def test_what_raised_once_raises_again_and_is_not_called() -> None:
+    live, again = FakeJournal(), FakeJournal()
+
+    def fail() -> None:
+        raise KeyError("gone")
+
+    with pytest.raises(KeyError, match="gone"):
+        turn_of(live).once(fail)
+    assert live.did == ["add 0", "secure"]
+    turn = turn_of(again, live.values, is_over=True)
+    with pytest.raises(KeyError, match="gone"):
+        turn.once(lambda: pytest.fail("it was called again"))
+    turn.check_end()
+    assert not again.did
+
+
+def test_an_interrupt_is_nothing_that_happened_once() -> None:
+    journal = FakeJournal()
+
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        turn_of(journal).once(interrupt)
+    assert not journal.did
+
+
+# -- nested calls ------------------------------------------------------------------------------------------------
+
+
+def test_a_call_is_safe_in_the_log_before_it_is_sent() -> None:
+    """It may carry what was noted before it, and its id is its place in the row."""
+    journal = FakeJournal()
+    turn = turn_of(journal)
+    turn.now()
+    made = turn.submitting(b"digest")
+    assert journal.did == ["add 0", "add 1", "secure"]
+    assert (made.actor_id, made.lsn, made.index, made.is_replayed) == (ACTOR, LSN, 1, False)
+    assert made.call_id == ACTOR + (7).to_bytes(8, "big") + (1).to_bytes(4, "big")
+    turn.submitted(made, "call", ("entry",))
+    assert journal.registered == [(made, "call", ("entry",))]
+
+
+def test_a_call_that_is_made_again_is_known_as_such_and_has_the_same_id() -> None:
+    live, again = FakeJournal(), FakeJournal()
+    first = turn_of(live).submitting(b"digest")
+    turn = turn_of(again, live.values)
+    second, third = turn.submitting(b"digest"), turn.submitting(b"digest")
+    assert (second.call_id, second.is_replayed, third.is_replayed) == (first.call_id, True, False)
+    assert third.call_id != first.call_id
+
+
+def test_values_are_noted_as_taken_when_they_are_in_the_log() -> None:
+    live, again = FakeJournal(), FakeJournal()
+    entries = [entry_of(1), entry_of("two")]
+    assert turn_of(live).receive(entries, lambda: [1, "two"]) == [1, "two"]
+    assert [noted for noted, _ in live.received] == [entries]
+    later = [Entry(b"1" * 20), Entry(b"2" * 20)]
+    turn = turn_of(again, live.values, is_over=True)
+    assert turn.receive(later, lambda: pytest.fail("it waits for what is in the log")) == [1, "two"]
+    assert [noted for noted, _ in again.received] == [later]
+
+
+def test_a_failure_is_noted_and_raised_again() -> None:
+    live, again = FakeJournal(), FakeJournal()
+
+    def fail() -> list[Any]:
+        raise KeyError("no such account")
+
+    with pytest.raises(KeyError):
+        turn_of(live).receive([Entry(b"1" * 20)], fail)
+    entry = Entry(b"1" * 20)
+    with pytest.raises(KeyError, match="no such account"):
+        turn_of(again, live.values, is_over=True).receive([entry], lambda: pytest.fail("it waits"))
+    ((noted, error),) = again.received
+    assert noted == [entry]
+    assert error.type_name == "KeyError"
+
+
+def test_a_get_that_was_not_answered_in_time_tells_nothing_of_its_objects() -> None:
+    """They may be asked for once more: then the call that makes them must have been sent again."""
+    live, again = FakeJournal(), FakeJournal()
+
+    def give_up() -> list[Any]:
+        raise GetTimeoutError("1 of 1 objects is not there after 0.1 s")
+
+    turn = turn_of(live)
+    with pytest.raises(GetTimeoutError):
+        turn.receive([Entry(b"1" * 20)], give_up)
+    assert not live.received
+    turn = turn_of(again, live.values)
+    with pytest.raises(GetTimeoutError):
+        turn.receive([Entry(b"1" * 20)], lambda: pytest.fail("it waits"))
+    assert not again.received
+    assert get(turn, 5) == [5]
+    assert again.did == ["release", "add 1"]
+
+
+def test_two_results_cannot_be_awaited_side_by_side() -> None:
+    journal = FakeJournal()
+    turn = turn_of(journal)
+    first, second = entry_of(1), entry_of(2)
+    assert turn.given([first]) is None
+    with pytest.raises(ReplayDivergenceError, match="waits for two results side by side"):
+        turn.given([second])
+    turn.received([first])
+    with pytest.raises(ReplayDivergenceError, match="side by side"):
+        turn.check_end()
+
+
+@pytest.mark.parametrize("how", ["received", "failed", "interrupted"])
+def test_one_result_can_be_awaited_after_the_other(how: str) -> None:
+    journal = FakeJournal()
+    turn = turn_of(journal)
+    if how == "interrupted":
+        with pytest.raises(KeyboardInterrupt):
+            turn.receive([entry_of(1)], lambda: (_ for _ in ()).throw(KeyboardInterrupt))
+    else:
+        assert turn.given([entry_of(1)]) is None
+        if how == "received":
+            turn.received([entry_of(1)])
+        else:
+            turn.failed(KeyError(1))
+    assert get(turn, 2) == [2]
+    turn.check_end()
+
+
+def test_a_checkpoint_is_only_wished_for() -> None:
+    journal = FakeJournal()
+    turn = turn_of(journal)
+    assert not turn.wants_checkpoint
+    turn.request_checkpoint()
+    assert turn.wants_checkpoint
+    assert not journal.did
