@@ -105,10 +105,12 @@ def _print(console: Console, actor: ActorReplay) -> None:
     for line in actor.left_out_words():
         _say(console, line)
     _say(console, actor.verdict(), f"bold {_COLOURS[actor.status]}")
-    if actor.is_damaged:
+    if actor.held_by and actor.status == IMPOSSIBLE:
+        _say(console, "The actor has gone on meanwhile, perhaps: try again, or replay a copy of its folder.")
+    elif actor.is_damaged:
         _say(
             console,
-            f"What is wrong with the folder, and what can be saved: ipyactors fsck {shlex.quote(str(actor.path))}",
+            f"To see what is wrong: ipyactors fsck {shlex.quote(str(actor.path))}",
         )
     console.print()
 
@@ -135,7 +137,7 @@ def _run_lines(run: Run) -> list[str]:
         word = "Diverged" if run.status == DIVERGED else "Cannot be replayed"
         return [f"{word}, from {run.start}: {run.problem}"]
     facts = run.facts
-    line = f"{_count(facts['calls'], 'call')} replayed in {facts['replayed_s']:.2f} s from {run.start}"
+    line = f"{_count(facts['calls'], 'call')} replayed in {facts['replayed_s']:.3f} s from {run.start}"
     others = [f"{facts[what]:,} {words}" for what, words in _NOT_DONE.items() if facts[what]]
     line += "; every one ended as the log says." if facts["calls"] else "."
     if others:

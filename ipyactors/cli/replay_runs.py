@@ -23,6 +23,7 @@ from ipyactors.durable.replays import Plan, Start
 from ipyactors.ground.exceptions import IpyactorsError
 from ipyactors.launch.argv import worker_environment
 from ipyactors.worker import offline
+from ipyactors.worker.offline_replayer import FSCK
 
 #: The current folder is on the path, and our package in any case; ``__main__`` has nothing that an actor's may have.
 _BOOTSTRAP = "import sys; sys.path.append(sys.argv.pop(1)); import ipyactors.cli.replay_child as _; _.main()"
@@ -78,8 +79,8 @@ class ActorReplay:
 
     @property
     def is_damaged(self) -> bool:
-        """Whether something could not be replayed because of what is in the folder, perhaps."""
-        return self.status == IMPOSSIBLE
+        """Whether something could not be replayed because of what is in the folder."""
+        return any(FSCK in problem for problem in (self.problem, *(run.problem for run in self.runs)))
 
     @property
     def notes(self) -> list[str]:

@@ -259,6 +259,7 @@ class LoggedCalls:
         if isinstance(turn := logged.running.turn, Turn) and turn.has_acted:
             reason += OTHERS
         self.abort(logged, reason)
+        self._log.guarded.secure()  # nobody may be waiting for it, and so no answer that would see to that
 
     def keep_item(self, logged: LoggedCall, item: ItemYielded) -> bool:
         """Note what a call has yielded; return whether it is not to leave before the call is over."""

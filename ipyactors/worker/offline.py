@@ -19,7 +19,7 @@ from ipyactors.durable import replays, spec_file, store_url
 from ipyactors.durable.disk import Disk
 from ipyactors.durable.folder import Folder
 from ipyactors.durable.replays import Plan
-from ipyactors.ground.exceptions import RecoveryFailedError, SessionError
+from ipyactors.ground.exceptions import LogDamagedError, RecoveryFailedError, SessionError
 from ipyactors.owner import current, process
 from ipyactors.wire.specs import ActorSpec
 from ipyactors.worker.offline_replayer import FSCK, Loops, OfflineReplayer, Replayed, ReplayedCall, failed
@@ -65,7 +65,7 @@ def replay(
     if process.session() is not None:
         raise SessionError(
             "replay: this process has a session, and what the actor's code does would become part of it. Nothing was "
-            "run. Use ``ipyactors replay``, or call it in another process."
+            "run. Use `ipyactors replay`, or call it in another process."
         )
     disk = Folder(path)
     spec = _read_spec(disk, path)
@@ -106,6 +106,8 @@ def _read_spec(disk: Disk, path: pathlib.Path) -> ActorSpec:
 def _plan(disk: Disk, spec: ActorSpec) -> Plan:
     try:
         planned = replays.plan(replays.read(disk, spec.actor_id), spec.definition.definition_id)
+    except LogDamagedError as error:
+        raise LogDamagedError(f"{error} {FSCK}.", actor_id=spec.actor_id.hex()) from error
     except OSError as error:
         raise failed(spec, f"its folder cannot be read: {error}") from error
     if not _has_lasting_checkpoints(spec):

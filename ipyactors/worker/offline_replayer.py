@@ -36,7 +36,7 @@ from ipyactors.worker.results import load_args
 from ipyactors.worker.turn import Turn
 
 #: What to do about a folder that is not in order.
-FSCK = "``ipyactors fsck`` tells what is wrong with the folder, and what can be saved"
+FSCK = "`ipyactors fsck` tells what is wrong with the folder, and what can be saved"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

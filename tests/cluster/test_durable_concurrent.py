@@ -296,8 +296,8 @@ def test_items_of_a_serial_actor_are_not_shown_either_before_a_checkpoint_has_th
     class Serial:
         @ia.method(effect="persist", num_returns="streaming")
         def stream(self) -> Any:
-            yield os.getpid()
-            yield os.getpid()
+            for _ in range(1000):  # so many that they would not wait for company
+                yield os.getpid()
             tally.add()
             gate.wait()
 

@@ -368,7 +368,7 @@ def test_damage_is_said_and_what_to_do(lived: Lived) -> None:
     aside = sorted(path.glob("blob-*"))
     cases: tuple[tuple[pathlib.Path, int, dict[str, Any], type[IpyactorsError], str], ...] = (
         (path / "spec", 20, {}, RecoveryFailedError, "spec is not whole.*fsck"),
-        (next(path.glob("log-*")), 200, {}, LogDamagedError, "damaged in log-"),
+        (next(path.glob("log-*")), 200, {}, LogDamagedError, "damaged in log-.*fsck"),
         (aside[0], 5000, {}, RecoveryFailedError, "the arguments of keep are gone: .*fsck"),
         (aside[1], 5000, {}, RecoveryFailedError, "what Account.keep .lsn 11. returned is gone.*fsck"),
         (path / "data-first", 20, {"since": "first"}, RecoveryFailedError, "checkpoint first.*cannot be had.*fsck"),
