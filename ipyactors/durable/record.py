@@ -199,11 +199,11 @@ class Record(msgspec.Struct, frozen=True):
 def encode(body: Body, lsn: int, incarnation: int, stable: int) -> bytes:
     """Return the record's bytes, frame included. Raises OverflowError above 4 GiB."""
     payload = _encode(body)
-    head = _HEAD.pack(_KINDS[type(body)], lsn, incarnation, stable)
-    length = len(head) + len(payload)
+    framed = _HEAD.pack(_KINDS[type(body)], lsn, incarnation, stable) + payload
+    length = len(framed)
     if length >= 1 << 32:
         raise OverflowError(f"a record of {length:,} bytes does not fit in a log; the most is 4 GiB")
-    return _FRAME.pack(length, zlib.crc32(payload, zlib.crc32(head))) + head + payload
+    return _FRAME.pack(length, zlib.crc32(framed)) + framed
 
 
 def read_at(data: memoryview, start: int) -> Record | None:

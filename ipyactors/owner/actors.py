@@ -208,13 +208,14 @@ class Settling:
     """
 
     def __init__(self) -> None:
+        self._own: deque[MethodCall] = deque()
         self._rows: dict[bytes, _Row] = {}
 
     def add(self, call: MethodCall) -> None:
         """Take a call that was made; calls of this process are taken in the order of their counters."""
         identity = call.identity
         if identity is None or len(identity.caller_id) == ids.PROCESS_ID_BYTES:
-            self._row(b"").append((call.counter, call, ()))
+            self._own.append(call)
         elif len(identity.caller_id) == ids.ACTOR_ID_BYTES:
             row = self._row(identity.caller_id)
             row.append((identity.counter, call, tuple(map(weakref.ref, call.entries))))
@@ -223,18 +224,20 @@ class Settling:
     def below(self, call: MethodCall) -> int:
         """Return the counter below which this call's caller has all answers."""
         identity = call.identity
-        is_process = identity is None or len(identity.caller_id) == ids.PROCESS_ID_BYTES
-        row = self._rows.get(b"" if is_process or identity is None else identity.caller_id)
-        if not row:
-            return call.caller_settled
-        if is_process:
-            _drop_settled(row)
-        return row[0][0]
+        if identity is None or len(identity.caller_id) == ids.PROCESS_ID_BYTES:
+            own, done = self._own, CallState.DONE
+            while len(own) > 1 and own[0].state is done:
+                own.popleft()
+            return own[0].counter if own else 0
+        row = self._rows.get(identity.caller_id)
+        return row[0][0] if row else call.caller_settled
 
     @property
     def is_over(self) -> bool:
         """Whether all callers have all answers: then nothing is lost if this is forgotten."""
-        return all(_is_settled(call, entries) for row in self._rows.values() for _, call, entries in row)
+        return all(call.state is CallState.DONE for call in self._own) and all(
+            _is_settled(call, entries) for row in self._rows.values() for _, call, entries in row
+        )
 
     def _row(self, caller_id: bytes) -> _Row:
         row = self._rows.get(caller_id)

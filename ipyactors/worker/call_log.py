@@ -111,15 +111,13 @@ class CallLog:
 
     def finish(self, lsn: int, call_id: bytes, answer: Answer, outcome: Outcome) -> Recorded:
         """Note how a call has ended; its answer may leave after :meth:`GuardedLog.secure`."""
-        return self.guarded.do(self._finish, lsn, call_id, answer, outcome)
-
-    def _finish(self, lsn: int, call_id: bytes, answer: Answer, outcome: Outcome) -> Recorded:
-        return self._log.finish(self._make_done(lsn, call_id, answer, outcome))
+        return self.guarded.do(self._log.finish, self._make_done(lsn, call_id, answer, outcome))
 
     def _make_done(self, lsn: int, call_id: bytes, answer: Answer, outcome: Outcome) -> Done:
         for payload in answer.results:
             if payload.stored is not None or payload.buffers:
-                results, made = self.guarded.put_aside(self._values.bring(answer.results), lsn)
+                brought = self._values.bring(answer.results)  # may wait, and so not under the lock
+                results, made = self.guarded.do(self.guarded.put_aside, brought, lsn)
                 answer = msgspec.structs.replace(answer, results=results, blobs=made)
                 break
         return Done(call_id, outcome, _encode(answer), b"", answer.duration_s)
@@ -141,7 +139,7 @@ class CallLog:
 
         Raises OSError: then none of the calls is over.
         """
-        made = [self.guarded.do(self._make_done, *end) for end in ends]
+        made = [self._make_done(*end) for end in ends]
         expired = self.guarded.do(self._add_checkpoint, data, keep, drops_log, made)
         return [self._log.turns.recorded[done.call_id] for done in made], expired
 

@@ -45,8 +45,9 @@ from ipyactors.worker.exit import leave, wait_to_be_ended
 from ipyactors.worker.guarded_log import GuardedLog
 from ipyactors.worker.hosting import HostedActor
 from ipyactors.worker.journal import LogJournal
-from ipyactors.worker.logged import OTHERS, LoggedCall, LoggedCalls
+from ipyactors.worker.logged import OTHERS, LoggedCalls
 from ipyactors.worker.logged_answers import LoggedAnswers
+from ipyactors.worker.logged_call import LoggedCall
 from ipyactors.worker.loop import Loop
 from ipyactors.worker.mailbox import Mailbox
 from ipyactors.worker.nested import Nested

@@ -12,7 +12,7 @@ from ipyactors.worker.async_loop import AsyncLoop
 from ipyactors.worker.durable_loop import DurableParts
 from ipyactors.worker.execute import Executor
 from ipyactors.worker.exit import fatal
-from ipyactors.worker.logged import LoggedCall
+from ipyactors.worker.logged_call import LoggedCall
 from ipyactors.worker.mailbox import Mailbox
 from ipyactors.worker.out import WorkerSession
 from ipyactors.worker.rounds import Rounds

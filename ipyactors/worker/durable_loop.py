@@ -25,8 +25,9 @@ from ipyactors.worker.execute import Executor
 from ipyactors.worker.exit import ActorExit
 from ipyactors.worker.guarded_log import GuardedLog
 from ipyactors.worker.journal import LogJournal
-from ipyactors.worker.logged import LoggedCall, LoggedCalls, UndoneError
+from ipyactors.worker.logged import LoggedCalls, UndoneError
 from ipyactors.worker.logged_answers import LoggedAnswers
+from ipyactors.worker.logged_call import LoggedCall
 from ipyactors.worker.loop import FINISHED
 from ipyactors.worker.mailbox import Mailbox
 from ipyactors.worker.out import WorkerSession
@@ -56,6 +57,9 @@ class Line:
 
     def __len__(self) -> int:
         return len(self.logged) + len(self._box.ready)
+
+    def __bool__(self) -> bool:  # asked after every call
+        return bool(self.logged or self._box.ready)
 
 
 class DurableParts:

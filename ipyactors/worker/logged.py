@@ -7,7 +7,6 @@ logged, later it waits for the same end, or gets what is recorded.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Sequence
 
 import msgspec
@@ -37,9 +36,10 @@ from ipyactors.wire.worker_messages import (
     CallSucceeded,
     ItemYielded,
 )
-from ipyactors.worker.call_log import CallLog, End
+from ipyactors.worker.call_log import CallLog
 from ipyactors.worker.checkpoint import Checkpointer
 from ipyactors.worker.errors import describe_error
+from ipyactors.worker.logged_call import LoggedCall, Waiter, end_of, to_record, waiter_of
 from ipyactors.worker.results import Values
 from ipyactors.worker.turn import Turn
 
@@ -54,35 +54,6 @@ _CANCELLED = "it was cancelled before it ran"
 
 #: What is said besides of a call that was given up after it had acted outside of the actor.
 OTHERS = " (calls that it had made to others may have taken effect: they are not undone)"
-
-
-@dataclasses.dataclass(slots=True)
-class Waiter:
-    """A process that waits for the end of a call, which it knows as ``seq``. It has ``skip_items`` items already."""
-
-    peer: bytes
-    seq: int
-    task_id: bytes
-    skip_items: int = 0
-
-
-@dataclasses.dataclass(slots=True)
-class LoggedCall:
-    """A call that runs, or is about to. ``lsn`` is 0 for one that is not in the log, because it changes nothing.
-
-    ``past`` is what the log has of it, where an incarnation before this one had begun it; ``is_begun`` once one has.
-    ``items`` is what it has yielded, ``unsent`` what of that nobody was sent before a checkpoint has what it did.
-    """
-
-    call: CallMethod
-    running: CurrentCall
-    lsn: int = 0
-    call_id: bytes = b""
-    waiters: list[Waiter] = dataclasses.field(default_factory=list)
-    past: Sequence[Value] = ()
-    items: list[Payload] = dataclasses.field(default_factory=list)
-    is_begun: bool = False
-    unsent: list[ItemYielded] = dataclasses.field(default_factory=list)
 
 
 class UndoneError(Exception):
@@ -143,7 +114,7 @@ class LoggedCalls:
             if large:  # as they are now: what they were taken from may go when the caller does
                 call.args, call.arg_values = large[0], tuple(large[1:])
             lsn = self._log.last_lsn
-            logged = LoggedCall(call, self._describe(caller, call), lsn, entry.call_id, [_waiter(caller, call)])
+            logged = LoggedCall(call, self._describe(caller, call), lsn, entry.call_id, [waiter_of(caller, call)])
             self._open[entry.call_id] = logged
             return logged
         self._answer_known(verdict, caller, call, entry)
@@ -152,7 +123,7 @@ class LoggedCalls:
     def _answer_known(self, verdict: Verdict, caller: bytes, call: CallMethod, entry: record.Call) -> None:
         """Deal with a call that has been here before."""
         faultpoints.hit("durable.call.known")
-        waiter = _waiter(caller, call)
+        waiter = waiter_of(caller, call)
         match verdict:
             case Verdict.RUNNING:
                 self._open[self._log.id_of(entry)].waiters.append(waiter)
@@ -217,7 +188,7 @@ class LoggedCalls:
         if logged.call.is_persist:
             self.finish_together([(logged, message)])
             return
-        recorded = self._log.finish(*_to_end(message, logged))
+        recorded = self._log.finish(*end_of(message, logged))
         faultpoints.hit("durable.call.done")
         self._end(logged, recorded, message)
 
@@ -233,7 +204,7 @@ class LoggedCalls:
         Raises UndoneError if none can be made: then they are given up.
         """
         assert self.checkpointer is not None
-        ends = [_to_end(message, logged) for logged, message in ended]
+        ends = [end_of(message, logged) for logged, message in ended]
         named = ", ".join(f"{logged.running.name} (lsn {logged.lsn})" for logged, _ in ended)
         try:
             recorded = self.checkpointer.make_with(ends)
@@ -250,7 +221,7 @@ class LoggedCalls:
 
     def end_unsaved(self, logged: LoggedCall, message: Message) -> None:
         """Answer everyone who waits for a call of an actor that will never come back; the log is left as it is."""
-        end = _to_end(message, logged)
+        end = end_of(message, logged)
         answer = _encode_answer(end.answer)
         self._end(logged, Recorded(logged.call_id, b"", 0, logged.lsn, end.outcome, answer, b""), message)
 
@@ -263,10 +234,12 @@ class LoggedCalls:
 
     def keep_item(self, logged: LoggedCall, item: ItemYielded) -> bool:
         """Note what a call has yielded; return whether it is not to leave before the call is over."""
+        if logged.items is None:
+            logged.items = []
         logged.items.append(item.payload)
         item.version = LOGGED, logged.lsn
         if logged.call.is_persist:
-            logged.unsent.append(item)
+            logged.hold_back(item)
         return logged.call.is_persist
 
     def abort(self, logged: LoggedCall, reason: str) -> None:
@@ -290,7 +263,7 @@ class LoggedCalls:
         running = logged.running
         for waiter in logged.waiters:
             if message is not None and (waiter.peer, waiter.seq) == (running.caller, running.seq):
-                for item in logged.unsent:
+                for item in logged.unsent or ():
                     self._send(waiter.peer, item)
                 self._send(waiter.peer, message)
             else:
@@ -303,7 +276,7 @@ class LoggedCalls:
             self._send(caller, ActorHasChanged(call.seq))
             return
         recorded = Recorded(done.call_id, b"", 0, lsn, done.outcome, done.answer, b"")
-        self._repeat(_waiter(caller, call), call.num_returns == STREAMING, recorded)
+        self._repeat(waiter_of(caller, call), call.num_returns == STREAMING, recorded)
 
     def _repeat(self, waiter: Waiter, is_streaming: bool, recorded: Recorded) -> None:
         """Give the recorded answer."""
@@ -343,52 +316,3 @@ class LoggedCalls:
         first = waiter.task_id
         object_id = ids.object_id(ids.owner_of(first), ids.counter_of(first), index)
         return self._values.keep(payload, object_id, "a recorded result")
-
-
-def _waiter(caller: bytes, call: CallMethod) -> Waiter:
-    return Waiter(caller, call.seq, call.task_id, call.skip_items)
-
-
-def to_record(call: CallMethod) -> record.Call:
-    """Return a call as the log has it."""
-    identity = call.identity
-    if identity is None:
-        caller_id, call_id, counter, digest = ids.owner_of(call.task_id), call.task_id, call.counter, b""
-    else:
-        caller_id, call_id, counter, digest = identity.caller_id, identity.call_id, identity.counter, identity.digest
-        if len(caller_id) == ids.PROCESS_ID_BYTES:
-            counter = call.counter
-    return record.Call(
-        call_id,
-        caller_id,
-        counter,
-        call.method,
-        call.args,
-        call.arg_values,
-        call.num_returns,
-        call.key,
-        digest,
-        (),
-        call.crashes_allowed,
-        call.is_persist,
-        call.retry_on,
-    )
-
-
-def _to_end(message: Message, logged: LoggedCall) -> End:
-    """Return what is recorded of the message that ends a call, whose result is known by its record from now on."""
-    answer, outcome = _to_answer(message, logged)
-    if isinstance(message, CallSucceeded):
-        message.version = LOGGED, logged.lsn
-    return End(logged.lsn, logged.call_id, answer, outcome)
-
-
-def _to_answer(message: Message, logged: LoggedCall) -> tuple[Answer, Outcome]:
-    items = tuple(logged.items)
-    if isinstance(message, CallSucceeded):
-        results = items if logged.call.num_returns == STREAMING else message.results
-        return Answer(results, duration_s=message.duration_s), Outcome.RETURNED
-    if isinstance(message, CallRaised):
-        return Answer(items, message.error, message.retryable), Outcome.RAISED
-    assert isinstance(message, CallCancelled), f"{type(message).__name__} does not end a call"
-    return Answer(items, is_cancelled=True), Outcome.RAISED

@@ -13,7 +13,7 @@ from ipyactors.wire.codec import Message
 from ipyactors.wire.worker_messages import ItemYielded
 from ipyactors.worker.answers import Answers
 from ipyactors.worker.guarded_log import GuardedLog
-from ipyactors.worker.logged import LoggedCall
+from ipyactors.worker.logged_call import LoggedCall
 from ipyactors.worker.out import WorkerSession
 from ipyactors.worker.running import Key
 

@@ -28,8 +28,9 @@ from ipyactors.worker.durable_loop import DurableParts, Line
 from ipyactors.worker.execute import Executor
 from ipyactors.worker.exit import ActorExit
 from ipyactors.worker.gate import Gate, Kind
-from ipyactors.worker.logged import UNLOGGED, LoggedCall, UndoneError
+from ipyactors.worker.logged import UNLOGGED, UndoneError
 from ipyactors.worker.logged_answers import LoggedAnswers
+from ipyactors.worker.logged_call import LoggedCall
 from ipyactors.worker.loop import FINISHED
 from ipyactors.worker.mailbox import Mailbox
 from ipyactors.worker.running import Key
@@ -224,7 +225,7 @@ class Rounds:
         if logged.lsn:
             assert self._parts is not None
             if not self._parts.calls.keep_item(logged, item):
-                logged.unsent.append(item)
+                logged.hold_back(item)
             return True
         with self._lock:
             if self._gate.is_settled:

@@ -36,10 +36,11 @@ class Turn:
     ``wants_checkpoint`` is set by :meth:`request_checkpoint`, ``has_acted`` by what may have had an effect outside.
     """
 
-    __slots__ = ("_is_waiting", "_row", "has_acted", "wants_checkpoint")
+    __slots__ = ("_is_waiting", "_made", "_row_of", "has_acted", "wants_checkpoint")
 
     def __init__(self, journal: Journal, lsn: int, name: str, past: Sequence[Value] = (), *, is_over: bool) -> None:
-        self._row = Row(journal, lsn, name, past, is_over=is_over)
+        self._row_of = journal, lsn, name, past, is_over
+        self._made: Row | None = None
         self._is_waiting = False
         self.wants_checkpoint = False
         self.has_acted = False
@@ -47,6 +48,15 @@ class Turn:
     def check_end(self) -> None:
         """Raise ReplayDivergenceError if the call, which has ended, has not done again what it did before."""
         self._row.check_end()
+
+    @property
+    def _row(self) -> Row:
+        """The row; most calls take nothing from outside, and need none."""
+        row = self._made
+        if row is None:
+            journal, lsn, name, past, is_over = self._row_of
+            row = self._made = Row(journal, lsn, name, past, is_over=is_over)
+        return row
 
     # -- what the user's code asks for ---------------------------------------------------------------------------
 

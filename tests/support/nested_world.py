@@ -36,7 +36,8 @@ from ipyactors.worker.errors import describe_error
 from ipyactors.worker.guarded_log import GuardedLog
 from ipyactors.worker.hosting import HostedActor
 from ipyactors.worker.journal import LogJournal
-from ipyactors.worker.logged import LoggedCall, LoggedCalls
+from ipyactors.worker.logged import LoggedCalls
+from ipyactors.worker.logged_call import LoggedCall
 from ipyactors.worker.nested import Nested
 from ipyactors.worker.replay import Recovered, Replayer
 from ipyactors.worker.results import IN_MESSAGES, load_args

@@ -40,8 +40,9 @@ from ipyactors.worker.exit import exit_actor
 from ipyactors.worker.guarded_log import GuardedLog
 from ipyactors.worker.hosting import HostedActor
 from ipyactors.worker.journal import LogJournal
-from ipyactors.worker.logged import LoggedCall, LoggedCalls
+from ipyactors.worker.logged import LoggedCalls
 from ipyactors.worker.logged_answers import LoggedAnswers
+from ipyactors.worker.logged_call import LoggedCall
 from ipyactors.worker.mailbox import Mailbox
 from ipyactors.worker.nested import Nested
 from ipyactors.worker.output import Output

@@ -38,7 +38,8 @@ from ipyactors.wire.worker_messages import (
 from ipyactors.worker.call_log import CallLog
 from ipyactors.worker.checkpoint import Checkpointer
 from ipyactors.worker.guarded_log import GuardedLog
-from ipyactors.worker.logged import LoggedCall, LoggedCalls, UndoneError
+from ipyactors.worker.logged import LoggedCalls, UndoneError
+from ipyactors.worker.logged_call import LoggedCall
 from ipyactors.worker.results import IN_MESSAGES
 from ipyactors.worker.turn import Turn
 from tests.support.owner_scenario import error, payload
