@@ -41,7 +41,7 @@ class RuntimeContext(Recorded):
         return _session().process_id.hex()
 
     def get_task_id(self) -> str | None:
-        """Return the id of the call that runs here; None in a driver."""
+        """Return the id of the call that runs here, the same in a replay; None in a driver."""
         call = _call()
         return call.task_id.hex() if call and call.task_id else None
 
@@ -94,7 +94,9 @@ class RuntimeContext(Recorded):
     def is_canceled(self) -> bool:
         """Return whether the caller has asked to cancel the call that runs here."""
         call = _call()
-        return call is not None and call.cancelled
+        if call is None or call.turn is None:
+            return call is not None and call.cancelled
+        return call.turn.is_canceled(is_flagged=call.cancelled)
 
     def get_assigned_resources(self) -> dict[str, float]:
         """Return what the actor that runs here holds. Empty in a task: its worker is not told what it holds."""

@@ -24,6 +24,13 @@ class Recorded:
     things in the same order: where it does not, ReplayDivergenceError is raised. A task that is retried gets the same
     answers too: its owner keeps them, which costs a round trip each. Anywhere else (a driver, an actor that is not
     durable, a readonly method) the answers are just given.
+
+    In a method of a durable actor all this is given again besides: what ``get()`` and ``await`` return or raise, what
+    ``wait()`` and ``as_completed()`` tell, which actor ``get_actor()`` finds, the actors that it creates, what
+    ``is_canceled()`` says, and the ids of the call and of the actor. Whatever else it looks at may be different, and
+    must not decide what it does: where it runs and how often it was tried (``get_node_id()``, ``get_worker_id()``,
+    ``get_incarnation()``, ``attempt``), what is told of the cluster and of others (``list_named_actors()``,
+    ``explain()`` and the like), ``time``, ``random``, files, the environment, threads of its own.
     """
 
     def now(self) -> float:

@@ -40,7 +40,7 @@ class Remains:
     def since(self, checkpoint: Manifest | None) -> History:
         """Return what became of the actor since a checkpoint; None: since the beginning. Raises LogDamagedError."""
         try:
-            return recovery.follow(checkpoint, self.contents)
+            history = recovery.follow(checkpoint, self.contents)
         except HistoryError as error:
             damaged = LogDamagedError(
                 f"The log of actor {self.actor_id.hex()} contradicts itself: {error}. Nothing was changed and nothing "
@@ -48,6 +48,13 @@ class Remains:
             )
             damaged.actor_id, damaged.lsn = self.actor_id.hex(), error.lsn
             raise damaged from error
+        since = 0 if checkpoint is None else checkpoint.position
+        newest = self.checkpoints[0] if self.checkpoints else None
+        switches = recovery.switches_of(self.contents, newest)
+        history.switches = [(lsn, definition_id) for position, lsn, definition_id in switches if position >= since]
+        if history.switches:
+            history.definition_id = history.switches[-1][1]
+        return history
 
 
 def read_remains(disk: Disk, actor_id: bytes) -> Remains:
@@ -74,6 +81,8 @@ class ActorLog:
         self._writer.append(opened, self.turns.last_lsn)
         for done in history.owed.values():
             self._writer.append(done, self.turns.recorded[done.call_id].lsn)
+        if history.unnoted is not None and not history.past:  # or a class that it brought would be in no log
+            self._writer.append(history.unnoted, self.turns.last_lsn)
         self._writer.secure()
         faultpoints.hit("durable.open.logged")
 
@@ -84,12 +93,12 @@ class ActorLog:
 
     # -- calls ------------------------------------------------------------------------------------------------
 
-    def take(self, call: Call) -> Verdict:
+    def take(self, call: Call, *, may_be_known: bool = True) -> Verdict:
         """Judge a call that has come, and put it into the log if it is new; :meth:`write` before it is executed.
 
         Raises StorageFullError: then nothing has changed, and the call must not be executed.
         """
-        verdict = turns.judge(self.turns, call)
+        verdict = turns.judge(self.turns, call, may_be_known=may_be_known)
         if verdict is Verdict.NEW:
             size = len(call.args.data) + sum(len(value.data) for value in call.arg_values) + len(call.key)
             self._writer.make_room(size + _CALL_BYTES)
@@ -98,9 +107,9 @@ class ActorLog:
             turns.begin(self.turns, lsn, call)
         return verdict
 
-    def judge(self, call: Call) -> Verdict:
+    def judge(self, call: Call, *, may_be_known: bool = True) -> Verdict:
         """Return what is to be done with a call that has come; changes nothing."""
-        return turns.judge(self.turns, call)
+        return turns.judge(self.turns, call, may_be_known=may_be_known)
 
     def settle(self, caller_id: bytes, below: int) -> None:
         """The caller has the answers to all its calls with a counter lower than ``below``."""
@@ -111,8 +120,8 @@ class ActorLog:
         turns.forget_process(self.turns, process_id)
 
     def id_of(self, call: Call) -> bytes:
-        """Return the id under which a call that has come is known: that of the first with its key, if it has one."""
-        return self.turns.keys.get(call.key, call.call_id) if call.key else call.call_id
+        """Return the id under which a call that has come is known."""
+        return turns.id_of(self.turns, call)
 
     def recorded(self, call: Call) -> Recorded:
         """Return the record of a call that was judged RECORDED."""
@@ -184,7 +193,7 @@ class ActorLog:
         del self._checkpoints[keep:]
         for done in ended:
             self.finish(done)
-        self._writer.append(Checkpoint(data.checkpoint_id), self.turns.last_lsn)
+        self._writer.append(Checkpoint(data.checkpoint_id, data.definition_id), self.turns.last_lsn)
         faultpoints.hit("durable.checkpoint.noted")
         with contextlib.suppress(OSError):  # it is one already; what could not be removed goes with the next
             self._drop(may_drop_log=drops_log and len(self._checkpoints) >= keep)

@@ -12,6 +12,8 @@ import os
 import pathlib
 import struct
 
+from ipyactors.ground.files import allocate
+
 _LSN = struct.Struct("<Q")
 
 
@@ -21,7 +23,8 @@ class Begun:
     def __init__(self, path: pathlib.Path) -> None:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            os.ftruncate(descriptor, _LSN.size)
+            if os.fstat(descriptor).st_size < _LSN.size:
+                allocate(descriptor, 0, _LSN.size)  # not sparse: writing to a hole of a full disk ends the process
             self._map = mmap.mmap(descriptor, _LSN.size)
         finally:
             os.close(descriptor)

@@ -12,6 +12,7 @@ import zlib
 
 import msgspec
 
+from ipyactors.durable.carried import CarriedCall
 from ipyactors.durable.disk import Disk
 from ipyactors.durable.record import Done
 from ipyactors.durable.turns import Snapshot
@@ -27,6 +28,7 @@ class CheckpointData(msgspec.Struct, frozen=True):
 
     ``locator`` tells the store where it is, ``size`` how many bytes, ``digest`` what they are (BLAKE2b, 16 bytes); all
     empty where the actor keeps its data itself. ``definition_id`` names the class; ``wall_s`` is for people.
+    ``carried`` are calls to others that a recovery which begins here has to make again, in their order.
     """
 
     checkpoint_id: str
@@ -36,6 +38,7 @@ class CheckpointData(msgspec.Struct, frozen=True):
     digest: bytes = b""
     wall_s: float = 0.0
     python: str = ""
+    carried: tuple[CarriedCall, ...] = ()
 
 
 class Manifest(msgspec.Struct, frozen=True):

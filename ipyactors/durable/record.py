@@ -53,6 +53,8 @@ class ValueKind(enum.IntEnum):
     """References were resolved: the value is an :class:`Answer`, with what ``get`` returned or raised."""
     CHOSEN = 6
     """It was waited for some of several references: the value is a list of the indices of those that came first."""
+    CANCELED = 7
+    """The call heard that it is cancelled: the value is how often it had asked before, and was told that it is not."""
 
 
 class Outcome(enum.IntEnum):
@@ -102,7 +104,7 @@ class Call(msgspec.Struct, array_like=True, frozen=True):
     gave, or empty. ``args`` is as in :class:`~ipyactors.wire.worker_messages.CallMethod`, with nothing elsewhere: large
     values are in files beside the log, of which ``blobs`` tells: index -1 is ``args``, others count ``arg_values``.
     It is given up when it has ended more than ``crashes_allowed`` processes (-1: no limit). ``is_persist``: when it is
-    over, a checkpoint is made before anything is said of it.
+    over, a checkpoint is made before anything is said of it. ``attempt`` rises when it has raised and is tried again.
     """
 
     call_id: bytes
@@ -118,6 +120,7 @@ class Call(msgspec.Struct, array_like=True, frozen=True):
     crashes_allowed: int = 0
     is_persist: bool = False
     retry_on: bytes = b""
+    attempt: int = 0
 
 
 class Value(msgspec.Struct, array_like=True, frozen=True):
@@ -169,9 +172,13 @@ class Abort(msgspec.Struct, array_like=True, frozen=True):
 
 
 class Checkpoint(msgspec.Struct, array_like=True, frozen=True):
-    """The state after the calls up to this record's lsn is in this checkpoint."""
+    """The state after the calls up to this record's lsn is in this checkpoint.
+
+    ``definition_id`` names the class that the actor runs from here on, which is another one after an upgrade.
+    """
 
     checkpoint_id: str
+    definition_id: bytes = b""
 
 
 Body = Open | Call | Value | Done | Abort | Checkpoint

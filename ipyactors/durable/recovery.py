@@ -7,7 +7,7 @@ import dataclasses
 from ipyactors.durable import turns
 from ipyactors.durable.log import Contents
 from ipyactors.durable.manifest import Manifest
-from ipyactors.durable.record import Abort, Call, Done, Open, Record, Value
+from ipyactors.durable.record import Abort, Call, Checkpoint, Done, Open, Record, Value
 from ipyactors.durable.turns import Turns
 
 
@@ -41,7 +41,9 @@ class History:
     ``past`` has the calls to replay, by lsn; those without an end come last, and are executed for real. ``turns`` are
     the tables as they are after it. ``crashes`` counts, by lsn, how many incarnations have died while that call ran.
     ``opened`` is the last OPEN, None of an empty log. ``construction`` is what the constructor took from outside.
-    ``owed`` are the ends, by call id, of calls that are over by the checkpoint and that the log lacks.
+    ``owed`` are the ends, by call id, of calls that are over by the checkpoint and that the log lacks; ``unnoted`` is
+    the record of the checkpoint itself, if the log lacks that. ``switches`` tell after which lsn the actor was of which
+    class (definition id), in their order; ``definition_id`` is the last one, empty where nothing says.
     """
 
     turns: Turns
@@ -51,6 +53,30 @@ class History:
     opened: Open | None = None
     construction: list[Value] = dataclasses.field(default_factory=list)
     owed: dict[bytes, Done] = dataclasses.field(default_factory=dict)
+    unnoted: Checkpoint | None = None
+    switches: list[tuple[int, bytes]] = dataclasses.field(default_factory=list)
+    definition_id: bytes = b""
+
+
+def made_of(contents: Contents) -> bytes:
+    """Return the class whose constructor made the actor; empty if the log does not reach back to that."""
+    if not contents.segments or contents.segments[0].start:
+        return b""
+    return next((one.body.definition_id for one in contents.records if isinstance(one.body, Open)), b"")
+
+
+def switches_of(contents: Contents, newest: Manifest | None) -> list[tuple[int, int, bytes]]:
+    """Return at which positions of the log, and after which lsns, the actor was of which class; in their order.
+
+    The log may lack the checkpoint that was made last, if its process ended in between: ``newest`` tells of that.
+    """
+    noted = [(position, one.lsn, one.body) for position, one in contents.positioned() if type(one.body) is Checkpoint]
+    found = [(position, lsn, body.definition_id) for position, lsn, body in noted if body.definition_id]
+    if newest is not None and newest.data.definition_id:
+        is_noted = any(body.checkpoint_id == newest.data.checkpoint_id for _, _, body in noted)
+        if not is_noted:
+            found.append((newest.position, newest.lsn, newest.data.definition_id))
+    return found
 
 
 def follow(checkpoint: Manifest | None, contents: Contents) -> History:
@@ -69,7 +95,11 @@ def trace(
     ``until``: not further than this position.
     """
     history = History(turns.restore(checkpoint.turns) if checkpoint is not None else Turns())
-    history.owed = {done.call_id: done for done in checkpoint.ended} if checkpoint is not None else {}
+    history.definition_id = made_of(contents)
+    if checkpoint is not None:
+        history.owed = {done.call_id: done for done in checkpoint.ended}
+        history.definition_id = checkpoint.data.definition_id
+        history.unnoted = Checkpoint(checkpoint.data.checkpoint_id, checkpoint.data.definition_id)
     since = checkpoint.position if checkpoint is not None else 0
     if contents.end < since:
         return history, HistoryError("the log ends before the checkpoint", history.turns.last_lsn)
@@ -95,7 +125,7 @@ def _apply(history: History, one: Record) -> None:
         case Call():
             if lsn != tables.last_lsn + 1:
                 raise HistoryError(f"a call follows lsn {tables.last_lsn}", lsn)
-            if turns.judge(tables, body) is not turns.Verdict.NEW:
+            if turns.judge(tables, body, may_be_known=False) is not turns.Verdict.NEW:
                 raise HistoryError(f"call {body.call_id.hex()} is there twice", lsn)
             turns.begin(tables, lsn, body)
             history.past[lsn] = Past(lsn, body)
@@ -125,6 +155,9 @@ def _apply(history: History, one: Record) -> None:
             history.opened = body
             for lsn in (interrupted, *beside) if interrupted else ():
                 history.crashes[lsn] = history.crashes.get(lsn, 0) + 1
+        case Checkpoint():
+            if history.unnoted is not None and body.checkpoint_id == history.unnoted.checkpoint_id:
+                history.unnoted = None
 
 
 def _open_at(history: History, lsn: int) -> Past:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from ipyactors.durable import log, manifest
+from ipyactors.durable import log, manifest, recovery
 from ipyactors.durable.actor_log import Remains
 from ipyactors.durable.disk import Disk
 from ipyactors.durable.log import Contents
@@ -131,7 +131,8 @@ def plan(remains: Remains, definition_id: bytes) -> Plan:
     end = max([0, *(one.lsn for one in records), *(one.lsn for one in manifests)])
     reaches_back = bool(remains.contents.segments) and remains.contents.segments[0].start == 0
     begun: list[Manifest | None] = [None, *manifests] if reaches_back else [*manifests]
-    starts = tuple(_start(one, manifests, persist, end, definition_id) for one in begun)
+    switches = recovery.switches_of(remains.contents, manifests[-1] if manifests else None)
+    starts = tuple(_start(one, switches, persist, end, definition_id) for one in begun)
     opened = next((one.body for one in reversed(records) if isinstance(one.body, Open)), None)
     return Plan(remains, starts, end, tuple(persist), frozenset(ended), opened)
 
@@ -148,27 +149,23 @@ def truncated(contents: Contents, until: int) -> Contents:
 
 
 def _start(
-    checkpoint: Manifest | None, manifests: list[Manifest], persist: dict[int, str], end: int, definition_id: bytes
+    checkpoint: Manifest | None,
+    classes: list[tuple[int, int, bytes]],
+    persist: dict[int, str],
+    end: int,
+    definition_id: bytes,
 ) -> Start:
-    since, number, runs = 0, 0, definition_id
+    since, begin, runs = 0, 0, definition_id
     if checkpoint is not None:
-        since, number, runs = checkpoint.lsn, checkpoint.number, checkpoint.data.definition_id
+        since, begin, runs = checkpoint.lsn, checkpoint.position, checkpoint.data.definition_id
     until, because = end, ""
     for lsn, method in sorted(persist.items()):
         if lsn > since:
             until, because = lsn - 1, f"lsn {lsn} is a call of {method}, a persist method, which is not done again"
             break
     switches: list[tuple[int, bytes]] = []
-    known = since
-    for one in manifests:
-        if one.number <= number or one.lsn > until:
-            continue
-        if one.data.definition_id != runs:
-            # An upgrade makes a checkpoint under each class, with no call in between.
-            if one.lsn != known:
-                until, because = known, f"the actor was upgraded after lsn {known}, and nothing tells after which call"
-                break
-            runs = one.data.definition_id
-            switches.append((one.lsn, runs))
-        known = one.lsn
+    for position, lsn, cls in classes:
+        if position >= begin and lsn <= until and cls != runs:
+            switches.append((lsn, cls))
+            runs = cls
     return Start(checkpoint, until, because, tuple(switches))

@@ -16,6 +16,9 @@ import msgspec
 
 from ipyactors.durable.record import Abort, Call, Done, Outcome
 
+#: What the id of a later attempt of a call has behind that of the first.
+ATTEMPT_BYTES = 4
+
 
 class Recorded(msgspec.Struct, array_like=True, frozen=True):
     """A call that is over, kept until its caller has the answer. ``digest`` tells what was called with what.
@@ -66,7 +69,8 @@ class Turns:
     """The tables. ``open`` holds the calls that are in the log and not over, by id, in the order of their lsns.
 
     ``settled`` tells of each caller up to which counter (exclusive) it has all answers; ``keys`` maps an idempotency
-    key to the call that had it first, which is kept for good.
+    key to the call that had it first, which is kept for good, or to its last attempt if that has raised and is tried
+    again.
     """
 
     last_lsn: int = 0
@@ -105,9 +109,12 @@ def restore(snapshot: Snapshot) -> Turns:
     return turns
 
 
-def judge(turns: Turns, call: Call) -> Verdict:
-    """Return what is to be done with a call that has come; changes nothing."""
-    call_id = turns.keys.get(call.key, call.call_id) if call.key else call.call_id
+def judge(turns: Turns, call: Call, *, may_be_known: bool = True) -> Verdict:
+    """Return what is to be done with a call that has come; changes nothing.
+
+    One that was never sent before may not be known: it is new, whatever its caller has said of others.
+    """
+    call_id = id_of(turns, call)
     opened = turns.open.get(call_id)
     if opened is not None:
         return Verdict.RUNNING if opened[1].digest == call.digest else Verdict.DIVERGED
@@ -115,12 +122,35 @@ def judge(turns: Turns, call: Call) -> Verdict:
     if recorded is not None:
         # An aborted call that never was in the log has no digest.
         return Verdict.RECORDED if recorded.digest in (call.digest, b"") else Verdict.DIVERGED
-    return Verdict.SETTLED if call.counter < turns.settled.get(call.caller_id, 0) else Verdict.NEW
+    is_settled = may_be_known and call.counter < turns.settled.get(call.caller_id, 0)
+    return Verdict.SETTLED if is_settled else Verdict.NEW
 
 
 def find(turns: Turns, call: Call) -> Recorded:
     """Return the record of a call that was judged RECORDED."""
-    return turns.recorded[turns.keys.get(call.key, call.call_id) if call.key else call.call_id]
+    return turns.recorded[id_of(turns, call)]
+
+
+def id_of(turns: Turns, call: Call) -> bytes:
+    """Return the id under which a call that has come is known: with a key, that of the call that the key stands for.
+
+    A key stands for the last attempt of its call. Of a call that has raised, a later attempt is none that is known.
+    """
+    if not call.key:
+        return call.call_id
+    holder = turns.keys.get(call.key, call.call_id)
+    if not call.attempt:
+        return holder
+    recorded = turns.recorded.get(holder)
+    has_raised = recorded is not None and recorded.outcome is Outcome.RAISED
+    is_own = holder.startswith(first_attempt(call.call_id, call.attempt))
+    is_known = call.call_id in turns.open or call.call_id in turns.recorded
+    return call.call_id if is_known or (has_raised and is_own) else holder
+
+
+def first_attempt(call_id: bytes, attempt: int) -> bytes:
+    """Return the id of the first attempt of a call, with which the ids of the others begin."""
+    return call_id[:-ATTEMPT_BYTES] if attempt else call_id
 
 
 def begin(turns: Turns, lsn: int, call: Call) -> None:
@@ -128,7 +158,10 @@ def begin(turns: Turns, lsn: int, call: Call) -> None:
     turns.last_lsn = lsn
     turns.open[call.call_id] = lsn, call
     if call.key:
-        turns.keys.setdefault(call.key, call.call_id)
+        before = turns.keys.get(call.key)
+        turns.keys[call.key] = call.call_id
+        if before is not None:  # an attempt that has raised: its record is one as any other now
+            _keep(turns, msgspec.structs.replace(turns.recorded[before], key=""))
 
 
 def finish(turns: Turns, done: Done) -> Recorded:

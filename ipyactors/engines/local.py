@@ -90,6 +90,8 @@ class LocalEngine:
                 digest = nesting.digest_of(client.actor_id, template.method, args, kwargs)
                 if turn is not None:
                     nested = nesting.begin(turn, digest, call.name, template.num_returns)
+                if template.key:
+                    digest = nesting.exact_digest_of(client.actor_id, template.method, args, kwargs)
                 if template.is_durable:
                     nesting.identify(call, parent, nested, digest)
         return submit(self.session, call, template.num_returns, keep, origin, nested)
@@ -122,15 +124,26 @@ class LocalEngine:
         return self.session.adopt_actor(actor_id, class_name, name)
 
     def find_actor(self, name: str, namespace: str) -> tuple[ActorClient, bytes]:
-        """Look a name up at the head."""
-        reply = self.session.ask_head(lambda request_id: GetActor(request_id, name, namespace))
-        if reply.spec is None:
+        """Look a name up at the head; a turn of a durable actor that is replayed finds what it has found before."""
+        session, turn = self.session, current.turn()
+        clients: list[ActorClient] = []
+
+        def find() -> tuple[bytes, str, bytes] | None:
+            reply = session.ask_head(lambda request_id: GetActor(request_id, name, namespace))
+            if reply.spec is None:
+                return None
+            clients.append(session.state.actors[reply.spec.actor_id])
+            return reply.spec.actor_id, reply.spec.class_name, reply.spec.handle
+
+        found = find() if turn is None else turn.once(find)
+        if found is None:
             where = f" in namespace {namespace!r}" if namespace else ""
             raise ActorNotFoundError(
                 f"no live actor is named {name!r}{where}. It was never created, or has ended; "
                 "ipyactors.list_named_actors() tells which there are."
             )
-        return self.session.state.actors[reply.spec.actor_id], reply.spec.handle
+        actor_id, class_name, handle = found
+        return clients[0] if clients else session.adopt_actor(actor_id, class_name, name), handle
 
     def release_handle(self, client: ActorClient) -> None:
         """Count one handle object less."""

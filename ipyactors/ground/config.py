@@ -100,9 +100,14 @@ class SessionPaths(msgspec.Struct, frozen=True):
         """Where a worker's standard output and error go, line by line as they are written."""
         return f"{self.state_dir}/logs/{worker_id[:1].decode()}{worker_id[1:].hex()}.log"
 
+    @property
+    def actors_dir(self) -> str:
+        """Where the logs of durable actors are, each in a folder of its own."""
+        return f"{self.state_dir}/actors"
+
     def actor_dir(self, actor_id: bytes) -> str:
         """Where a durable actor's log is: the same for every process of the session."""
-        return f"{self.state_dir}/actors/{actor_id.hex()}"
+        return f"{self.actors_dir}/{actor_id.hex()}"
 
     def marks_path(self, worker_id: bytes) -> str:
         """Where a worker marks which calls it has started; read by the agent after its death."""

@@ -202,7 +202,8 @@ def on_process_died(tables: Tables, out: Out, actor: Actor, death: Death, now_s:
         return
     take_step(actor, Step.LOST)
     actor.incarnation += 1
-    actor.fruitless_s.append(now_s)
+    if death.reason is not LossReason.INTENDED:  # who kills it on purpose means to have it back
+        actor.fruitless_s.append(now_s)
     note(tables, actor, EventKind.ACTOR_RESTARTING, wall_s, death)
     tell(tables, out, actor)
     queue(tables, actor, ticket=0)

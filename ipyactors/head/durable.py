@@ -51,7 +51,7 @@ def on_progressed(tables: Tables, owner: Owner, message: ActorProgressed) -> Non
 def on_checkpoint_made(tables: Tables, owner: Owner, message: CheckpointMade, wall_s: float) -> None:
     """Note a checkpoint for people."""
     actor = actors.speaking(tables, owner, message.actor_id)
-    if actor is not None:
+    if actor is not None and message.incarnation == actor.incarnation:
         detail, duration_s = message.detail, message.duration_s
         actors.note(tables, actor, EventKind.CHECKPOINT_MADE, wall_s, detail=detail, duration_s=duration_s)
 

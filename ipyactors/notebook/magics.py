@@ -94,7 +94,8 @@ class RemoteMagics(Magics):  # type: ignore[misc]
                 return _already_remote(definition, value, options[definition])
             if replies.stays_plain(value):
                 return value
-            return remote.remote(**options[definition])(value)
+            with _as_usage_error():
+                return remote.remote(**options[definition])(value)
 
         cell_compiler.run(compiled, self.shell.user_ns, make_remote)
 

@@ -35,7 +35,7 @@ class ActorClient:
     ``creation`` is what the head was told to make, kept until it has been alive: another head may have to be told.
     ``exiting`` is set while the present worker is on its way out, and nothing more is sent to it. ``finishing`` is
     set by ``__ray_terminate__``; calls made after it are ``late``: kept only to fail when the actor has ended.
-    ``settling`` tells a durable actor which answers have arrived.
+    ``settling`` tells a durable actor which answers have arrived; ``folder`` is where its log is.
     """
 
     __slots__ = (
@@ -49,6 +49,7 @@ class ActorClient:
         "exiting",
         "failure",
         "finishing",
+        "folder",
         "handles",
         "in_flight",
         "incarnation",
@@ -68,6 +69,7 @@ class ActorClient:
 
     def __init__(self, actor_id: bytes, class_name: str = "", name: str = "") -> None:
         self.actor_id = actor_id
+        self.folder = ""
         self.class_name = class_name
         self.name = name
         self.state = ActorState.PENDING
@@ -170,11 +172,18 @@ class MethodCall(PendingCall):
         """See :meth:`PendingCall.is_retriable`; a durable actor keeps the calls of its turns by itself."""
         return self.retries_left != 0 and not self.template.is_durable
 
+    @property
+    def is_of_turn(self) -> bool:
+        """See :meth:`PendingCall.is_of_turn`."""
+        return self.identity is not None and len(self.identity.caller_id) == ids.ACTOR_ID_BYTES
+
     def finish(self, failure: Failure | None, results: tuple[Payload, ...] = (), made_by: object = None) -> None:
         """See :meth:`PendingCall.finish`. One with an identity lets go of its objects: whether they live matters."""
         super().finish(failure, results, made_by)
         if self.identity is not None:
             self.entries = ()
+            if self.parent is not None and self.parent.unanswered is not None:
+                self.parent.unanswered.remove(self)
 
     @property
     def name(self) -> str:
@@ -201,10 +210,11 @@ _Row = deque[tuple[int, MethodCall, tuple[weakref.ref[Entry], ...]]]
 class Settling:
     """Up to which of their calls the callers of this process have all answers from one durable actor.
 
-    A caller that is this process has an answer once it has arrived. One that is a durable actor has it once it is in
-    its log, or nobody can ask for it any more; and both count only when the log is safe, as it is whenever the actor
-    makes a further call. A call that may be retried asks for its answers again; what is settled of those, its caller
-    says.
+    A caller that is this process has an answer once it has arrived. One that is a durable actor has it once it is
+    safe in its log, or nobody can ask for it any more. That is looked at when the actor makes a further call, for then
+    the log is safe: not when that call leaves, which may have to wait for its arguments while the actor's turn goes on
+    and takes, or lets go of, what is not safe yet. A call that may be retried asks for its answers again; what is
+    settled of those, its caller says.
     """
 
     def __init__(self) -> None:

@@ -84,6 +84,11 @@ class PendingCall(abc.ABC):
         return self.retries_left != 0
 
     @property
+    def is_of_turn(self) -> bool:
+        """Whether a durable actor calls another one: its log says what comes before, and what after."""
+        return False
+
+    @property
     def origin(self) -> Origin | None:
         """Where it was made; not known of a call that has no results."""
         if self.entries:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     import uuid
 
+    from ipyactors.owner.retriable import Unanswered
     from ipyactors.wire.specs import ActorSpec
 
 _actor: ActorSpec | None = None
@@ -45,6 +46,10 @@ class Turn(Protocol):
 
     def once(self, function: Callable[[], Any]) -> Any:
         """Return what ``function()`` returns, or raise what it raises: it is called at most once."""
+        ...
+
+    def is_canceled(self, *, is_flagged: bool) -> bool:
+        """Return whether the call is cancelled, which it stays; ``is_flagged``: somebody has asked for that by now."""
         ...
 
     def request_checkpoint(self) -> None:
@@ -111,6 +116,7 @@ class CurrentCall:
     ``nested`` counts the calls to durable actors that it has made, if it may be retried: then ``counter`` is its number
     among those calls of its caller, of which those with one below ``settled`` are over. Of such a task, ``given`` is
     what earlier attempts have taken from outside, ``kept`` how much of it is with its owner, and ``notes`` notes it.
+    ``unanswered`` are such calls that have no answer, None if it has made none; ``is_over`` once it has ended.
 
     ``cancelled`` is set when the caller asked to cancel it, ``exit_detail`` when it has called ``exit_actor()``.
     ``is_changing``, ``seen`` and ``expected`` are of :mod:`ipyactors.worker.changes`.
@@ -135,6 +141,8 @@ class CurrentCall:
     given: tuple[bytes, ...] | None = None
     kept: int = 0
     notes: Turn | None = None
+    unanswered: Unanswered | None = None
+    is_over: bool = False
 
 
 call: contextvars.ContextVar[CurrentCall | None] = contextvars.ContextVar("ipyactors_call", default=None)

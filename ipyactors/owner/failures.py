@@ -8,6 +8,7 @@ from __future__ import annotations
 from ipyactors.ground.exceptions import (
     ActorDiedError,
     ActorUnavailableError,
+    CallAbortedError,
     CallOutcomeUnknownError,
     IpyactorsError,
     NodeDiedError,
@@ -104,7 +105,7 @@ def actor_died_before(client: ActorClient, call: MethodCall, *, started: bool | 
     return CallOutcomeUnknownError(
         f"Nobody can say whether the call {call.name} has taken effect: it had been sent to actor {client.label} "
         f"(incarnation {client.incarnation}) when that ended for good: its process {how}. "
-        f"Its log has been kept and can tell: ipyactors fsck -v{last_output(client.death)}",
+        f"Its log has been kept and can tell: ipyactors fsck -v {client.folder}{last_output(client.death)}",
         actor_id=client.actor_id.hex(),
     )
 
@@ -115,7 +116,7 @@ def _advice(client: ActorClient, death: Death | None, *, is_durable: bool) -> st
     if death.reason is LossReason.INIT_FAILED:
         return "Correct the constructor or its arguments, and create the actor again."
     if death.reason is LossReason.RECOVERY_FAILED:
-        return "Its log and its checkpoints are kept: ipyactors fsck says what can be had from them."
+        return f"Its log and its checkpoints are kept: ipyactors fsck {client.folder} says what can be had from them."
     if client.restarts_left and is_durable:
         return (
             "Correct what its calls run into, and create the actor again. With max_task_retries=3, say, a call that "
@@ -138,6 +139,17 @@ def actor_unavailable(
         f"To have such calls resent, set max_task_retries.{last_output(death)}",
         actor_id=client.actor_id.hex(),
         incarnation=client.incarnation,
+    )
+
+
+def readonly_given_up(client: ActorClient, call: PendingCall, death: Death | None) -> CallAbortedError:
+    """Return the error of a readonly call to a durable actor whose processes have ended too often while it ran."""
+    tried = "once" if not call.attempt else f"{call.attempt + 1} times"
+    return CallAbortedError(
+        f"The call {call.name} was given up: while it ran, or may have run, the process of actor {client.label} "
+        f"{describe_death(death)}. It was tried {tried}, and had no effect on the actor, for it is readonly; "
+        f"later calls go on. To try more often, set max_task_retries (-1: no limit).{last_output(death)}",
+        actor_id=client.actor_id.hex(),
     )
 
 

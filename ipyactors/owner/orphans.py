@@ -29,6 +29,7 @@ def on_owner_lost(state: OwnerState, out: Out, message: OwnerLost) -> None:
         out.to_head(ObjectsClaimed(owner_id, claimed))
     rebuild.search_orphans(state, out, awaited)
     state.left_streams.pop(owner_id, None)
+    state.retriable.forget_process(owner_id)
     if owner_id not in state.holders:
         out.disconnect(owner_id)
 

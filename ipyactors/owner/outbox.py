@@ -2,7 +2,8 @@
 
 Calls wait in the actor's outbox until it is alive, so a call made while the actor restarts costs no retry. A death
 tells which calls had started. Those that had not are sent again, at no cost and in their order; one that had is
-sent again only if ``max_task_retries`` allows.
+sent again only if ``max_task_retries`` allows. What a durable actor logs is sent until it is answered: the actor itself
+knows what it has run, and how often; of its readonly calls it keeps nothing, and they are counted here as any others.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ def client_of(state: OwnerState, actor_id: bytes) -> ActorClient:
     client = state.actors.get(actor_id)
     if client is None:
         client = state.actors[actor_id] = ActorClient(actor_id)
+        client.folder = f"{state.actors_dir}/{actor_id.hex()}"
         client.settling = state.left_settlings.pop(actor_id, client.settling)
     return client
 
@@ -199,9 +201,10 @@ def on_actor_lost(state: OwnerState, out: Out, client: ActorClient, death: Death
     again: list[MethodCall] = []
     for seq, call in in_flight.items():
         started = None if last is None else seq <= last
-        if client.state is ActorState.DEAD and call.template.is_durable:
+        is_logged = call.template.is_durable and not call.template.is_readonly
+        if client.state is ActorState.DEAD and is_logged:
             _fail(state, out, call, failures.actor_died_before(client, call, started=started))
-        elif call.template.is_durable:
+        elif is_logged:
             call.unbegun = client.incarnation if started is False and not call.may_be_known else -1
             call.may_be_known = True
             again.append(call)  # the next incarnation knows it, if this one has
@@ -216,6 +219,8 @@ def on_actor_lost(state: OwnerState, out: Out, client: ActorClient, death: Death
             out.event(EventKind.CALL_RETRY, call, duration_s=ran_s, detail=describe_death(death))
             call.take_retry()
             again.append(call)
+        elif call.template.is_durable:
+            _fail(state, out, call, failures.readonly_given_up(client, call, death))
         else:
             _fail(state, out, call, failures.actor_unavailable(client, call, death, started=started))
     for call in again:

@@ -63,6 +63,7 @@ from ipyactors.wire.worker_messages import (
     ItemYielded,
     LendObject,
     LendsSettled,
+    NestedCallsLeft,
     ObjectFailed,
     ObjectReady,
     OutputWritten,
@@ -229,13 +230,6 @@ def on_cancelled(state: OwnerState, out: Out, peer: bytes, message: CallCancelle
         state.ready_actors.add(holder)
 
 
-def on_returned(state: OwnerState, _out: Out, peer: bytes, message: CallsReturned, _now_s: float) -> None:
-    """Tasks were given back."""
-    holder = state.holders.get(peer)
-    if isinstance(holder, Lease):
-        retries.on_returned(state, holder, message.seqs)
-
-
 def on_item(state: OwnerState, out: Out, peer: bytes, message: ItemYielded, _now_s: float) -> None:
     """A generator made an item."""
     if message.payload.names_any:
@@ -364,7 +358,8 @@ HANDLERS: dict[type, Handler] = {
     CallSucceeded: on_succeeded,
     CallRaised: on_raised,
     CallCancelled: on_cancelled,
-    CallsReturned: on_returned,
+    CallsReturned: lambda state, _out, peer, message, _now_s: retries.on_returned(state, peer, message.seqs),
+    NestedCallsLeft: lambda state, out, peer, message, _now_s: retries.on_nested_calls_left(state, out, peer, message),
     ActorHasChanged: rebuild.on_actor_has_changed,
     ItemYielded: on_item,
     OutputWritten: on_output,

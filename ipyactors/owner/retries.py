@@ -12,11 +12,12 @@ from ipyactors.owner.leases import Lease
 from ipyactors.owner.objects import Failure
 from ipyactors.owner.out import Out
 from ipyactors.owner.state import OwnerState
+from ipyactors.owner.watching import watch
 from ipyactors.wire.deaths import describe_death, last_started
 from ipyactors.wire.events import EventKind
 from ipyactors.wire.head_messages import KillLeasedWorker, LeaseGranted, ReclaimLease
 from ipyactors.wire.specs import Death, RemoteError
-from ipyactors.wire.worker_messages import CancelCall, ValueKept, ValueTaken
+from ipyactors.wire.worker_messages import CancelCall, NestedCallsLeft, ValueKept, ValueTaken
 
 
 def finish(state: OwnerState, call: PendingCall, failure: Failure | None) -> None:
@@ -112,8 +113,23 @@ def on_value_taken(state: OwnerState, out: Out, peer: bytes, message: ValueTaken
     out.to_worker(peer, ValueKept(message.seq, message.index))
 
 
-def on_returned(state: OwnerState, lease: Lease, seqs: tuple[int, ...]) -> None:
+def on_nested_calls_left(state: OwnerState, out: Out, peer: bytes, message: NestedCallsLeft) -> None:
+    """A call returns, and calls that it has made go on where it ran: it is not over before these are."""
+    if message.is_over:
+        state.retriable.let_go(peer, message.seq)
+        return
+    holder = state.holders.get(peer)
+    call = holder.in_flight.get(message.seq) if holder is not None else None
+    if call is not None and call.number:
+        state.retriable.keep(call.number, peer, message.seq)
+        watch(state, out, peer)
+
+
+def on_returned(state: OwnerState, peer: bytes, seqs: tuple[int, ...]) -> None:
     """The worker gave tasks back that wait behind a long one."""
+    lease = state.holders.get(peer)
+    if not isinstance(lease, Lease):
+        return
     lease.stalled = bool(lease.in_flight)
     returned = [lease.in_flight.pop(seq) for seq in seqs if seq in lease.in_flight]
     lease.stalled = bool(lease.in_flight)

@@ -20,6 +20,9 @@ from ipyactors.wire.codec import Message
 class OwnerState:
     """Everything that one process knows of the calls that it made. Changed only by the reactor."""
 
+    #: Where the logs of durable actors are, each in a folder of its own.
+    actors_dir = ""
+
     def __init__(
         self,
         owner_id: bytes,

@@ -80,6 +80,7 @@ class Traffic:
         self.state = OwnerState(
             process_id, address, is_driver=is_driver, node_id=node_id, max_lineage_bytes=max_lineage_bytes
         )
+        self.state.actors_dir = paths.actors_dir
         self.state.leases.announced.wake = self._wake
         self.leader = LeaderFollowers(self._turn, self._doors.descriptors, f"ipyactors-{ids.short(process_id)}")
         self.post = Post(self.lock, self._doors, self.leader)
@@ -157,9 +158,12 @@ class Traffic:
     # -- sending ----------------------------------------------------------------------------------------------
 
     def submit(self, call: PendingCall) -> None:
-        """Queue a call for the reactor; sent at once if nothing is under way, else in batches."""
+        """Queue a call for the reactor; sent at once if nothing is under way, else in batches.
+
+        One of a durable actor's turn is taken at once: what is settled with it must not depend on what comes after it.
+        """
         waiting = self._submissions.add(call)
-        if not self.state.unanswered or waiting >= _BURST:
+        if not self.state.unanswered or waiting >= _BURST or call.is_of_turn:
             self._push()
         elif waiting == 1:
             self.leader.wake()

@@ -231,6 +231,16 @@ class ValueTaken(_Word):
     data: bytes
 
 
+class NestedCallsLeft(_Word):
+    """The call ``seq`` ends before calls to durable actors that it has made are answered: those go on from here.
+
+    They count as calls of a call that is not over, until this comes once more, with ``is_over``.
+    """
+
+    seq: int
+    is_over: bool = False
+
+
 class ActorHasChanged(_Word):
     """The call has no result: the actor is not, or not any more, as it was when the call was made first."""
 
@@ -248,6 +258,7 @@ WorkerToCaller = (
     | ArgumentsMissing
     | ActorHasChanged
     | ValueTaken
+    | NestedCallsLeft
 )
 
 

@@ -64,6 +64,10 @@ class Answers:
         self._answer(peer, message)
         self._hold()
 
+    def queue(self, peer: bytes, message: Message) -> None:
+        """Say something that leaves with a call's last answer, or with the turn in which it is said."""
+        self._answer(peer, message)
+
     def _hold(self) -> None:
         now = _monotonic()
         if self._unsent == 0:

@@ -57,27 +57,28 @@ class CallLog:
         """A process is gone, and will never ask for the answers to its calls."""
         self._log.forget_process(process_id)
 
-    def take(self, call: Call, large: Sequence[Payload]) -> Verdict:
+    def take(self, call: Call, large: Sequence[Payload], *, may_be_known: bool = True) -> Verdict:
         """Judge a call, and note it if it is new; :meth:`GuardedLog.write` before it runs.
 
         ``large`` are its arguments with their bytes, ``args`` first, if any may belong into a file. Raises
         StorageFullError: the call is not in the log.
         """
-        return self.guarded.do(self._take, call, large)
+        return self.guarded.do(self._take, call, large, may_be_known)
 
-    def _take(self, call: Call, large: Sequence[Payload]) -> Verdict:
+    def _take(self, call: Call, large: Sequence[Payload], may_be_known: bool) -> Verdict:
         if large:
-            verdict = self._log.judge(call)
+            verdict = self._log.judge(call, may_be_known=may_be_known)
             if verdict is not Verdict.NEW:
                 return verdict
-            kept, made = self.guarded.put_aside(large, self.last_lsn + 1)
+            kept, made = self.guarded.put_aside(large, self.last_lsn + 1, may_be_refused=True)
             aside = tuple(msgspec.structs.replace(blob, index=blob.index - 1) for blob in made)
             call = msgspec.structs.replace(call, args=kept[0], arg_values=kept[1:], blobs=aside)
-        return self._log.take(call)
+        return self._log.take(call, may_be_known=may_be_known)
 
-    def is_new(self, call: Call) -> bool:
+    def is_new(self, call: Call, *, may_be_known: bool = True) -> bool:
         """Return whether a call that has come is not in the log; changes nothing."""
-        return self.guarded.do(self._log.judge, call) is Verdict.NEW
+        verdict = self.guarded.do(lambda: self._log.judge(call, may_be_known=may_be_known))
+        return verdict is Verdict.NEW
 
     def id_of(self, call: Call) -> bytes:
         """Return the id under which a call that has come is known."""

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
+from ipyactors.durable.carried import CarriedCall
 from ipyactors.durable.log import LogSealedError
 from ipyactors.durable.manifest import CheckpointData, Manifest
 from ipyactors.durable.turns import Recorded
@@ -34,8 +35,11 @@ REPLAY_OVERHEAD_S = 20e-6
 #: A replay has no more than so much of the log to read.
 LOG_AT_MOST_BYTES = 64 * 1024 * 1024
 
-#: How long an actor rests, when a checkpoint is due, for answers to the calls that it has made to durable actors.
+#: How long an actor rests, when a checkpoint is due, for answers to calls that no checkpoint can have.
 QUIET_WITHIN_S = 1.0
+
+#: How long one that was asked for waits for them.
+AWAITED_AT_MOST_S = 60.0
 
 #: Checkpoints take no more than this share of the time, unless the user has said when to make them.
 _SHARE_AT_MOST = 0.05
@@ -93,9 +97,9 @@ class Made:
 class Checkpointer:
     """``tell`` hears of each checkpoint that was made, ``monotonic`` and ``wall`` are clocks.
 
-    ``await_quiet(timeout_s)`` waits until all calls to durable actors are answered that this one has made, and returns
-    whether they are: one that has not arrived would be lost with this process, for what is before a checkpoint is not
-    done again.
+    ``carry(timeout_s)`` returns the calls to durable actors that this one has made and that have no answer: one that
+    has not arrived would be lost with this process, for what is before a checkpoint is not done again. Raises
+    TimeoutError for those that no checkpoint can have, if they are still not answered then.
     """
 
     def __init__(
@@ -107,7 +111,7 @@ class Checkpointer:
         tell: Callable[[Made], None],
         monotonic: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
-        await_quiet: Callable[[float | None], bool] = lambda _timeout_s: True,
+        carry: Callable[[float], tuple[CarriedCall, ...]] = lambda _timeout_s: (),
     ) -> None:
         self._actor = actor
         self._log = log
@@ -116,7 +120,7 @@ class Checkpointer:
         self._tell = tell
         self._monotonic = monotonic
         self._wall = wall
-        self._await_quiet = await_quiet
+        self._carry = carry
         self._is_requested = False
         self._wait_factor = 1.0
         self._problem = ""
@@ -161,15 +165,15 @@ class Checkpointer:
             return None
         return self._since_s + every_s * self._wait_factor - self._monotonic()
 
-    def is_due(self) -> bool:
-        """Return whether one is to be made now."""
+    def is_due(self, *, asks: bool = True) -> bool:
+        """Return whether one is to be made now; ``asks``: an actor that says so itself may be asked."""
         if self._is_requested:
             return True
         if not self._calls:
             return False
         durability = self._durability
         if durability.by_itself:
-            return self._ask_actor()
+            return asks and self._ask_actor()
         if durability.every_calls or durability.every_s:
             if durability.every_calls and self._calls >= durability.every_calls * self._wait_factor:
                 return True
@@ -193,11 +197,8 @@ class Checkpointer:
 
     def make_if_due(self) -> None:
         """Make one if it is due; one that cannot be made is told in the actor's output, and tried again later."""
-        if not self._await_quiet(QUIET_WITHIN_S):
-            self._postpone(f"calls that it has made to durable actors had no answer for {QUIET_WITHIN_S:.0f} s")
-            return
         try:
-            self.make()
+            self.make(QUIET_WITHIN_S)
         except LogSealedError:
             raise
         except Exception as error:  # the user's pickling, or the user's save_checkpoint, or the place it goes to
@@ -217,22 +218,22 @@ class Checkpointer:
                 file=sys.stderr,
             )
 
-    def make(self) -> Made:
+    def make(self, wait_s: float = AWAITED_AT_MOST_S) -> Made:
         """Make one now; no call may be open. Raises what keeps it from being made; then everything is as before.
 
-        Waits for the answers to the calls that the actor has made to durable actors.
+        Waits for the answers to calls to durable actors that the checkpoint cannot have, for so long at most.
         """
-        self._await_quiet(None)
+        carried = self._carry(wait_s)
         began_s = self._monotonic()
-        data = self._save()
+        data = self._save(carried)
         expired = self._log.add_checkpoint(data, self._durability.keep, drops_log=self._drops_log)
         return self._made(data, expired, began_s)
 
     def make_with(self, ends: Sequence[End]) -> list[Recorded]:
         """Make one by which calls are over; return their records. Raises as :meth:`make`; then none is over."""
-        self._await_quiet(None)
+        carried = self._carry(AWAITED_AT_MOST_S)
         began_s = self._monotonic()
-        data = self._save()
+        data = self._save(carried)
         recorded, expired = self._log.finish_with_checkpoint(
             ends, data, self._durability.keep, drops_log=self._drops_log
         )
@@ -243,7 +244,7 @@ class Checkpointer:
     def _drops_log(self) -> bool:
         return self._durability.by_itself or self._store.is_lasting
 
-    def _save(self) -> CheckpointData:
+    def _save(self, carried: tuple[CarriedCall, ...]) -> CheckpointData:
         faultpoints.hit("durable.checkpoint.begun")
         checkpoint_id = ids.new_checkpoint_id().hex()
         locator, size, digest = "", 0, b""
@@ -264,6 +265,7 @@ class Checkpointer:
             digest,
             self._wall(),
             platform.python_version(),
+            carried,
         )
 
     def _made(self, data: CheckpointData, expired: list[Manifest], began_s: float) -> Made:

@@ -18,6 +18,7 @@ import msgspec
 from ipyactors.durable import spec_file
 from ipyactors.durable.actor_log import ActorLog, Remains, read_remains
 from ipyactors.durable.begun import Begun
+from ipyactors.durable.carried import CarriedCall
 from ipyactors.durable.checkpoint_store import open_store
 from ipyactors.durable.folder import Folder
 from ipyactors.durable.lock import FolderLock
@@ -25,7 +26,7 @@ from ipyactors.durable.log import segments_of
 from ipyactors.durable.record import Open, ValueKind
 from ipyactors.durable.recovery import History
 from ipyactors.ground import faultpoints
-from ipyactors.ground.exceptions import ReplayDivergenceError
+from ipyactors.ground.exceptions import RecoveryFailedError, ReplayDivergenceError
 from ipyactors.owner.actors import HandleToken
 from ipyactors.owner.kv import HeadKv
 from ipyactors.owner.objects import Entry
@@ -34,6 +35,7 @@ from ipyactors.wire.head_messages import ActorInitFailed, ActorProgressed, Actor
 from ipyactors.wire.interrupts import deferred
 from ipyactors.wire.marks import Marks
 from ipyactors.wire.specs import ActorSpec, Definition, Payload, RemoteError
+from ipyactors.worker import carried
 from ipyactors.worker.answers import Answers
 from ipyactors.worker.call_log import CallLog
 from ipyactors.worker.checkpoint import Checkpointer, Made
@@ -174,16 +176,17 @@ class DurableActor:
     def _interrupted(self, history: History) -> list[int]:
         """Return the lsns of the calls that ran when the process before this one ended.
 
-        Where several did, nobody can tell which of them is to blame: each of them is.
+        Where several did, nobody can tell which of them is to blame: each of them is. They begin in their order; one
+        that died in its recovery had begun none.
         """
-        lsns = [lsn for lsn, _ in history.turns.open.values()]
-        return [lsn for lsn in lsns if lsn == self._begun.last or self._rounds is not None]
+        lsns, last = [lsn for lsn, _ in history.turns.open.values()], self._begun.last
+        return [lsn for lsn in lsns if lsn == last or (lsn < last and self._rounds is not None)]
 
     def _open_log(self, remains: Remains, history: History, interrupted: list[int]) -> GuardedLog:
         """Open the log for writing behind all that is there."""
         actor = self._actor
         opened = Open(
-            actor.definition_id,
+            history.definition_id or actor.definition_id,
             actor.durability.level,
             socket.gethostname(),
             _boot_id(),
@@ -193,19 +196,28 @@ class DurableActor:
             tuple(interrupted[1:]),
         )
         log = ActorLog(self._disk, remains, history, actor.incarnation, opened)
+        self._begun.note(0)  # it is in the log now; this process has begun none
         return GuardedLog(log, self._disk, actor.actor_id)
 
     def _construct(self, load: Load, turn: Turn | None) -> None:
-        self._actor.build(functools.partial(load, self._actor.spec), turn)
+        actor = self._actor
+        definition = self._definition(actor.definition_id)
+        actor.build(functools.partial(load, msgspec.structs.replace(actor.spec, definition=definition)), turn)
 
     def _load_class(self, definition_id: bytes) -> type:
-        spec = self._actor.spec
-        definition = spec.definition
-        if definition.definition_id != definition_id:
-            definition = spec_file.read_class(self._disk, definition_id)
-        self._actor.definition_id = definition_id
-        cls: type = load_definition(definition)
+        cls: type = load_definition(self._definition(definition_id))
         return cls
+
+    def _definition(self, definition_id: bytes) -> Definition:
+        """Return a class that the actor runs, or ran. Raises RecoveryFailedError."""
+        definition = self._actor.spec.definition
+        if definition.definition_id == definition_id:
+            return definition
+        try:
+            return spec_file.read_class(self._disk, definition_id)
+        except (OSError, ValueError) as error:
+            text = f"a class that it ran, {spec_file.class_name(definition_id)} in its folder, cannot be had: {error}"
+            raise RecoveryFailedError(text, actor_id=self._actor.actor_id.hex()) from error
 
     def _serve(self, log: GuardedLog, journal: LogJournal, recovered: Recovered) -> None:
         """Have the loop go on from where the log ends."""
@@ -215,7 +227,7 @@ class DurableActor:
             call_log, self._session, self._executor.describe, self._answers.send, self._session.custody.lend
         )
         checkpointer = Checkpointer(
-            actor, call_log, actor.durability, self._store, self._tell_checkpoint, await_quiet=self._await_quiet
+            actor, call_log, actor.durability, self._store, self._tell_checkpoint, carry=self._carry
         )
         checkpointer.note_replayed(recovered.replayed, recovered.replay_s)
         calls.checkpointer = self._checkpointer = checkpointer
@@ -223,6 +235,8 @@ class DurableActor:
         actor.changes.start_at(call_log.last_lsn)
         self._answers.open(log, self._rounds or calls)
         unfinished = self._take_up(calls, recovered)
+        if recovered.checkpoint is not None:  # before anything else is sent: these were made first
+            self._nested.take_up(carried.send_again(self._session, recovered.checkpoint.data.carried))
         self.loop.open(DurableParts(log, journal, calls, self._begun, checkpointer), unfinished)
         self._nested.release()
         faultpoints.hit("durable.open.served")
@@ -316,10 +330,9 @@ class DurableActor:
         faultpoints.hit("durable.upgrade.done")
         self._session.tell_head(ActorUpgraded(actor.actor_id, actor.incarnation, new, handle))
 
-    def _await_quiet(self, timeout_s: float | None) -> bool:
-        """Wait until all calls to durable actors are answered; return whether they are."""
-        nested = self._nested
-        return not nested.has_unanswered() or self._session.wait(lambda: not nested.has_unanswered(), timeout_s)
+    def _carry(self, timeout_s: float) -> tuple[CarriedCall, ...]:
+        """Return the calls to durable actors that have no answer. Raises TimeoutError, see :class:`Checkpointer`."""
+        return carried.carry_all(self._nested.unanswered, self._session.wait, self._actor.actor_id, timeout_s)
 
     def _tell_checkpoint(self, made: Made) -> None:
         actor = self._actor

@@ -8,7 +8,7 @@ be made.
 from __future__ import annotations
 
 import time
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from typing import NoReturn
 
@@ -42,10 +42,14 @@ _REST_S = 0.001
 IDLE_IS_PROGRESS_S = 1.0
 
 
+#: Of so many callers that are gone the ids are kept.
+KEPT_LOST = 10_000
+
+
 class Line:
     """What waits to be run: calls that are in the log, before those in the mailbox.
 
-    ``gone`` are callers whose processes have ended lately, ``lost`` those of which nothing is known any more: what they
+    ``gone`` are callers whose processes have ended lately. Of those that are lost nothing is known any more: what they
     had sent and is not in the log is not run, for it may have been in an earlier incarnation.
     """
 
@@ -53,13 +57,29 @@ class Line:
         self._box = box
         self.logged: deque[LoggedCall | FinishAndExit] = deque()
         self.gone: deque[bytes] = deque()
-        self.lost: set[bytes] = set()
+        self._lost: OrderedDict[bytes, None] = OrderedDict()
+
+    def lose(self, process_id: bytes) -> None:
+        """Nothing is known of a caller any more. What it had sent arrives soon if at all: only the last are kept."""
+        self._lost[process_id] = None
+        if len(self._lost) > KEPT_LOST:
+            self._lost.popitem(last=False)
+
+    def is_lost(self, process_id: bytes) -> bool:
+        """Return whether nothing is known of a caller any more."""
+        return process_id in self._lost
 
     def __len__(self) -> int:
         return len(self.logged) + len(self._box.ready)
 
     def __bool__(self) -> bool:  # asked after every call
         return bool(self.logged or self._box.ready)
+
+    @property
+    def has_logged(self) -> bool:
+        """Whether calls wait that are in the log. One that is not is always the last: no more is taken behind it."""
+        first = self.logged[0] if self.logged else None
+        return first is not None and not isinstance(first, FinishAndExit) and bool(first.lsn)
 
 
 class DurableParts:
@@ -144,7 +164,7 @@ class DurableLoop:
         while self._line.gone:
             process_id = self._line.gone.popleft()
             parts.calls.forget_process(process_id)
-            self._line.lost.add(process_id)
+            self._line.lose(process_id)
         room = parts.checkpointer.calls_until_due(BATCH)
         has_any = False
         while room > 0:
@@ -156,7 +176,7 @@ class DurableLoop:
             if isinstance(call, FinishAndExit):
                 self._line.logged.append(call)
                 break
-            if caller in self._line.lost:
+            if self._line.is_lost(caller):
                 continue
             try:
                 logged = parts.calls.take(caller, call)  # type: ignore[arg-type]  # an actor gets no tasks
@@ -213,11 +233,10 @@ class DurableLoop:
         current.call.set(None)
         parts = self._parts
         assert parts is not None
-        due_in_s = parts.checkpointer.due_in_s()
-        if due_in_s is not None and due_in_s <= 0:
-            self._answers.flush()
-            parts.checkpointer.make_if_due()
+        if parts.checkpointer.is_due(asks=False):
+            self._make_checkpoint(parts)
             return
+        due_in_s = parts.checkpointer.due_in_s()
         limit_s = due_in_s
         if self._on_progress is not None:  # it may be killed for nothing it does, and must not be given up for that
             limit_s = IDLE_IS_PROGRESS_S if due_in_s is None else min(due_in_s, IDLE_IS_PROGRESS_S)
@@ -265,9 +284,14 @@ class DurableLoop:
             self._give_up(error)
         finally:
             self._answers.forget(logged)
-        if logged.lsn and self._executor.exit is None:
-            parts.checkpointer.note_call(time.monotonic() - began_s)
+        if self._executor.exit is not None:
+            return
+        if logged.lsn:
+            if not logged.call.is_persist:  # the checkpoint that it has ended with has it
+                parts.checkpointer.note_call(time.monotonic() - began_s)
             self._after(parts, running)
+        elif parts.checkpointer.is_due(asks=False):
+            self._make_checkpoint(parts)
 
     def _after(self, parts: DurableParts, running: CurrentCall) -> None:
         turn = running.turn
@@ -275,6 +299,9 @@ class DurableLoop:
         self._note_progress()
         if turn.wants_checkpoint:
             parts.checkpointer.request()
-        if not self._line.logged and parts.checkpointer.is_due():
-            self._answers.flush()  # whoever waits need not wait for this too
-            parts.checkpointer.make_if_due()
+        if not self._line.has_logged and parts.checkpointer.is_due():
+            self._make_checkpoint(parts)
+
+    def _make_checkpoint(self, parts: DurableParts) -> None:
+        self._answers.flush()  # whoever waits need not wait for this too
+        parts.checkpointer.make_if_due()

@@ -32,6 +32,7 @@ from ipyactors.wire.worker_messages import (
     CallMethod,
     CallRaised,
     CallSucceeded,
+    NestedCallsLeft,
     RunTask,
 )
 from ipyactors.worker import main_module
@@ -183,7 +184,8 @@ class Executor:
             actor = self._actor
             assert actor is not None, "a method call came into the line of a worker without an actor"
             name = actor.name_of(call.method)
-            running = CurrentCall(caller, call.seq, call.task_id, name, actor.actor_id, call.attempt)
+            call_id = call.task_id if call.identity is None else call.identity.call_id  # as in the log, for replays
+            running = CurrentCall(caller, call.seq, call_id, name, actor.actor_id, call.attempt)
         else:
             assert type(call) is RunTask
             running = CurrentCall(caller, call.seq, call.task_id, call.name, b"", call.attempt)
@@ -209,14 +211,19 @@ class Executor:
             answer.version = self._changes.seen_by(running)
             self._changes.end(running)
         caller = running.caller
-        self._end(caller, answer.seq)
+        self._end(running)
         for payload in answer.results:
             if payload.refs or payload.actor_ids:
                 self._lend(caller, *answer.results)
                 break
         self._finish(caller, answer)
 
-    def _end(self, caller: bytes, seq: int) -> None:
+    def _end(self, running: CurrentCall) -> None:
+        caller, seq = running.caller, running.seq
+        running.is_over = True
+        if running.unanswered:
+            self._answers.queue(caller, NestedCallsLeft(seq))
+            running.unanswered.when_none(lambda: self._answers.queue(caller, NestedCallsLeft(seq, is_over=True)))
         self.running.pop((caller, seq), None)
         self.busy_since_s = 0.0
         if self._output.open:
@@ -299,11 +306,11 @@ class Executor:
         if self._changes is not None:
             self._changes.end(running)
         if isinstance(error, HasChangedError):
-            self._end(caller, call.seq)
+            self._end(running)
             self._finish(caller, ActorHasChanged(call.seq))
             return
         if isinstance(error, SegmentsMissing):
-            self._end(caller, call.seq)
+            self._end(running)
             self._finish(caller, ArgumentsMissing(call.seq, error.segment_ids))
             return
         if self._actor is not None and (running.exit_detail or isinstance(error, ActorExit)):
@@ -314,7 +321,7 @@ class Executor:
             print(f"{running.name} called {exit_words(error)}: the worker exits with {code}", file=sys.stderr)
             self._output.end_all()
             self._leave(code)
-        self._end(caller, call.seq)
+        self._end(running)
         is_cancelled = running.cancelled
         if is_cancelled and _is_interruption(error):
             self._finish(caller, CallCancelled(call.seq, started=True))

@@ -19,7 +19,7 @@ from ipyactors.durable.blobs import Namer
 from ipyactors.durable.disk import Disk
 from ipyactors.durable.log import LogSealedError
 from ipyactors.durable.record import Answer, Blob
-from ipyactors.ground.exceptions import SessionError
+from ipyactors.ground.exceptions import SessionError, StorageFullError
 from ipyactors.wire.specs import Payload
 
 #: The status of a process whose log cannot be written.
@@ -88,15 +88,23 @@ class GuardedLog:
         """Make everything as safe as the actor's level asks: now answers may leave."""
         self.do(self.log.secure)
 
-    def put_aside(self, payloads: Sequence[Payload], lsn: int) -> tuple[tuple[Payload, ...], tuple[Blob, ...]]:
+    def put_aside(
+        self, payloads: Sequence[Payload], lsn: int, *, may_be_refused: bool = False
+    ) -> tuple[tuple[Payload, ...], tuple[Blob, ...]]:
         """Write what is large to files; return what goes into the record of the call ``lsn``.
 
-        To be given to :meth:`do`. Raises LogSealedError if it cannot be written.
+        To be given to :meth:`do`. Raises LogSealedError if it cannot be written, for a call that has begun: of one that
+        is not in the log yet, which ``may_be_refused``, StorageFullError.
         """
         try:
             return blobs.put_aside(self.disk, payloads, self._namer_of(lsn))
         except OSError as error:
             problem = f"A large value could not be written beside the log: {error.strerror}."
+            if may_be_refused:
+                raise StorageFullError(
+                    f"{problem} The call was not run and has no effect. Once there is room on that disk, calls go on.",
+                    actor_id=self.actor_id.hex(),
+                ) from error
             self.log.seal(problem)
             raise LogSealedError(problem) from error
 

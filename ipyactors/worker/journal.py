@@ -49,7 +49,7 @@ class LogJournal:
 
     def secure(self) -> None:
         """Make what was noted as safe as the actor's level asks."""
-        self._guarded.secure()
+        self._nested.secure(self._guarded.secure)
 
     def register(self, submission: Submission, call: Any, entries: tuple[Any, ...]) -> None:
         """Take a nested call that was made."""

@@ -105,7 +105,7 @@ class LoggedCalls:
         if call.args.stored is not None or call.args.buffers or call.arg_values:
             large = self._values.bring((call.args, *call.arg_values))
         try:
-            verdict = self._log.take(entry, large)
+            verdict = self._log.take(entry, large, may_be_known=call.may_be_known)
         except StorageFullError as error:
             self.refuse(caller, call, error)
             return None
@@ -167,7 +167,7 @@ class LoggedCalls:
 
     def is_new(self, call: CallMethod) -> bool:
         """Return whether a call is not in the log, so that it has not run and does not."""
-        return self._log.is_new(to_record(call))
+        return self._log.is_new(to_record(call), may_be_known=call.may_be_known)
 
     def refuse(self, caller: bytes, call: CallMethod, error: Exception) -> None:
         """Answer a call that is not run."""
@@ -178,7 +178,7 @@ class LoggedCalls:
     def finish(self, logged: LoggedCall, message: Message) -> None:
         """Note how a call has ended, and answer everyone who waits for it."""
         try:
-            self.check_end(logged)
+            self.check_end(logged, message)
         except ReplayDivergenceError as error:
             if not logged.call.is_persist:  # of which nobody has promised that it does the same again
                 raise
@@ -192,11 +192,11 @@ class LoggedCalls:
         faultpoints.hit("durable.call.done")
         self._end(logged, recorded, message)
 
-    def check_end(self, logged: LoggedCall) -> None:
+    def check_end(self, logged: LoggedCall, message: Message) -> None:
         """Raise ReplayDivergenceError if a call that had been begun before did not do the same again."""
         faultpoints.hit("durable.call.ended")
         if logged.past and isinstance(logged.running.turn, Turn):
-            logged.running.turn.check_end()
+            logged.running.turn.check_end(message.error.words if isinstance(message, CallRaised) else "")
 
     def finish_together(self, ended: Sequence[tuple[LoggedCall, Message]]) -> None:
         """Note how calls have ended by one checkpoint, and answer everyone who waits for them; no other may be open.
@@ -304,7 +304,8 @@ class LoggedCalls:
                 self._send(peer, ItemYielded(seq, index, item, (LOGGED, recorded.lsn)))
             results = ()
         if answer.error is not None:
-            self._send(peer, CallRaised(seq, answer.error, answer.is_retryable))
+            is_own = recorded.call_id.startswith(waiter.first)
+            self._send(peer, CallRaised(seq, answer.error, answer.is_retryable and is_own))
         elif answer.is_cancelled:
             self._send(peer, CallCancelled(seq, started=True))
         else:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from ipyactors.durable import record
 from ipyactors.durable.record import Answer, Outcome, Value
+from ipyactors.durable.turns import first_attempt
 from ipyactors.ground import ids
 from ipyactors.owner.current import CurrentCall
 from ipyactors.owner.templates import STREAMING
@@ -18,12 +19,17 @@ from ipyactors.worker.call_log import End
 
 @dataclasses.dataclass(slots=True)
 class Waiter:
-    """A process that waits for the end of a call, which it knows as ``seq``. It has ``skip_items`` items already."""
+    """A process that waits for the end of a call, which it knows as ``seq``. It has ``skip_items`` items already.
+
+    ``first`` is the id of the call's first attempt, if it has a key: what another call with that key has raised is
+    told, but not to be tried again.
+    """
 
     peer: bytes
     seq: int
     task_id: bytes
     skip_items: int = 0
+    first: bytes = b""
 
 
 @dataclasses.dataclass(slots=True)
@@ -53,7 +59,10 @@ class LoggedCall:
 
 def waiter_of(caller: bytes, call: CallMethod) -> Waiter:
     """Return who waits for a call that has come from ``caller``."""
-    return Waiter(caller, call.seq, call.task_id, call.skip_items)
+    waiter = Waiter(caller, call.seq, call.task_id, call.skip_items)
+    if call.key and call.identity is not None:
+        waiter.first = first_attempt(call.identity.call_id, call.attempt)
+    return waiter
 
 
 def to_record(call: CallMethod) -> record.Call:
@@ -79,6 +88,7 @@ def to_record(call: CallMethod) -> record.Call:
         call.crashes_allowed,
         call.is_persist,
         call.retry_on,
+        call.attempt,
     )
 
 

@@ -69,6 +69,7 @@ class Nested:
         self._by_entry: weakref.WeakKeyDictionary[Entry, _Withheld] = weakref.WeakKeyDictionary()
         self._calls: weakref.WeakKeyDictionary[Entry, MethodCall] = weakref.WeakKeyDictionary()
         self._unanswered: deque[MethodCall] = deque()
+        self._received: list[MethodCall] = []  # whose results were noted since the log was safe
 
     def register(self, submission: Submission, call: PendingCall, entries: Sequence[Entry]) -> None:
         """Take a call that was made; one that is replayed is kept back."""
@@ -91,7 +92,7 @@ class Nested:
 
         ``given`` is what it says of them, where that is replayed. The actor may have kept the reference, and ask again.
         """
-        error = None
+        error, is_safe = None, given is not None
         if isinstance(given, RemoteError):
             if len(entries) > 1:
                 return  # nobody knows of which of them it was
@@ -105,8 +106,16 @@ class Nested:
             if outcome is not None:
                 self._complete(entry, outcome)
             call = self._calls.pop(entry, None)
-            if call is not None:
-                call.is_consumed = call.template.num_returns == 1 or call not in list(self._calls.values())
+            if call is not None and (call.template.num_returns == 1 or call not in list(self._calls.values())):
+                self._note_taken(call, is_safe=is_safe)
+
+    def secure(self, secure: Callable[[], None]) -> None:
+        """Make the log safe with ``secure``: what was received before that is consumed then."""
+        with self._lock:
+            received, self._received = self._received, []
+        secure()
+        for call in received:
+            call.is_consumed = True
 
     def release(self, lsn: int | None = None) -> int:
         """Send what must be sent, in the order in which it was made; return how many. The replay is over.
@@ -127,14 +136,27 @@ class Nested:
                 count += 1
         return count
 
-    def has_unanswered(self) -> bool:
-        """Return whether a call to a durable actor has no answer.
+    def unanswered(self) -> list[MethodCall]:
+        """Return the calls to durable actors that have no answer, in the order in which they were sent.
 
-        It may not have arrived: should this process end, a replay of the call that made it sends it again. A checkpoint
-        would be behind that call, and this one would be lost.
+        They may not have arrived: should this process end, a replay of the call that made one sends it again. A
+        checkpoint is behind that call, and has to have what it needs to send it (:mod:`ipyactors.worker.carried`).
         """
         with self._lock:
-            return any(call.state is not CallState.DONE for call in self._unanswered)
+            return [call for call in self._unanswered if call.state is not CallState.DONE]
+
+    def take_up(self, calls: Sequence[MethodCall]) -> None:
+        """Take calls that were sent again because the checkpoint that this process began with had them."""
+        for call in calls:
+            self._note_sent(call)
+
+    def _note_taken(self, call: MethodCall, *, is_safe: bool) -> None:
+        """All results of a call are in the log; should it be lost with them, a replay asks for them again."""
+        if is_safe:
+            call.is_consumed = True
+            return
+        with self._lock:
+            self._received.append(call)
 
     def _note_sent(self, call: MethodCall) -> None:
         with self._lock:

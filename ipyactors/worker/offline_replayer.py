@@ -193,6 +193,7 @@ class OfflineReplayer(Replayer):
     def _load_by_itself(self, start: Start) -> None:
         """Have a ``Checkpointable`` load one checkpoint."""
         assert start.checkpoint is not None
+        self._actor.definition_id = start.checkpoint.data.definition_id
         past = self._constructed_with()
         self._construct_with(None if past is None else self._turn_of(past))
         data = start.checkpoint.data
@@ -205,7 +206,7 @@ class OfflineReplayer(Replayer):
             raise self._failed(f"load_checkpoint returned {chosen!r}, and was given {start} only")
 
     def _load(self, spec: ActorSpec) -> tuple[type, tuple[Any, ...], dict[str, Any]]:
-        cls = load_definition(spec.definition)
+        cls = self._class_of(self._actor.definition_id)
         payloads = (spec.args, *spec.arg_values)
         if any(one.stored is not None or one.stands_for is not None for one in payloads):
             raise self._failed("what its constructor was called with was in the memory of its session, and is gone")

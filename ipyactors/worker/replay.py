@@ -27,7 +27,7 @@ from ipyactors.durable.blobs import BlobDamagedError
 from ipyactors.durable.disk import Disk
 from ipyactors.durable.manifest import Manifest
 from ipyactors.durable.record import Answer, Call, Done, Value
-from ipyactors.durable.recovery import History, Past
+from ipyactors.durable.recovery import History, Past, made_of
 from ipyactors.ground import faultpoints
 from ipyactors.ground.checkpointable import Checkpoint
 from ipyactors.ground.exceptions import LogDamagedError, RecoveryFailedError, ReplayDivergenceError
@@ -113,6 +113,7 @@ class Replayer:
         recovered = self._by_itself() if by_itself else self._from_checkpoint()
         if recovered is None:
             history = self._since(None)
+            self._actor.definition_id = self._made_of
             self._build(history)
             recovered = Recovered(history, None)
         faultpoints.hit("durable.replay.began")
@@ -128,12 +129,22 @@ class Replayer:
         for checkpoint in self._remains.checkpoints:
             try:
                 history = self._since(checkpoint)
-                self._actor.restore(self._load_class(checkpoint.data.definition_id), self._read(checkpoint))
+                self._restore(checkpoint.data.definition_id, self._read(checkpoint))
             except Exception as error:  # the disk, the store, the user's unpickling
                 self._problems.append(f"checkpoint {checkpoint.data.checkpoint_id}: {in_words(error)}")
                 continue
             return Recovered(history, checkpoint)
         return None
+
+    @property
+    def _made_of(self) -> bytes:
+        """The class whose constructor made the actor. What the session knows is the one that it was upgraded to."""
+        return made_of(self._remains.contents) or self._actor.spec.definition.definition_id
+
+    def _restore(self, definition_id: bytes, state: bytes) -> None:
+        cls = self._load_class(definition_id)
+        self._actor.restore(cls, state)
+        self._actor.definition_id = definition_id
 
     def _read(self, checkpoint: Manifest) -> bytes:
         data = checkpoint.data
@@ -146,8 +157,11 @@ class Replayer:
         """Run the constructor, and have the actor load one of its checkpoints; None if it loads none."""
         offered = list(self._remains.checkpoints)
         while offered:
+            # Those that another class has saved are that one's to load.
+            cls = self._actor.definition_id = offered[0].data.definition_id
             self._build(None)
-            listed = [Checkpoint(one.data.checkpoint_id, int(one.data.wall_s * 1000)) for one in offered]
+            own = [one for one in offered if one.data.definition_id == cls]
+            listed = [Checkpoint(one.data.checkpoint_id, int(one.data.wall_s * 1000)) for one in own]
             try:
                 chosen = self._actor.instance.load_checkpoint(self._actor.actor_id.hex(), listed)
             except Exception as error:  # the user's code: there may be an older one
@@ -156,7 +170,7 @@ class Replayer:
                 continue
             if chosen is None:
                 return None
-            found = next((one for one in offered if one.data.checkpoint_id == chosen), None)
+            found = next((one for one in own if one.data.checkpoint_id == chosen), None)
             if found is not None:
                 return Recovered(self._since(found), found)
             self._problems.append(f"load_checkpoint returned {chosen!r}, which is none of those that it was given")
@@ -193,7 +207,7 @@ class Replayer:
             self._construct(turn)
             if turn is not None:
                 turn.check_end()
-        except ReplayDivergenceError:
+        except (ReplayDivergenceError, RecoveryFailedError):
             raise
         except Exception as error:
             if history is not None and not has_history:
@@ -201,7 +215,12 @@ class Replayer:
             raise self._failed(f"its constructor raised {in_words(error)}, and had not before") from error
 
     def _constructed_with(self) -> list[Value] | None:
-        """Return what the constructor took from outside; None if the log has lost it, and it takes something new."""
+        """Return what the constructor took from outside; None if the log has lost it, and it takes something new.
+
+        So does that of a class that the actor was upgraded to.
+        """
+        if self._actor.definition_id != self._made_of:
+            return None
         try:
             return self._since(None).construction
         except (LogDamagedError, RecoveryFailedError):
@@ -220,9 +239,25 @@ class Replayer:
         open_lsn = next((past.lsn for past in recovered.history.past.values() if past.end is None), None)
         if open_lsn is not None and finished and finished[-1].lsn > open_lsn:
             raise self._failed(f"the call at lsn {open_lsn} has no end in the log, and later ones have")
+        switches = list(recovered.history.switches)
         for past in finished:
+            while switches and switches[0][0] < past.lsn:
+                self._switch(*switches.pop(0))
             self._again(past)
+        for lsn, definition_id in switches:
+            self._switch(lsn, definition_id)
         recovered.replayed, recovered.replay_s = len(finished), time.monotonic() - began_s
+
+    def _switch(self, lsn: int, definition_id: bytes) -> None:
+        """Do an upgrade again; a checkpoint that has brought no other class is none."""
+        if definition_id == self._actor.definition_id:
+            return
+        try:
+            self._restore(definition_id, self._actor.dump_state())
+        except Exception as error:  # the disk, the user's pickling
+            raise self._failed(
+                f"it was upgraded to another class after lsn {lsn}, and that cannot be done again: {in_words(error)}"
+            ) from error
 
     def _again(self, past: Past) -> None:
         call = past.call
@@ -243,7 +278,7 @@ class Replayer:
         if os.getpid() != pid:  # a child that the method has forked, and that is at its end here
             os._exit(0)
         faultpoints.hit("durable.replay.call")
-        turn.check_end()
+        turn.check_end("" if error is None else in_words(error))
         assert isinstance(past.end, Done)
         self._compare(past.lsn, name, call, _decode_answer(past.end.answer), value, error)
 
@@ -320,8 +355,13 @@ def _with_refs_of(now: Payload, was: Payload) -> bytes:
 
 
 class _FlatPickler(pickle.Pickler):
-    def persistent_id(self, thing: Any) -> str | None:
-        return "reference" if isinstance(thing, ObjectRef) else None
+    def persistent_id(self, thing: Any) -> object:
+        if isinstance(thing, ObjectRef):
+            return "reference"
+        if type(thing) in (set, frozenset):  # the order of equal sets depends on how they came to be
+            parts = [_flat(part) for part in thing]
+            return None if None in parts else (type(thing).__name__, sorted(filter(None, parts)))
+        return None
 
 
 def _flat(value: Any) -> bytes | None:

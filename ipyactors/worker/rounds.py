@@ -102,7 +102,7 @@ class Rounds:
             while self._line.gone and gate.may_look_up:
                 process_id = self._line.gone.popleft()
                 parts.calls.forget_process(process_id)
-                self._line.lost.add(process_id)
+                self._line.lose(process_id)
             self._sort_in()
             if self._has_cancelled:
                 self._has_cancelled = False
@@ -134,7 +134,7 @@ class Rounds:
                 caller, call = ready.popleft()
             except IndexError:
                 return
-            if caller in self._line.lost:
+            if self._line.is_lost(caller):
                 continue
             if isinstance(call, FinishAndExit):
                 self._finishes += 1
@@ -208,7 +208,7 @@ class Rounds:
     def finish(self, logged: LoggedCall, message: Message) -> None:
         """Take a call that has ended; see :class:`~ipyactors.worker.logged_answers.Endings`."""
         if logged.lsn:
-            self._check_end(logged)
+            self._check_end(logged, message)
         key = _key_of(logged)
         with self._lock:
             if logged.lsn:
@@ -263,12 +263,12 @@ class Rounds:
             self._let_out()
         self._answers.flush()
 
-    def _check_end(self, logged: LoggedCall) -> None:
+    def _check_end(self, logged: LoggedCall, message: Message) -> None:
         """End the process if a call that was run again did something else: others ran beside it this time."""
         parts = self._parts
         assert parts is not None
         try:
-            parts.calls.check_end(logged)
+            parts.calls.check_end(logged, message)
         except ReplayDivergenceError as error:
             with self._lock:
                 reason = f"it was interrupted by a crash, and could not be run again as it had begun: {in_words(error)}"

@@ -27,9 +27,10 @@ _WORDS = {
     ValueKind.RANDOM: "a random number",
     ValueKind.UUID4: "a UUID",
     ValueKind.ONCE: "what a function returns once",
-    ValueKind.SUBMITTED: "to submit a call",
+    ValueKind.SUBMITTED: "a nested call",
     ValueKind.RECEIVED: "a result",
     ValueKind.CHOSEN: "which of several results is first",
+    ValueKind.CANCELED: "the word that it is cancelled",
 }
 
 
@@ -74,7 +75,12 @@ class Journal(Protocol):
 def diverged(name: str, lsn: int, what: str, actor_id: bytes) -> ReplayDivergenceError:
     """Return the error for a call that does not do again what it did before; of a task, if there is no ``actor_id``."""
     depends = "only on the actor's state, its arguments," if actor_id else "only on its arguments"
-    otherwise = " Otherwise mark it @method(effect='persist')." if actor_id else ""
+    otherwise = (
+        " Mark a method that changes nothing, and only looks (at os.getpid(), say), @method(effect='readonly'); one "
+        "that cannot be done again, @method(effect='persist')."
+        if actor_id
+        else ""
+    )
     return ReplayDivergenceError(
         f"{name}{f' (lsn {lsn})' if lsn else ''} does not do again what it did before: {what}. What it does may depend "
         f"{depends} and what get_runtime_context() gives: now(), random(), uuid4(), once(function).{otherwise}",
@@ -125,6 +131,17 @@ class Row:
         self._go_live()
         return None
 
+    def peek(self) -> Value | None:
+        """Return the next value that the log has, and leave it there; None if it has no more.
+
+        A call that is not over runs for real from here on, then.
+        """
+        if self.index < len(self._past):
+            return self._past[self.index]
+        if not self.is_over:
+            self._go_live()
+        return None
+
     def take(self, kind: ValueKind, make: Callable[[], bytes]) -> bytes:
         """Return the next value; if the log has none, what ``make()`` returns."""
         past = self.next(kind)
@@ -158,13 +175,17 @@ class Row:
         self.journal.note_received(entries, payloads)
         return [serialize.loads(payload) for payload in payloads]
 
-    def check_end(self) -> None:
-        """Raise ReplayDivergenceError if the call, which has ended, has not taken all that it took before."""
+    def check_end(self, raised: str = "") -> None:
+        """Raise ReplayDivergenceError if the call, which has ended, has not taken all that it took before.
+
+        ``raised`` is the exception that has ended it, in words, if one did.
+        """
         if self.divergence is not None:
             raise self.divergence
         if self.index < len(self._past):
             left = self._past[self.index]
-            raise self.diverge(f"it ended without asking for {_WORDS[left.kind]} (value {self.index}), and did before")
+            ended = f"it raised {raised}" if raised else "it ended"
+            raise self.diverge(f"{ended} without asking for {_WORDS[left.kind]} (value {self.index}), and did before")
         if not self.is_over:
             self._go_live()
 

@@ -27,6 +27,7 @@ from ipyactors.worker.row import Journal, Row
 _FLOAT = struct.Struct("<d")
 
 _encode = msgspec.msgpack.Encoder().encode
+_decode_count = msgspec.msgpack.Decoder(int).decode
 _decode_choice = msgspec.msgpack.Decoder(list[int]).decode
 
 
@@ -36,18 +37,23 @@ class Turn:
     ``wants_checkpoint`` is set by :meth:`request_checkpoint`, ``has_acted`` by what may have had an effect outside.
     """
 
-    __slots__ = ("_is_waiting", "_made", "_row_of", "has_acted", "wants_checkpoint")
+    __slots__ = ("_asked", "_is_canceled", "_is_waiting", "_made", "_row_of", "has_acted", "wants_checkpoint")
 
     def __init__(self, journal: Journal, lsn: int, name: str, past: Sequence[Value] = (), *, is_over: bool) -> None:
         self._row_of = journal, lsn, name, past, is_over
         self._made: Row | None = None
         self._is_waiting = False
+        self._is_canceled = False
+        self._asked = 0
         self.wants_checkpoint = False
         self.has_acted = False
 
-    def check_end(self) -> None:
-        """Raise ReplayDivergenceError if the call, which has ended, has not done again what it did before."""
-        self._row.check_end()
+    def check_end(self, raised: str = "") -> None:
+        """Raise ReplayDivergenceError if the call, which has ended, has not done again what it did before.
+
+        ``raised`` is the exception that has ended it, in words, if one did.
+        """
+        self._row.check_end(raised)
 
     @property
     def _row(self) -> Row:
@@ -93,6 +99,25 @@ class Turn:
         row.add_payloads(ValueKind.ONCE, [serialize.owned(serialize.dumps(value, what="what once() has called"))])
         row.journal.secure()  # it had an effect outside, perhaps: it must not happen twice
         return value
+
+    def is_canceled(self, *, is_flagged: bool) -> bool:
+        """Return whether the call is cancelled, which it stays; ``is_flagged``: somebody has asked for that by now.
+
+        Only the first yes is noted, with how many asked in vain before: a loop may ask any number of times.
+        """
+        if self._is_canceled:
+            return True
+        row = self._row
+        past = row.peek()
+        if past is not None:
+            if past.kind is ValueKind.CANCELED and _decode_count(past.data) == self._asked:
+                row.next(ValueKind.CANCELED)
+                self._is_canceled = True
+        elif is_flagged and not row.is_over:
+            row.add(ValueKind.CANCELED, _encode(self._asked))
+            self._is_canceled = True
+        self._asked += not self._is_canceled
+        return self._is_canceled
 
     def request_checkpoint(self) -> None:
         """Have a checkpoint made when the call is over."""

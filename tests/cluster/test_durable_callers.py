@@ -299,3 +299,67 @@ def test_a_reference_among_the_results_is_good_after_a_crash() -> None:
     kill(bank)
     assert get(bank.take.remote()) == 1
     assert get(kept) == 1
+
+
+@ia.remote(durable=True, checkpoint=ia.every(calls=1000))
+class Looker:
+    """Asks what may be answered otherwise later."""
+
+    def __init__(self) -> None:
+        self.found: list[Any] = []
+
+    def use(self, name: str) -> Any:
+        try:
+            self.found.append(ia.get(ia.get_actor(name).look.remote()))
+        except ValueError as error:
+            self.found.append(str(error))
+        return self.found[-1]
+
+    def work(self, started: Gate) -> int:
+        started.open()
+        count = 0
+        while not ia.get_runtime_context().is_canceled():
+            count += 1
+        self.found.append("cancelled")
+        return len(self.found)
+
+    def task_id(self) -> None:
+        self.found.append(ia.get_runtime_context().get_task_id())
+
+    @ia.method(effect="readonly")
+    def look(self) -> list[Any]:
+        return self.found
+
+
+def test_what_get_actor_found_is_found_again_when_it_is_gone() -> None:
+    looker, other = Looker.remote(), Account.options(name="p").remote(5)
+    assert get(looker.use.remote("p")) == (5, [])
+    words = get(looker.use.remote("nobody"))
+    assert "no live actor is named 'nobody'" in words
+    ia.kill(other)
+    Account.options(name="nobody").remote()
+    kill(looker)
+    assert get(looker.look.remote()) == [(5, []), words]
+
+
+def test_a_call_that_heard_that_it_is_cancelled_hears_it_again(tmp_path: pathlib.Path) -> None:
+    looker, started = Looker.remote(), Gate(tmp_path / "started")
+    working = looker.work.remote(started)
+    started.wait()
+    ia.cancel(working)
+    until(lambda: get(looker.look.remote()), "the call to end")
+    kill(looker)
+    assert get(looker.look.remote()) == ["cancelled"]
+
+
+def test_a_call_that_another_actor_has_made_keeps_its_id() -> None:
+    @ia.remote(durable=True)
+    class Asker:
+        def ask(self, looker: Any) -> None:
+            ia.get(looker.task_id.remote())
+
+    looker, asker = Looker.remote(), Asker.remote()
+    get(asker.ask.remote(looker))
+    found = get(looker.look.remote())
+    kill(looker)
+    assert get(looker.look.remote()) == found

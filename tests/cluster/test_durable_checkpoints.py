@@ -172,7 +172,7 @@ def test_a_state_that_cannot_be_pickled_is_told_once_and_the_log_does(capfd: pyt
     assert get(counter.checkpoint()) in checkpoints(counter)
     told()
     words = "".join(shown)
-    assert words.count("No checkpoint could be made") == 1, "not at every call"
+    assert words.count("No checkpoint could be made") == 2, "once by each process, not at every call"
     assert ".. " not in words
     assert "Nothing is lost" in words
 
@@ -493,6 +493,57 @@ def test_an_upgrade_keeps_the_state_through_crashes(tmp_path: pathlib.Path) -> N
     assert get(ia.get_actor("greeter").count.remote()) == 3
     kill(greeter)
     assert get(greeter.greet.remote("D")) == "Welcome D, number 4"
+
+
+@pytest.mark.parametrize("bad", ["data", "manifest", "all data"])
+def test_an_upgrade_outlives_a_checkpoint_gone_bad(bad: str) -> None:
+    @ia.remote(durable=True)
+    class Tenfold:
+        def __init__(self) -> None:
+            self.value = 1000
+
+        def add(self, n: int = 1) -> int:
+            self.value += 10 * n
+            return int(self.value)
+
+    counter = Counter.remote()
+    assert get(counter.add.remote()) == 1
+    counter.upgrade(Tenfold)
+    assert get(counter.add.remote()) == 11
+    if bad == "manifest":
+        newest = max(folder(counter).glob("checkpoint-*.json"))
+        newest.write_bytes(b"XX" + newest.read_bytes()[2:])
+    else:
+        for one in checkpoints(counter)[: None if bad == "all data" else 1]:
+            damage(counter, one)
+    assert ("from its constructor, 2 calls" if bad == "all data" else "1 call replayed") in came_back(counter)
+    assert get(counter.add.remote()) == 21
+
+
+def test_a_class_that_was_upgraded_to_and_is_gone_is_said() -> None:
+    @ia.remote(durable=True)
+    class Other:
+        def add(self) -> int:
+            return -1
+
+    @ia.remote(durable=True)
+    class Last:
+        def add(self) -> int:
+            return -2
+
+    counter = Counter.remote()
+    get(counter.add.remote())
+    counter.upgrade(Other)
+    assert get(counter.add.remote()) == -1
+    other = [file for file in folder(counter).glob("class-*") if b"Other" in file.read_bytes()]
+    counter.upgrade(Last)
+    for file in other:
+        file.unlink()
+    for one in checkpoints(counter):
+        damage(counter, one)
+    kill(counter)
+    with pytest.raises(RecoveryFailedError, match=r"class-\w+ in its folder, cannot be had"):
+        get(counter.add.remote())
 
 
 def test_an_upgrade_that_cannot_be(tmp_path: pathlib.Path) -> None:

@@ -18,6 +18,7 @@ import pytest
 
 import ipyactors as ia
 from ipyactors.actor import Checkpointable
+from ipyactors.durable import record
 from ipyactors.exceptions import (
     ActorDiedError,
     CallAbortedError,
@@ -26,7 +27,7 @@ from ipyactors.exceptions import (
     RecoveryFailedError,
     TaskCancelledError,
 )
-from tests.support.durable import folder, get, kill, pid_of, record, records
+from tests.support.durable import folder, get, kill, pid_of, records
 from tests.support.gates import Gate, Tally, until
 
 pytestmark = pytest.mark.usefixtures("shared_runtime")

@@ -161,3 +161,58 @@ def test_from_another_driver(address: str) -> None:
         kill(shop)
     assert get(shop.sell.options(key="order").remote("tea")) == 1
     assert get(shop.look.remote()) == ["tea", "milk", "milk"]
+
+
+@ia.remote(durable=True)
+class Flaky:
+    def __init__(self) -> None:
+        self.tried = 0
+
+    def sell(self, succeeds_at: int) -> int:
+        self.tried += 1
+        if self.tried < succeeds_at:
+            raise ValueError(f"attempt {self.tried}")
+        return self.tried
+
+
+def test_a_call_with_a_key_is_tried_again_if_that_was_asked_for() -> None:
+    flaky = Flaky.remote()
+    sell = flaky.sell.options(key="k", max_task_retries=5, retry_exceptions=True)
+    assert get(sell.remote(3)) == 3
+    kill(flaky)
+    assert get(sell.remote(3)) == 3
+    get(flaky.checkpoint())
+    kill(flaky)
+    assert get(flaky.sell.options(key="k").remote(3)) == 3
+    with pytest.raises(ValueError, match="attempt 5"):
+        get(flaky.sell.options(key="other", max_task_retries=1, retry_exceptions=True).remote(9))
+    with pytest.raises(ValueError, match="attempt 5"):
+        get(flaky.sell.options(key="other", max_task_retries=-1, retry_exceptions=True).remote(9))
+
+
+def test_other_arguments_are_told_however_deep(tmp_path: pathlib.Path) -> None:
+    shop = Shop.remote()
+    order = {"amount": 10, "lines": [{"tea": 1}] * 20, "tags": {"a", "b", "c"}}
+    sell = shop.sell.options(key="k")
+    assert get(sell.remote(order)) == 1
+    equal = {"tags": {"c", "b", "a"}, "lines": [{"tea": 1} for _ in range(20)], "amount": 10}
+    assert get(sell.remote(equal)) == 1
+    with pytest.raises(ReplayDivergenceError, match="with other arguments"):
+        get(sell.remote({**order, "amount": 99}))
+
+
+def test_a_readonly_call_that_ends_each_process_is_given_up_alone() -> None:
+    @ia.remote(durable=True)
+    class Fragile(Flaky):
+        @ia.method(effect="readonly")
+        def look(self) -> None:
+            import os
+
+            os.kill(os.getpid(), 9)
+
+    fragile = Fragile.remote()
+    assert get(fragile.sell.remote(0)) == 1
+    looked, sold = fragile.look.remote(), fragile.sell.remote(0)
+    with pytest.raises(CallAbortedError, match="It was tried 4 times, and had no effect"):
+        get(looked)
+    assert get(sold) == 2

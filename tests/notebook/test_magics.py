@@ -398,3 +398,9 @@ def test_actors_are_shown_killed_and_brought_back(shell: Any, capsys: pytest.Cap
             run(shell, "ipyactors.get(held.get.remote())")
     finally:
         ipyactors.shutdown()
+
+
+def test_what_a_class_cannot_be_is_one_line(shell: InteractiveShell) -> None:
+    with pytest.raises(UsageError, match=r"max_concurrency=1|max-concurrency"):
+        run(shell, "%%remote --durable\nclass C:\n    async def f(self): pass")
+    assert "C" not in shell.user_ns or not hasattr(shell.user_ns["C"], "remote")

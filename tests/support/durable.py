@@ -8,11 +8,12 @@ import pathlib
 import random
 import signal
 import threading
+import time
 from types import TracebackType
 from typing import Any, Self
 
 import ipyactors as ia
-from ipyactors.durable import log, record
+from ipyactors.durable import log
 from ipyactors.durable.folder import Folder
 from ipyactors.wire.specs import ActorState
 from tests.support import anatomy
@@ -20,6 +21,9 @@ from tests.support.gates import LIMIT_S, until
 
 #: So many deaths in a row that interrupt its first call are borne by any actor.
 _FRUITLESS_AT_MOST = 3
+
+#: An actor that has had nothing to do for this long is not given up for the deaths before.
+_RESTED_S = 2.0
 
 
 def get(refs: Any) -> Any:
@@ -97,6 +101,7 @@ class Killer:
         self._thread = threading.Thread(target=self._run)
         self._begun = dict.fromkeys(handles, 0)
         self._fruitless = dict.fromkeys(handles, 0)
+        self._killed_s = dict.fromkeys(handles, 0.0)
         self.kills = 0
 
     def __enter__(self) -> Self:
@@ -122,13 +127,14 @@ class Killer:
                     self.kills += 1
 
     def _may_kill(self, handle: Any) -> bool:
-        """Return whether the actor has begun a second call since it was killed last, or was not killed often."""
+        """Return whether the actor has begun a second call since its last death, or rested, or did not die often."""
         file = folder(handle) / "begun"
         begun = int.from_bytes(file.read_bytes(), "little") if file.exists() else 0
-        if begun > self._begun[handle] + 1:
+        now_s = time.monotonic()
+        if begun > self._begun[handle] + 1 or now_s > self._killed_s[handle] + _RESTED_S:
             self._begun[handle], self._fruitless[handle] = begun, 0
+        if self._fruitless[handle] >= _FRUITLESS_AT_MOST:
+            return False
         self._fruitless[handle] += 1
-        return self._fruitless[handle] <= _FRUITLESS_AT_MOST
-
-
-__all__ = ["Killer", "actor_id", "folder", "get", "kill", "pid_of", "record", "records", "recoveries", "status"]
+        self._killed_s[handle] = now_s
+        return True

@@ -10,17 +10,19 @@ from __future__ import annotations
 
 import random
 from collections import deque
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from types import GeneratorType
 from typing import Any, NoReturn
 
 from ipyactors.durable.actor_log import ActorLog, read_remains
+from ipyactors.durable.carried import CarriedCall
 from ipyactors.durable.record import Open
 from ipyactors.engines import nesting, submission
 from ipyactors.ground import ids
 from ipyactors.owner import current, outbox, reactor, values
 from ipyactors.owner.actors import ActorClient, MethodCall
 from ipyactors.owner.current import CurrentCall
+from ipyactors.owner.objects import Entry
 from ipyactors.owner.refs import ObjectRef
 from ipyactors.owner.retriable import Retriable
 from ipyactors.owner.state import OwnerState
@@ -30,6 +32,7 @@ from ipyactors.wire.codec import Message
 from ipyactors.wire.head_messages import ActorChanged
 from ipyactors.wire.specs import ActorSpec, ActorState, ActorStatus, Definition, Durability, Payload
 from ipyactors.wire.worker_messages import CallMethod, CallRaised, CallSucceeded
+from ipyactors.worker import carried
 from ipyactors.worker.call_log import CallLog
 from ipyactors.worker.checkpoint import Checkpointer
 from ipyactors.worker.errors import describe_error
@@ -89,14 +92,16 @@ class Process(RecordingOut):
             self.world.send(HEAD, self.process_id, ActorChanged(actor.status()))
         return client
 
-    def call(self, actor: SimActor, method: str, *args: Any) -> ObjectRef:
-        """Call a method, as the engine does."""
+    def call(self, actor: SimActor, method: str, *args: Any, last: Entry | None = None) -> ObjectRef:
+        """Call a method, as the engine does. ``last`` is one more argument, which may not be there yet."""
         client = self.client_of(actor)
         template = MethodTemplate(method, max_task_retries=-1, is_durable=True, is_persist=method == "collect")
         self._made += 1
         parent = current.call.get()
         task_id = ids.object_id(self.process_id, self._made)
-        call = MethodCall(template, client, task_id, serialize.dumps_call(args, {}, what=method), (), parent)
+        given = args if last is None else (*args, serialize.ArgSlot(0))
+        deps = () if last is None else (last,)
+        call = MethodCall(template, client, task_id, serialize.dumps_call(given, {}, what=method), deps, parent)
         nested = None
         digest = nesting.digest_of(actor.actor_id, method, args, {})
         if parent is not None and parent.turn is not None:
@@ -122,9 +127,21 @@ class TaskRun(Process):
         self.wanted: list[ObjectRef] | None = None
         self.result: Any = None
         self.is_over = False
+        self.late: Entry | None = None
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether it is over, and all that it has called."""
+        return self.is_over and not self.running.unanswered
 
     def step(self) -> None:
         """Go on, if what it waits for is there."""
+        if self.late is not None and self.world.random.random() < 0.05:
+            late, self.late = self.late, None
+            late.complete(serialize.dumps(5, what="an argument"))
+            reactor.settle(self.state, self, 0.0)
+        if self.wanted is None and not self.is_over:  # it is sent to its worker now
+            self.running.settled = self.world.retriable.below()
         if self.is_over or (self.wanted and not all(ref._entry.done for ref in self.wanted)):
             return
         token = current.call.set(self.running)
@@ -133,9 +150,18 @@ class TaskRun(Process):
             self.wanted = self.script.send(got)  # type: ignore[arg-type]  # None begins it
         except StopIteration as end:
             self.result, self.is_over = end.value, True
-            self.world.retriable.remove(self.number)
+            self._end()
         finally:
             current.call.reset(token)
+
+    def _end(self) -> None:
+        """Tell the owner, as the executor does."""
+        running, retriable = self.running, self.world.retriable
+        running.is_over = True
+        if running.unanswered:
+            retriable.keep(self.number, self.process_id, 1)
+            running.unanswered.when_none(lambda: retriable.let_go(self.process_id, 1))
+        retriable.remove(self.number)
 
 
 class SimStore:
@@ -262,11 +288,24 @@ class ActorProcess(Process):
             self.actor.spec.durability,
             self.actor.store,
             lambda _made: self.world.count_checkpoint(),
-            await_quiet=lambda _timeout_s: not self.nested.has_unanswered(),
+            carry=self._carry,
         )
         self.line.extend(self.calls.reopen(past.call, past.lsn, past.values) for past in recovered.unfinished())
         self.world.maybe_die()
+        if recovered.checkpoint is not None:
+            self._send_again(recovered.checkpoint.data.carried)
         self.nested.release()
+
+    def _carry(self, timeout_s: float) -> tuple[CarriedCall, ...]:
+        return carried.carry_all(self.nested.unanswered, lambda _is_done, _s: False, self.actor.actor_id, timeout_s)
+
+    def _send_again(self, calls: Sequence[CarriedCall]) -> None:
+        for one in calls:
+            self._made += 1
+            client = self.client_of(next(actor for actor in self.world.actors if actor.actor_id == one.actor_id))
+            call = carried.call_again(one, client, ids.object_id(self.process_id, self._made))
+            self.submit(call)
+            self.nested.take_up([call])
 
     def _construct(self, turn: Turn) -> None:
         self.hosted.build(lambda: (self.actor.cls, (), {}), turn)
@@ -420,7 +459,7 @@ class ActorProcess(Process):
         logged, ending = self.current, self.ending
         assert logged is not None
         assert ending is not None
-        if logged.call.is_persist and self.nested.has_unanswered():
+        if logged.call.is_persist and not all(map(carried.can_be_carried, self.nested.unanswered())):
             return  # the real one waits there
         self.script = self.wanted = None
         self.world.maybe_die()
@@ -568,13 +607,13 @@ class World:
         self.drivers = [Process(self, self.new_id(b"d")) for _ in range(self.random.randrange(1, 3))]
         self.here: Process = self.drivers[0]
         self.retriable = Retriable()
-        self.tasks = [self.new_task(self.retriable.add()) for _ in range(self.random.randrange(3))]
+        self.tasks = [self.new_task(self.retriable.add()) for _ in range(self.random.randrange(4))]
         self.asked: list[tuple[str, str, ObjectRef]] = []
         self.deposits: list[str] = []
         self.moves: list[tuple[str, str]] = []
         for task in self.tasks:
             self.moves.append((f"t{task.number}", "transfer"))
-            self.deposits.append(f"t{task.number}d")
+            self.deposits += [f"t{task.number}d", f"t{task.number}n", f"t{task.number}l"]
 
     def new_id(self, kind: bytes, size: int = ids.PROCESS_ID_BYTES) -> bytes:
         self.names += 1
@@ -588,6 +627,10 @@ class World:
         second = process.call(self.accounts[0], "deposit", f"t{number}d", 5)
         got = yield [first]
         got += yield [second]
+        process.call(self.accounts[0], "deposit", f"t{number}n", 5)  # nobody waits for it: the task may end before
+        if isinstance(process, TaskRun):
+            process.late = Entry(ids.object_id(process.process_id, 1 << 20))
+            process.call(self.accounts[0], "deposit", f"t{number}l", last=process.late)
         return got
 
     def maybe_die(self) -> None:
@@ -679,6 +722,8 @@ class World:
 
     def run_task(self) -> None:
         for task in self.tasks[:]:
+            if task.wanted is None and self.random.random() < 0.95:
+                continue
             task.step()
             if not task.is_over and self.death_rate and self.random.random() < 0.05:
                 self.lose(task)
@@ -714,7 +759,7 @@ class World:
             all(actor.process is not None and actor.process.is_idle for actor in self.actors)
             and not any(self.links.values())
             and all(ref._entry.done for _, _, ref in self.asked)
-            and all(task.is_over for task in self.tasks)
+            and all(task.is_quiet for task in self.tasks)
             and not any(process.state.unanswered for process in self.processes.values())
         )
 

@@ -14,6 +14,7 @@ from ipyactors.wire.head_messages import (
     ActorExited,
     ActorInitFailed,
     ActorReady,
+    CheckpointMade,
     CreateActor,
     CreateActorReply,
     EventsReported,
@@ -27,7 +28,16 @@ from ipyactors.wire.head_messages import (
     WatchEvents,
 )
 from ipyactors.wire.node_messages import KillWorker, StartWorker
-from ipyactors.wire.specs import ActorSpec, ActorState, Death, Definition, LossReason, Payload, RemoteError
+from ipyactors.wire.specs import (
+    ActorSpec,
+    ActorState,
+    Death,
+    Definition,
+    Durability,
+    LossReason,
+    Payload,
+    RemoteError,
+)
 from tests.support.head_scenario import HeadScenario, actor_spec, killed
 
 
@@ -350,3 +360,30 @@ def test_an_actor_lives_as_long_as_another_one_needs_it_to_be_built_again(head: 
     head.forget()
     head.worker_dies(carrier_worker)
     assert KillWorker(carried_worker, detail="its last handle went", final=True) in head.take(b"n1")
+
+
+@pytest.mark.parametrize("reason", [LossReason.KILLED, LossReason.INTENDED])
+def test_only_deaths_that_nobody_asked_for_count_against_it(head: HeadScenario, reason: LossReason) -> None:
+    worker_id = head.create_actor(max_restarts=-1, durability=Durability("process"))
+    states = []
+    for incarnation in range(1, 8):
+        head.worker_dies(worker_id, Death(reason, signal=9))
+        states.append(head.take_status(b"d1").state)
+        if states[-1] is ActorState.DEAD:
+            break
+        worker_id = head.take_one(b"n1", StartWorker).worker_id
+        head.actor_up(worker_id, incarnation=incarnation)
+        head.take(b"d1")
+    if reason is LossReason.INTENDED:
+        assert states == [ActorState.RESTARTING] * 7
+    else:
+        assert states == [ActorState.RESTARTING] * 5 + [ActorState.DEAD]
+
+
+def test_a_checkpoint_is_noted_of_the_present_incarnation_only(head: HeadScenario) -> None:
+    worker_id = head.create_actor(max_restarts=-1, durability=Durability("process"))
+    head.worker_dies(worker_id)
+    worker_id = head.take_one(b"n1", StartWorker).worker_id
+    head.actor_up(worker_id, incarnation=1)
+    head.say(worker_id, *(CheckpointMade(b"a1", incarnation, f"c{incarnation}", 1, 0.1, "") for incarnation in (0, 1)))
+    assert sum(event.kind is EventKind.CHECKPOINT_MADE for event in head.tables.events._events) == 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ipyactors.ground.exceptions import ActorDiedError, ActorUnavailableError
+from ipyactors.ground.exceptions import ActorDiedError, ActorUnavailableError, CallAbortedError, CallOutcomeUnknownError
 from ipyactors.owner import reactor
 from ipyactors.owner.actors import WINDOW
 from ipyactors.owner.calls import CallState
@@ -291,3 +291,33 @@ def test_what_the_head_grants_to_a_request_that_nobody_waits_for_goes_back(owner
     owner.hear(b"head", GetActorReply(5, spec), CreateActorReply(6, b"x" * 16, existing=spec))
     assert owner.take(ReleaseActor, ReleaseActor) == [ReleaseActor(spec.actor_id, 1)] * 2
     assert not owner.state.actors
+
+
+def test_a_readonly_call_to_a_durable_actor_is_given_up_alone(owner: OwnerScenario) -> None:
+    client = owner.actor()
+    owner.alive(client, W1)
+    looks = owner.method(client, "look", is_durable=True, is_readonly=True, max_task_retries=2)
+    waits = owner.method(client, "look", is_durable=True, is_readonly=True, max_task_retries=0)
+    logged = owner.method(client, "add", is_durable=True, max_task_retries=0)
+    for incarnation in (1, 2, 3):
+        assert looks.state is CallState.SENT
+        owner.died(client, client.worker_id, started=1, final=False, incarnation=incarnation)
+        owner.alive(client, f"wworker{incarnation}".encode(), incarnation)
+    failure = looks.entries[0].failure
+    assert isinstance(failure, CallAbortedError)
+    assert "was tried 3 times, and had no effect on the actor, for it is readonly" in str(failure)
+    assert waits.state is logged.state is CallState.SENT, "one had not begun, the other is counted by the actor"
+    owner.died(client, client.worker_id, started=2, final=False, incarnation=4)
+    assert "was tried once" in str(waits.entries[0].failure)
+    assert logged.state is CallState.QUEUED
+
+
+def test_where_a_log_is_that_can_tell_is_said(owner: OwnerScenario) -> None:
+    owner.state.actors_dir = "/sessions/s1/actors"
+    client = owner.actor()
+    owner.alive(client, W1)
+    call = owner.method(client, "add", is_durable=True)
+    owner.died(client, W1, started=1, final=True)
+    failure = call.entries[0].failure
+    assert isinstance(failure, CallOutcomeUnknownError)
+    assert f"ipyactors fsck -v /sessions/s1/actors/{client.actor_id.hex()}" in str(failure)

@@ -6,6 +6,7 @@ import os
 import pathlib
 import random
 import threading
+import time
 from collections.abc import Iterator
 
 import numpy as np
@@ -16,6 +17,7 @@ from ipyactors.store.arena import Arena
 from ipyactors.store.reader import Mapped
 from tests.support import stores
 from tests.support.forks import Forked
+from tests.support.gates import LIMIT_S
 from tests.support.stores import MIB, Folders, numbers_in, pattern, segment_id
 
 
@@ -84,7 +86,8 @@ def look_around(folders: Folders, seed: int, done_r: int) -> int:
     held: list[tuple[int, Mapped]] = []
     opened = 0
     os.set_blocking(done_r, False)
-    for _ in range(20_000):
+    until_s = time.monotonic() + LIMIT_S
+    while time.monotonic() < until_s:  # till the writers are done: on a busy machine they begin late
         for name in os.listdir(folders.store):
             found = layout.segment_id_of(name)
             mapped = reader.open(found) if found is not None and choose.random() < 0.5 else None

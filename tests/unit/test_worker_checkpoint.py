@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
+from ipyactors.durable.carried import CarriedCall
 from ipyactors.durable.log import LogSealedError
 from ipyactors.durable.manifest import CheckpointData, Manifest
 from ipyactors.ground.checkpointable import CheckpointContext
-from ipyactors.wire.specs import Durability
+from ipyactors.wire.specs import Durability, Payload
 from ipyactors.worker import checkpoint
 from ipyactors.worker.checkpoint import Checkpointer, Made
 
@@ -29,7 +30,8 @@ class Place:
         self.now_s = 1000.0
         self.position = 0
         self.is_quiet = True
-        self.waited: list[float | None] = []
+        self.waited: list[float] = []
+        self.carried: tuple[CarriedCall, ...] = ()
         self.problem: Exception | None = None
         self.cost_s = 0.0
         self.kept: dict[str, bytes] = {}
@@ -49,12 +51,14 @@ class Place:
             self.told.append,
             lambda: self.now_s,
             lambda: 1.7e9,
-            self._await_quiet,
+            self._carry,
         )
 
-    def _await_quiet(self, timeout_s: float | None) -> bool:
+    def _carry(self, timeout_s: float) -> tuple[CarriedCall, ...]:
         self.waited.append(timeout_s)
-        return self.is_quiet
+        if not self.is_quiet:
+            raise TimeoutError("it has made calls that had no answer")
+        return self.carried
 
     def run(self, calls: int = 1, duration_s: float = 0.0) -> None:
         for _ in range(calls):
@@ -329,7 +333,7 @@ def test_a_log_that_is_sealed_is_no_problem_of_the_checkpoint() -> None:
 # -- nested calls ------------------------------------------------------------------------------------------------
 
 
-def test_none_is_made_while_calls_to_durable_actors_may_not_have_arrived(capsys: pytest.CaptureFixture[str]) -> None:
+def test_none_is_made_while_calls_may_not_have_arrived_that_it_cannot_have(capsys: pytest.CaptureFixture[str]) -> None:
     """They are made again only by a replay of the call that made them: behind a checkpoint, nobody would."""
     place = Place(every_calls=1)
     place.is_quiet = False
@@ -337,7 +341,7 @@ def test_none_is_made_while_calls_to_durable_actors_may_not_have_arrived(capsys:
     place.checkpointer.make_if_due()
     assert not place.made
     assert place.waited == [checkpoint.QUIET_WITHIN_S]
-    assert "calls that it has made to durable actors had no answer for 1 s" in capsys.readouterr().err
+    assert "it has made calls that had no answer" in capsys.readouterr().err
     assert not place.checkpointer.is_due(), "it does not rest after each call"
     place.run()
     assert place.checkpointer.is_due()
@@ -346,7 +350,18 @@ def test_none_is_made_while_calls_to_durable_actors_may_not_have_arrived(capsys:
     assert len(place.made) == 1
 
 
-def test_one_that_is_asked_for_waits_as_long_as_it_takes() -> None:
+def test_one_that_is_asked_for_waits_longer_and_then_says_for_what() -> None:
     place = Place()
     place.checkpointer.make()
-    assert place.waited == [None]
+    place.is_quiet = False
+    with pytest.raises(TimeoutError, match="had no answer"):
+        place.checkpointer.make()
+    assert place.waited == [checkpoint.AWAITED_AT_MOST_S] * 2
+    assert len(place.made) == 1
+
+
+def test_calls_without_an_answer_are_in_the_checkpoint() -> None:
+    place = Place()
+    place.carried = (CarriedCall(ACTOR, "A", "f", Payload(b"x"), (), ACTOR, b"id", 7, b"digest"),)
+    place.checkpointer.make()
+    assert place.made[0].carried == place.carried

@@ -5,10 +5,14 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
+from ipyactors.owner.current import CurrentCall
 from ipyactors.wire.specs import Payload
 from ipyactors.wire.worker_messages import CallMethod
 from ipyactors.worker import durable_loop
 from ipyactors.worker.durable_loop import DurableLoop, Line
+from ipyactors.worker.logged_call import LoggedCall
 from ipyactors.worker.mailbox import Mailbox
 
 
@@ -22,7 +26,10 @@ class Parts:
         self.log = SimpleNamespace(write=lambda: None)
         self.calls = SimpleNamespace(take=self._take, forget_process=self.forgotten.append)
         self.checkpointer = SimpleNamespace(
-            due_in_s=lambda: due_in_s, make_if_due=self._make, calls_until_due=lambda most: most
+            is_due=lambda **_how: due_in_s is not None and due_in_s <= 0,
+            due_in_s=lambda: due_in_s,
+            make_if_due=self._make,
+            calls_until_due=lambda most: most,
         )
 
     def _make(self) -> None:
@@ -89,6 +96,66 @@ def test_a_checkpoint_that_is_due_is_made_at_rest() -> None:
     assert (parts.made, session.limits, told) == (1, [], ["flush"])
 
 
+class Runs(Parts):
+    """What calls are run with; its checkpointer is asked, and makes one if ``is_due``."""
+
+    def __init__(self, *, is_due: bool = True) -> None:
+        super().__init__()
+        self.counted = 0
+        self.journal, self.begun = None, SimpleNamespace(note=lambda _lsn: None)
+        checkpointer = self.checkpointer
+        checkpointer.is_due = lambda **_how: is_due
+        checkpointer.note_call = self._count
+        checkpointer.request = lambda: None
+
+    def _count(self, _duration_s: float) -> None:
+        self.counted += 1
+
+
+def call_of(lsn: int, **facts: Any) -> LoggedCall:
+    call = CallMethod(lsn + 1, b"t" * 20, "add", Payload(b""), is_readonly=not lsn, **facts)
+    return LoggedCall(call, CurrentCall(b"d-caller", lsn + 1, call.task_id, "A.add"), lsn)
+
+
+def run(parts: Parts, *line: LoggedCall) -> None:
+    """Run the first of the calls while the others are in line."""
+    loop, _, _, waiting, _ = make(parts)
+    waiting.logged.extend(line[1:])
+    anything: Any = loop
+    anything._marks = SimpleNamespace(mark=lambda _caller, _seq: None)
+    anything._executor.run = lambda _running, _call: None
+    anything._executor.exit = None
+    anything._answers.begin = anything._answers.forget = lambda _logged: None
+    loop._run(line[0])
+
+
+@pytest.mark.parametrize(("after", "made"), [((), 1), ((0,), 1), ((2,), 0), ((2, 0), 0)])
+def test_a_checkpoint_waits_only_for_calls_that_are_in_the_log(after: tuple[int, ...], made: int) -> None:
+    """What is taken together ends with the call that is not logged: there is always one where those alternate."""
+    parts = Runs()
+    run(parts, call_of(1), *map(call_of, after))
+    assert (parts.made, parts.counted) == (made, 1)
+
+
+def test_a_checkpoint_may_become_due_while_nobody_writes() -> None:
+    parts = Runs()
+    run(parts, call_of(0))
+    assert (parts.made, parts.counted) == (1, 0)
+
+
+def test_what_a_checkpoint_ends_with_is_not_counted_against_the_next() -> None:
+    parts = Runs(is_due=False)
+    run(parts, call_of(1, is_persist=True))
+    assert parts.counted == 0
+
+
+def test_one_that_is_due_for_other_reasons_than_the_clock_is_made_at_rest() -> None:
+    parts = Runs()
+    loop, *_ = make(parts)
+    loop._rest()
+    assert parts.made == 1
+
+
 def test_what_lost_callers_have_sent_is_not_run_for_it_may_have_been() -> None:
     parts = Parts()
     loop, _, box, line, _ = make(parts)
@@ -102,3 +169,11 @@ def test_what_lost_callers_have_sent_is_not_run_for_it_may_have_been() -> None:
     box.ready.append((b"d-lost00", CallMethod(3, b"t" * 20, "add", Payload(b""))))
     loop._take()
     assert len(parts.taken) == 2
+
+
+def test_of_lost_callers_only_the_last_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(durable_loop, "KEPT_LOST", 2)
+    line = Line(Mailbox(is_actor=True))
+    for number in range(4):
+        line.lose(bytes([number]))
+    assert [line.is_lost(bytes([number])) for number in range(4)] == [False, False, True, True]

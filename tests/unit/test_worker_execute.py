@@ -15,6 +15,7 @@ import pytest
 
 from ipyactors.ground.exceptions import SerializationError
 from ipyactors.owner import current
+from ipyactors.owner.retriable import Unanswered
 from ipyactors.wire import serialize
 from ipyactors.wire.codec import Codec, encode
 from ipyactors.wire.marks import Marks, read_marks
@@ -31,6 +32,7 @@ from ipyactors.wire.worker_messages import (
     Define,
     FinishAndExit,
     ItemYielded,
+    NestedCallsLeft,
     OutputWritten,
     RunTask,
     WorkerToCaller,
@@ -610,3 +612,40 @@ def test_an_event_loop_sends_once_per_round() -> None:
     [send] = rounds
     send()
     assert len(session.sent) == 2
+
+
+# -- calls that a call has left -----------------------------------------------------------------------------------
+
+
+class _Leaves:
+    """Makes a call that is not answered; known by its name where it runs, so that it can be asked afterwards."""
+
+    running: current.CurrentCall
+
+    @classmethod
+    def run(cls, *, is_raised: bool) -> None:
+        running = current.call.get()
+        assert running is not None
+        cls.running = running
+        running.unanswered = Unanswered()
+        running.unanswered.add("a")
+        if is_raised:
+            raise ValueError
+
+
+def leave_some(*, is_raised: bool) -> None:
+    _Leaves.run(is_raised=is_raised)
+
+
+@pytest.mark.parametrize("is_raised", [False, True])
+def test_a_call_that_ends_before_its_calls_are_answered_says_so(tasks: World, *, is_raised: bool) -> None:
+    """Its owner must not take it for over: those calls may still be sent, and sent again."""
+    tasks.send(leave_some, kwargs={"is_raised": is_raised})
+    before, answer = tasks.run()
+    assert before == NestedCallsLeft(1)
+    assert isinstance(answer, CallRaised if is_raised else CallSucceeded)
+    running = _Leaves.running
+    assert running.is_over, "what it calls from now on is called by its process"
+    assert running.unanswered is not None
+    running.unanswered.remove("a")
+    assert tasks.session.take() == [NestedCallsLeft(1, is_over=True)]

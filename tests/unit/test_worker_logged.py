@@ -12,6 +12,7 @@ import pytest
 from ipyactors.durable import log as log_room
 from ipyactors.durable import manifest, segment
 from ipyactors.durable.actor_log import ActorLog, read_remains
+from ipyactors.durable.manifest import CheckpointData
 from ipyactors.durable.record import Abort, Answer, Call, Done, Open, Value, ValueKind
 from ipyactors.durable.recovery import History
 from ipyactors.ground import ids
@@ -232,12 +233,12 @@ def test_what_its_caller_has_acknowledged_is_not_known_any_more_and_not_run(acto
     actor.run(call_of(1))
     actor.run(call_of(2, settled=2))
     actor.told()
-    assert actor.take(call_of(1)) is None
+    assert actor.take(call_of(1, may_be_known=True)) is None
     ((_, message),) = actor.told()
     problem = raised(message)
     assert isinstance(problem, CallOutcomeUnknownError)
     assert "took effect once, and nothing was run now" in str(problem)
-    assert actor.take(call_of(2)) is None
+    assert actor.take(call_of(2, may_be_known=True)) is None
     assert isinstance(actor.told()[0][1], CallSucceeded), "the second was not acknowledged"
     assert len(actor.records(Call)) == 2
 
@@ -257,6 +258,45 @@ def test_a_key_answers_for_its_call_and_refuses_another(actor: Incarnation) -> N
     assert "has the key 'order 7' of an earlier call" in str(problem)
     assert "Use another key" in str(problem)
     assert len(actor.records(Call)) == 1
+
+
+def test_a_key_answers_for_the_last_attempt_of_its_call(actor: Incarnation) -> None:
+    def keyed(counter: int, attempt: int = 0) -> CallMethod:
+        call_id = ids.object_id(DRIVER, counter) + (attempt.to_bytes(4, "big") if attempt else b"")
+        identity = CallIdentity(DRIVER, call_id, 0, b"a")
+        return call_of(counter, seq=10 * counter + attempt, key="k", identity=identity, attempt=attempt)
+
+    def fail(call: CallMethod) -> None:
+        logged = actor.take(call)
+        assert logged is not None, "it is tried again"
+        actor.guarded.write()
+        actor.calls.finish(logged, CallRaised(call.seq, error(f"attempt {call.attempt}"), retryable=True))
+        assert [message.retryable for _, message in actor.told()] == [True]
+
+    def told(call: CallMethod) -> Any:
+        assert actor.take(call) is None
+        return actor.told()[0][1]
+
+    fail(keyed(1))
+    again = told(keyed(1))
+    assert (again.error.message, again.retryable) == ("attempt 0", True)
+    other = told(keyed(2))
+    assert (other.error.message, other.retryable) == ("attempt 0", False), "the call of another is not tried again"
+    assert told(keyed(2, 1)).error.message == "attempt 0"
+    fail(keyed(1, 1))
+    actor = actor.next()
+    fail(keyed(1, 2))
+    assert told(keyed(1, 1)).error.message == "attempt 1", "it is sent again, after a crash"
+    actor.log.add_checkpoint(CheckpointData("c1"))
+    actor = actor.next()
+    assert told(keyed(2)).error.message == "attempt 2"
+    actor.run(keyed(1, 3), payload(7))
+    actor.told()
+    actor = actor.next()
+    for call in (keyed(1), keyed(1, 3), keyed(1, 4), keyed(2), keyed(2, 1)):
+        assert told(call).results == (payload(7),)
+    actor.log.turns.check_invariants()
+    assert len(actor.records(Call)) == 4
 
 
 def test_a_task_that_makes_another_call_the_second_time_is_told(actor: Incarnation) -> None:
@@ -295,10 +335,23 @@ def test_large_arguments_are_beside_the_log_and_come_back(actor: Incarnation) ->
     assert [one.data for one in reopened.call.arg_values] == [payload(1).data, LARGE.data]
 
 
+def test_without_room_for_its_large_arguments_a_call_is_refused(actor: Incarnation) -> None:
+    actor.disk.fails["replace"] = errno.ENOSPC
+    assert actor.take(call_of(1, args=Payload(b"args", (memoryview(LARGE.data),)))) is None
+    ((peer, message),) = actor.told()
+    assert peer == DRIVER
+    error = raised(message)
+    assert isinstance(error, StorageFullError)
+    assert "has no effect" in str(error)
+    del actor.disk.fails["replace"]
+    assert actor.take(call_of(2)) is not None, "the log goes on"
+    assert len(actor.records(Call)) == 1
+
+
 def test_a_disk_that_fails_under_a_large_value_ends_the_process(actor: Incarnation) -> None:
     actor.disk.fails["replace"] = errno.EIO
     with pytest.raises(SealedError, match="A large value could not be written beside the log"):
-        actor.take(call_of(1, arg_values=(LARGE,)))
+        actor.guarded.do(actor.guarded.put_aside, (LARGE,), 1)  # of a call that has begun
     with pytest.raises(SealedError):
         actor.guarded.write()
 

@@ -188,16 +188,37 @@ def test_what_is_received_is_consumed(is_replayed: bool) -> None:
     replay = Replay()
     call, entries = replay.method(is_replayed=is_replayed)
     other, _too = replay.method(is_replayed=is_replayed)
-    replay.nested.note_received(entries)
+    replay.nested.note_received(entries, [payload(5)] if is_replayed else None)
+    replay.nested.secure(lambda: None)
     assert (call.is_consumed, other.is_consumed) == (True, False)
+
+
+def test_what_is_received_is_consumed_once_the_log_is_safe() -> None:
+    """The process may be killed before that, and the next one asks for the result again."""
+    replay = Replay()
+    call, entries = replay.method(is_replayed=False)
+    other, others = replay.method(is_replayed=False)
+    replay.nested.note_received(entries)
+    assert not call.is_consumed
+
+    def secure() -> None:
+        assert not call.is_consumed
+        replay.nested.note_received(others)  # by another thread: perhaps too late for this time
+
+    replay.nested.secure(secure)
+    assert (call.is_consumed, other.is_consumed) == (True, False)
+    replay.nested.secure(lambda: None)
+    assert other.is_consumed
 
 
 def test_of_several_results_all_have_to_be_consumed() -> None:
     replay = Replay()
     call, entries = replay.method(returns=2, is_replayed=False)
     replay.nested.note_received(entries[:1])
+    replay.nested.secure(lambda: None)
     assert not call.is_consumed
     replay.nested.note_received(entries[1:])
+    replay.nested.secure(lambda: None)
     assert call.is_consumed
 
 
@@ -206,14 +227,14 @@ def test_of_several_results_all_have_to_be_consumed() -> None:
 
 def test_a_call_is_unanswered_until_it_is() -> None:
     replay = Replay()
-    assert not replay.nested.has_unanswered()
+    assert not replay.nested.unanswered()
     first, _ = replay.method(is_replayed=False)
     second, _ = replay.method(is_replayed=False)
-    assert replay.nested.has_unanswered()
+    assert replay.nested.unanswered()
     answer(first)
-    assert replay.nested.has_unanswered()
+    assert replay.nested.unanswered()
     answer(second)
-    assert not replay.nested.has_unanswered()
+    assert not replay.nested.unanswered()
 
 
 def test_answers_that_overtake_each_other_hide_nothing() -> None:
@@ -223,18 +244,18 @@ def test_answers_that_overtake_each_other_hide_nothing() -> None:
     answer(second)
     third, _ = replay.method(is_replayed=False)
     answer(third)
-    assert replay.nested.has_unanswered()
+    assert replay.nested.unanswered()
     answer(first)
-    assert not replay.nested.has_unanswered()
+    assert not replay.nested.unanswered()
 
 
 def test_what_is_sent_after_a_replay_is_unanswered() -> None:
     replay = Replay()
     call, _ = replay.method()
     replay.nested.release()
-    assert replay.nested.has_unanswered()
+    assert replay.nested.unanswered()
     answer(call)
-    assert not replay.nested.has_unanswered()
+    assert not replay.nested.unanswered()
 
 
 @pytest.mark.parametrize("make", [Replay.task, lambda replay: replay.method(durable=False, is_replayed=False)])
@@ -244,7 +265,7 @@ def test_other_calls_are_not_waited_for(make: Callable[[Replay], Any]) -> None:
     kept = make(replay)
     replay.nested.release()
     assert kept
-    assert not replay.nested.has_unanswered()
+    assert not replay.nested.unanswered()
 
 
 @pytest.mark.parametrize("durable", [True, False])

@@ -14,8 +14,10 @@ import pytest
 from ipyactors.durable import log as log_room
 from ipyactors.durable import manifest, segment
 from ipyactors.durable.actor_log import ActorLog, read_remains
+from ipyactors.durable.log import LogSealedError
 from ipyactors.durable.manifest import CheckpointData
 from ipyactors.durable.record import Answer, Call, Done, Open, Outcome, Value, ValueKind
+from ipyactors.ground import faultpoints
 from ipyactors.ground.checkpointable import Checkpoint
 from ipyactors.ground.exceptions import RecoveryFailedError, ReplayDivergenceError
 from ipyactors.owner import current
@@ -28,7 +30,7 @@ from ipyactors.worker.replay import Recovered, Replayer, plain_run
 from tests.support.sim_disk import SimDisk
 
 ACTOR = b"a" * 16
-CLASS = b"c" * 16
+CLASS, DOUBLE = b"c" * 16, b"d" * 16
 
 
 class Box:
@@ -53,13 +55,22 @@ class Box:
         return chosen
 
 
+class DoubleBox(Box):
+    """Counts each call twice."""
+
+    def do(self, *args: Any) -> Any:
+        self.calls += 1
+        return super().do(*args)
+
+
 class World:
     """An actor's folder and the store of its checkpoints, and what comes back from them."""
 
     def __init__(self, *, by_itself: bool = False, keep: int = 3) -> None:
         self.disk = SimDisk()
         self.kept: dict[str, bytes] = {}
-        self.classes: dict[bytes, type] = {CLASS: Box}
+        self.classes: dict[bytes, type] = {CLASS: Box, DOUBLE: DoubleBox}
+        self.definition_id = CLASS
         self.keep = keep
         durability = Durability("process", by_itself=by_itself)
         definition = Definition(CLASS, "Box", Payload(b""))
@@ -86,7 +97,7 @@ class World:
     def call(self, *results: Any, error: Exception | None = None, **facts: Any) -> None:
         """Have a call in the log that has ended so; without anything, with what the actor would return."""
         call = self.begin(**facts)
-        self.state.instance.calls += 1
+        self.state.instance.calls += 1 + (self.definition_id == DOUBLE)
         payloads = tuple(serialize.owned(serialize.dumps_result(result, "do")) for result in results)
         answer = Answer(payloads or (serialize.dumps_result(None, "do"),))
         if error is not None:
@@ -96,11 +107,20 @@ class World:
 
     def checkpoint(self) -> str:
         state = self.state.dump_state()
-        name = f"at {self.made}"
+        name = f"at {self.made}" + ", double" * (self.definition_id == DOUBLE)
         self.kept[name] = state
         digest = hashlib.blake2b(state, digest_size=16).digest()
-        self.log.add_checkpoint(CheckpointData(name, CLASS, name, len(state), digest, float(self.made)), self.keep)
+        data = CheckpointData(name, self.definition_id, name, len(state), digest, float(self.made))
+        self.log.add_checkpoint(data, self.keep)
         return name
+
+    def upgrade(self) -> None:
+        """As an actor's process does; its session knows the new class from then on."""
+        self.checkpoint()
+        self.definition_id = DOUBLE
+        self.state.restore(DoubleBox, self.state.dump_state())
+        self.checkpoint()
+        self.spec = msgspec.structs.replace(self.spec, definition=Definition(DOUBLE, "DoubleBox", Payload(b"")))
 
     # -- after
 
@@ -119,7 +139,7 @@ class World:
             read_remains(self.disk, ACTOR),
             self.disk,
             store,
-            lambda turn: self.actor.build(lambda: (Box, (), {}), turn),
+            lambda turn: self.actor.build(lambda: (self.classes[self.actor.definition_id], (), {}), turn),
             self.classes.__getitem__,
             plain_run,
         )
@@ -217,6 +237,108 @@ def test_without_any_and_without_the_beginning_it_is_lost(what: str, monkeypatch
     assert "checkpoint at 30: FileNotFoundError" in str(caught.value)
 
 
+# -- upgrades ----------------------------------------------------------------------------------------------------
+
+
+def damage_newest(world: World, count: int, what: str) -> None:
+    for one in manifest.read_all(world.disk)[0][:count]:
+        if what == "data":
+            del world.kept[one.data.locator]
+        else:
+            world.disk.damage(manifest.name_of(one.number), 10)
+
+
+@pytest.mark.parametrize("what", ["data", "manifest"])
+@pytest.mark.parametrize("bad", [0, 1, 2, 3])
+def test_the_class_changes_where_it_did_whatever_recovery_begins_with(bad: int, what: str) -> None:
+    world = World()
+    world.call()
+    world.checkpoint()
+    world.call()
+    world.upgrade()
+    world.call()
+    damage_newest(world, bad, what)
+    recovered = world.recover()
+    assert (recovered.replayed, world.actor.instance.calls) == ([1, 1, 2, 3][bad], 4)
+    assert (type(world.actor.instance), world.actor.definition_id) == (DoubleBox, DOUBLE)
+
+
+def test_a_call_that_was_not_over_is_run_by_the_class_that_it_was_for() -> None:
+    world = World()
+    world.call()
+    world.upgrade()
+    world.begin()
+    damage_newest(world, 1, "data")
+    assert [past.lsn for past in world.recover().unfinished()] == [2]
+    assert type(world.actor.instance) is DoubleBox
+
+
+def test_a_class_that_is_gone_is_said_and_no_other_takes_its_place() -> None:
+    world = World()
+    world.call()
+    world.upgrade()
+    world.call()
+    del world.classes[DOUBLE]
+    with pytest.raises(RecoveryFailedError, match="upgraded to another class after lsn 1, and that cannot be done"):
+        world.recover()
+
+
+@pytest.mark.parametrize("bad", ["nothing", "data", "manifest"])
+def test_an_upgrade_whose_process_died_before_the_log_had_it(bad: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The manifest was the last that it wrote. The next process has the log say so before anything else."""
+    world = World()
+    world.call()
+    world.checkpoint()
+    world.log.write()
+    world.definition_id = DOUBLE
+    world.state.restore(DoubleBox, world.state.dump_state())
+    monkeypatch.setattr(faultpoints, "hit", lambda name: 1 / 0 if name == "durable.checkpoint.manifest" else None)
+    with pytest.raises(LogSealedError):
+        world.checkpoint()
+    monkeypatch.undo()
+    remains = read_remains(world.disk, ACTOR)
+    history = remains.since(remains.checkpoints[0])
+    assert history.definition_id == DOUBLE
+    world.log = ActorLog(world.disk, remains, history, 1, Open(DOUBLE, "process"))
+    world.call()
+    if bad != "nothing":
+        damage_newest(world, 1, bad)
+    world.recover()
+    assert (type(world.actor.instance), world.actor.instance.calls) == (DoubleBox, 3)
+
+
+def test_a_bad_upgrade_that_the_log_does_not_have_is_told_by_its_manifest(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World()
+    world.call()
+    world.checkpoint()
+    world.log.write()
+    world.definition_id = DOUBLE
+    monkeypatch.setattr(faultpoints, "hit", lambda name: 1 / 0 if name == "durable.checkpoint.manifest" else None)
+    with pytest.raises(LogSealedError):
+        world.checkpoint()
+    monkeypatch.undo()
+    monkeypatch.setattr(world.log, "write", lambda: None)
+    damage_newest(world, 1, "data")
+    world.recover()
+    assert type(world.actor.instance) is DoubleBox
+
+
+def test_an_actor_loads_only_what_its_own_class_has_saved() -> None:
+    world = World(by_itself=True)
+    world.call()
+    world.upgrade()
+    world.call()
+    Box.loads = staticmethod(lambda offered: offered[0].checkpoint_id)
+    world.recover()
+    assert [[one.checkpoint_id for one in offered] for offered in Box.offered] == [["at 1, double"]]
+    assert (type(world.actor.instance), world.actor.instance.calls) == (DoubleBox, 102)
+    damage_newest(world, 1, "manifest")
+    Box.offered = ()
+    world.recover()
+    assert [[one.checkpoint_id for one in offered] for offered in Box.offered] == [["at 1"]]
+    assert (type(world.actor.instance), world.actor.instance.calls) == (DoubleBox, 102)
+
+
 # -- actors that keep their checkpoints themselves ---------------------------------------------------------------
 
 
@@ -297,8 +419,9 @@ SHARED = "a long enough string, which is pickled once if it is one object"
         (np.arange(5), np.arange(5)),
         ([np.arange(3.0), SHARED], [np.arange(3.0), (SHARED + " ")[:-1]]),
         (np.arange(20_000), np.arange(20_000)),
+        (Point({0, 8}, frozenset({1, 9})), Point({8, 0}, frozenset({9, 1}))),  # in another order in the table
     ],
-    ids=["nan", "nans", "strings", "objects", "dicts", "array", "arrays", "buffers"],
+    ids=["nan", "nans", "strings", "objects", "dicts", "array", "arrays", "buffers", "sets"],
 )
 def test_equal_values_are_the_same_whatever_they_are_made_of(was: Any, now: Any) -> None:
     world = World()
@@ -313,11 +436,13 @@ def test_equal_values_are_the_same_whatever_they_are_made_of(was: Any, now: Any)
         (1, True),
         (1, 1.0),
         (Point(1, 2), Point(1, 3)),
+        (Point({0, 8}, 2), Point({0, 16}, 2)),
+        (Point({0, 8}, 2), Point(frozenset({0, 8}), 2)),
         (np.arange(5), np.arange(6)),
         (np.zeros(20_000), np.ones(20_000)),
         ([1, [2]], [1, [3]]),
     ],
-    ids=["bool", "float", "objects", "array", "buffers", "lists"],
+    ids=["bool", "float", "objects", "sets", "kinds", "array", "buffers", "lists"],
 )
 def test_other_values_are_not(was: Any, now: Any) -> None:
     world = World()

@@ -104,10 +104,10 @@ def moving_clock(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_every_kind_has_a_test() -> None:
-    assert set(ASKED) == set(ValueKind)
+    assert {*ASKED, ValueKind.CANCELED} == set(ValueKind), "the word that a call is cancelled has tests of its own"
 
 
-@pytest.mark.parametrize("kind", ValueKind)
+@pytest.mark.parametrize("kind", ASKED)
 def test_what_was_taken_is_noted_and_given_again(kind: ValueKind) -> None:
     live, again = FakeJournal(), FakeJournal()
     turn = turn_of(live)
@@ -142,9 +142,9 @@ def test_the_beginning_of_a_row_is_given_and_the_rest_is_live(count: int) -> Non
     assert count == 0 or again.did[0] == "release"
 
 
-@pytest.mark.parametrize("kind", ValueKind)
+@pytest.mark.parametrize("kind", ASKED)
 def test_a_call_that_asks_for_something_else_diverges(kind: ValueKind) -> None:
-    for other in set(ValueKind) - {kind}:
+    for other in set(ASKED) - {kind}:
         live, again = FakeJournal(), FakeJournal()
         ASKED[kind](turn_of(live))
         for is_over in (True, False):
@@ -156,7 +156,7 @@ def test_a_call_that_asks_for_something_else_diverges(kind: ValueKind) -> None:
         assert not again.did
 
 
-@pytest.mark.parametrize("kind", ValueKind)
+@pytest.mark.parametrize("kind", ASKED)
 def test_a_call_that_asks_for_more_than_before_diverges(kind: ValueKind) -> None:
     live, again = FakeJournal(), FakeJournal()
     turn_of(live).now()
@@ -199,6 +199,83 @@ def test_a_divergence_that_the_users_code_swallows_is_not_lost() -> None:
     turn.now()  # as if nothing had been
     with pytest.raises(ReplayDivergenceError, match="was the time, and now it asks for a random number"):
         turn.check_end()
+
+
+def test_the_exception_that_kept_a_call_from_asking_is_told() -> None:
+    live = FakeJournal()
+    turn_of(live).submitting(b"digest")
+    turn = turn_of(live, live.values, is_over=True)
+    with pytest.raises(ReplayDivergenceError, match=r"it raised ValueError: no p without asking for a nested call"):
+        turn.check_end("ValueError: no p")
+
+
+# -- whether it is cancelled ---------------------------------------------------------------------------------------
+
+
+def asked(turn: Turn, flags: Sequence[bool]) -> list[bool]:
+    return [turn.is_canceled(is_flagged=flag) for flag in flags]
+
+
+def test_only_the_first_word_that_a_call_is_cancelled_is_noted() -> None:
+    live = FakeJournal()
+    turn = turn_of(live)
+    assert asked(turn, [False, False, True, True, False]) == [False, False, True, True, True]
+    assert [(one.kind, one.data) for one in live.values] == [(ValueKind.CANCELED, msgspec.msgpack.encode(2))]
+
+
+@pytest.mark.parametrize("flag", [True, False])
+@pytest.mark.parametrize("is_over", [True, False])
+def test_a_replay_hears_that_it_is_cancelled_where_it_was(flag: bool, is_over: bool) -> None:
+    """In the loop that asks, and between what else it takes."""
+    live, again = FakeJournal(), FakeJournal()
+    turn = turn_of(live)
+    assert not turn.is_canceled(is_flagged=False)
+    now = turn.now()
+    assert asked(turn, [False, True]) == [False, True]
+    chance = turn.random()
+    turn = turn_of(again, live.values, is_over=is_over)
+    assert not turn.is_canceled(is_flagged=flag)
+    assert turn.now() == now
+    assert asked(turn, [flag] * 3) == [False, True, True]
+    assert turn.random() == chance
+    turn.check_end()
+    assert not again.values
+
+
+def test_a_replay_of_a_call_that_was_not_cancelled_is_not() -> None:
+    journal = FakeJournal()
+    turn = turn_of(journal, is_over=True)
+    assert asked(turn, [True, True]) == [False, False]
+    turn.check_end()
+    assert not journal.did
+
+
+def test_a_call_that_was_interrupted_may_be_cancelled_where_its_row_ends() -> None:
+    live, again = FakeJournal(), FakeJournal()
+    turn_of(live).now()
+    turn = turn_of(again, live.values)
+    assert not turn.is_canceled(is_flagged=True), "it was not, where it asked for the time later"
+    turn.now()
+    assert asked(turn, [True, True]) == [True, True]
+    assert again.did == ["release", "add 1"]
+    assert again.values[0].data == msgspec.msgpack.encode(1)
+
+
+@pytest.mark.parametrize("asks", [0, 1, 3])
+def test_a_call_that_is_not_at_the_same_place_when_it_is_cancelled_diverges(asks: int) -> None:
+    live = FakeJournal()
+    turn = turn_of(live)
+    asked(turn, [False, True])
+    turn.now()
+    turn = turn_of(FakeJournal(), live.values, is_over=True)
+    if asks == 3:
+        asked(turn, [False] * 3)
+        turn.now()
+        turn.check_end()
+        return
+    asked(turn, [False] * asks)
+    with pytest.raises(ReplayDivergenceError, match="was the word that it is cancelled, and now it asks for the time"):
+        turn.now()
 
 
 # -- once --------------------------------------------------------------------------------------------------------
