@@ -12,7 +12,7 @@ import pytest
 from ipyactors.durable import log, segment
 from tests.support.nested_world import World
 
-SEEDS = int(os.environ.get("IPYACTORS_SIMULATIONS", "3000"))
+SEEDS = int(os.environ.get("IPYACTORS_SIMULATIONS", "1000"))
 
 #: A world that has failed is told by its number alone.
 FIRST = int(os.environ.get("IPYACTORS_SEED", "0"))
