@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from ipyactors.durable.disk import Disk
-from ipyactors.durable.record import Answer, Blob
+from ipyactors.durable.record import Answer, Blob, Call
 from ipyactors.durable.turns import Snapshot
 from ipyactors.ground import faultpoints
 from ipyactors.wire.outside import OUT_OF_BAND_BYTES
@@ -70,6 +70,12 @@ def put_aside(disk: Disk, payloads: Sequence[Payload], namer: Namer) -> tuple[tu
         blobs.append(Blob(index, name, len(content), digest(content)))
         kept.append(payload.with_bytes(b""))
     return tuple(kept), tuple(blobs)
+
+
+def arguments_of(disk: Disk, call: Call) -> tuple[Payload, ...]:
+    """Return a logged call's arguments, ``args`` first, with their bytes. Raises BlobDamagedError."""
+    aside = [msgspec.structs.replace(blob, index=blob.index + 1) for blob in call.blobs]
+    return bring_back(disk, (call.args, *call.arg_values), aside)
 
 
 def bring_back(disk: Disk, payloads: Sequence[Payload], blobs: Iterable[Blob]) -> tuple[Payload, ...]:

@@ -94,8 +94,7 @@ class CallLog:
 
     def arguments(self, call: Call) -> Sequence[Payload]:
         """Return a logged call's arguments, ``args`` first, with their bytes. Raises BlobDamagedError."""
-        aside = [msgspec.structs.replace(blob, index=blob.index + 1) for blob in call.blobs]
-        return blobs.bring_back(self.guarded.disk, (call.args, *call.arg_values), aside)
+        return blobs.arguments_of(self.guarded.disk, call)
 
     def find_end(self, lsn: int) -> Done | None:
         """Return how a call has ended, as far back as the log reaches. Reads all of it, so it is kept for the next.

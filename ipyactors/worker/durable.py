@@ -33,6 +33,7 @@ from ipyactors.owner.objects import Entry
 from ipyactors.owner.session import Session
 from ipyactors.wire.head_messages import ActorInitFailed, ActorProgressed, ActorUpgraded, CheckpointMade
 from ipyactors.wire.interrupts import deferred
+from ipyactors.wire.liveness import boot_id
 from ipyactors.wire.marks import Marks
 from ipyactors.wire.specs import ActorSpec, Definition, Payload, RemoteError
 from ipyactors.worker import carried
@@ -189,7 +190,7 @@ class DurableActor:
             history.definition_id or actor.definition_id,
             actor.durability.level,
             socket.gethostname(),
-            _boot_id(),
+            boot_id(),
             platform.python_version(),
             os.environ.get("PYTHONHASHSEED", ""),
             interrupted[0] if interrupted else 0,
@@ -341,13 +342,6 @@ class DurableActor:
             actor.actor_id, actor.incarnation, made.checkpoint_id, made.lsn, made.duration_s, detail
         )
         self._session.tell_head(message)
-
-
-def _boot_id() -> str:
-    try:
-        return pathlib.Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-    except OSError:
-        return ""
 
 
 def _in_words(recovered: Recovered) -> str:

@@ -80,8 +80,6 @@ class LoggedCalls:
         self._send = send
         self._lend = lend
         self._open: dict[bytes, LoggedCall] = {}
-        self._settled: dict[bytes, int] = {}
-        """By caller: below which counter it has said to have all answers."""
         self.checkpointer: Checkpointer | None = None
 
     # -- coming -------------------------------------------------------------------------------------------------
@@ -98,8 +96,7 @@ class LoggedCalls:
             return LoggedCall(call, self._describe(caller, call))
         faultpoints.hit("durable.call.arrived")
         entry = to_record(call)
-        if call.settled > self._settled.get(entry.caller_id, 0):
-            self._settled[entry.caller_id] = call.settled
+        if call.settled:
             self._log.settle(entry.caller_id, call.settled)
         large: Sequence[Payload] = ()
         if call.args.stored is not None or call.args.buffers or call.arg_values:

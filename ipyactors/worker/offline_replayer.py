@@ -26,7 +26,7 @@ from ipyactors.ground.exceptions import (
     SerializationError,
 )
 from ipyactors.ground.tracebacks import in_words
-from ipyactors.wire.specs import ActorSpec
+from ipyactors.wire.specs import ActorSpec, Payload
 from ipyactors.worker.execute import load_definition
 from ipyactors.worker.exit import ActorExit
 from ipyactors.worker.hosting import HostedActor
@@ -280,13 +280,11 @@ class OfflineReplayer(Replayer):
                 "asked for that past the log"
             )
 
-    def _load_arguments(self, call: Call) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    def _bring_arguments(self, call: Call) -> tuple[Payload, ...]:
         try:
-            return super()._load_arguments(call)
+            return super()._bring_arguments(call)
         except RecoveryFailedError as error:
             raise RecoveryFailedError(f"{error}. {FSCK}", actor_id=self._actor.actor_id.hex()) from error
-        except Exception as error:  # the user's unpickling
-            raise self._failed(f"the arguments of {call.method} cannot be unpickled: {in_words(error)}") from error
 
     def _failed(self, why: str) -> RecoveryFailedError:
         return failed(self._actor.spec, why)

@@ -10,12 +10,10 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import hashlib
-import io
 import os
-import pickle
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import CoroutineType
 from typing import Any
 
@@ -30,18 +28,19 @@ from ipyactors.durable.record import Answer, Call, Done, Value
 from ipyactors.durable.recovery import History, Past, made_of
 from ipyactors.ground import faultpoints
 from ipyactors.ground.checkpointable import Checkpoint
-from ipyactors.ground.exceptions import LogDamagedError, RecoveryFailedError, ReplayDivergenceError
+from ipyactors.ground.exceptions import LogDamagedError, RecoveryFailedError, ReplayDivergenceError, SerializationError
 from ipyactors.ground.tracebacks import in_words
 from ipyactors.owner import current
 from ipyactors.owner.current import CurrentCall
-from ipyactors.owner.refs import ObjectRef
 from ipyactors.owner.templates import STREAMING
 from ipyactors.wire import serialize
 from ipyactors.wire.specs import Payload
 from ipyactors.worker.checkpoint import Store
+from ipyactors.worker.exit import ActorExit
 from ipyactors.worker.hosting import HostedActor
-from ipyactors.worker.results import load_args
+from ipyactors.worker.results import load_args, parts_of
 from ipyactors.worker.row import Journal, diverged
+from ipyactors.worker.sameness import same, shown
 from ipyactors.worker.turn import Turn
 
 _decode_answer = msgspec.msgpack.Decoder(Answer).decode
@@ -265,14 +264,20 @@ class Replayer:
         assert self._journal is not None
         turn = Turn(self._journal, past.lsn, name, past.values, is_over=True)
         running = CurrentCall(b"", 0, call.call_id, name, self._actor.actor_id, turn=turn)
-        args, kwargs = self._load_arguments(call)
+        payloads = self._bring_arguments(call)
+        results: list[Payload] = []
+        error: BaseException | None
         token = current.call.set(running)
         pid = os.getpid()
         try:
+            args, kwargs = self._load_arguments(call, payloads)
             value = self._run(self._actor.method(call.method), args, kwargs)
-            value, error = list(value) if call.num_returns == STREAMING else value, None
-        except (Exception, KeyboardInterrupt) as raised:  # the user's code
-            value, error = None, raised
+            results += _packed(value, call.num_returns, name)
+            error = None
+        except (ActorExit, SystemExit):  # no end of a call is like that
+            raise
+        except BaseException as raised:  # the user's code, and what it returns: as it was executed the first time
+            error = raised
         finally:
             current.call.reset(token)
         if os.getpid() != pid:  # a child that the method has forked, and that is at its end here
@@ -280,18 +285,28 @@ class Replayer:
         faultpoints.hit("durable.replay.call")
         turn.check_end("" if error is None else in_words(error))
         assert isinstance(past.end, Done)
-        self._compare(past.lsn, name, call, _decode_answer(past.end.answer), value, error)
+        answer = _decode_answer(past.end.answer)
+        if call.num_returns == 0 and answer.error is None and error is None:
+            return  # nobody gets what it returns
+        self._compare(past.lsn, name, answer, results, error)
 
-    def _load_arguments(self, call: Call) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        aside = [msgspec.structs.replace(blob, index=blob.index + 1) for blob in call.blobs]
+    def _bring_arguments(self, call: Call) -> tuple[Payload, ...]:
         try:
-            payload, *rest = blobs.bring_back(self._disk, (call.args, *call.arg_values), aside)
+            return blobs.arguments_of(self._disk, call)
         except BlobDamagedError as error:
             raise self._failed(f"the arguments of {call.method} are gone: {error}") from error
-        return load_args(payload, tuple(rest))
+
+    def _load_arguments(self, call: Call, payloads: Sequence[Payload]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        payload, *rest = payloads
+        try:
+            return load_args(payload, tuple(rest))
+        except Exception as error:  # the user's unpickling: the call was answered with that, and did not run
+            raise SerializationError(
+                f"the arguments of {call.method} cannot be unpickled: {in_words(error)}"
+            ) from error
 
     def _compare(
-        self, lsn: int, name: str, call: Call, answer: Answer, value: Any, error: BaseException | None
+        self, lsn: int, name: str, answer: Answer, results: Sequence[Payload], error: BaseException | None
     ) -> None:
         """Raise ReplayDivergenceError unless a call has ended as it did before."""
         if answer.error is not None:
@@ -304,21 +319,16 @@ class Replayer:
             return
         if error is not None:
             raise self._diverged(lsn, name, "returned", f"it raised {in_words(error)}") from error
-        if call.num_returns == 0:
-            return
-        values = [value] if call.num_returns == 1 else list(value)
-        if len(values) != len(answer.results):
-            raise self._diverged(lsn, name, f"gave {len(answer.results)} values", f"it gave {len(values)}")
+        if len(results) != len(answer.results):
+            raise self._diverged(lsn, name, f"gave {len(answer.results)} values", f"it gave {len(results)}")
         aside = {blob.index: blob for blob in answer.blobs}
-        for index, (was_payload, now_value) in enumerate(zip(answer.results, values, strict=True)):
-            now_payload = serialize.dumps_result(now_value, name)
+        for index, (was_payload, now_payload) in enumerate(zip(answer.results, results, strict=True)):
             if index not in aside and now_payload.data == was_payload.data and not now_payload.buffers:
                 continue
             whole = blobs.read(self._disk, aside[index]) if index in aside else was_payload
-            if not _same(whole, now_payload):
-                raise self._diverged(
-                    lsn, name, f"returned {_shown(serialize.loads(whole))}", f"it is {_shown(now_value)}"
-                )
+            if not same(whole, now_payload):
+                was, now = (shown(serialize.loads(one)) for one in (whole, now_payload))
+                raise self._diverged(lsn, name, f"returned {was}", f"it is {now}")
 
     def _diverged(self, lsn: int, name: str, was: str, now: str) -> ReplayDivergenceError:
         return diverged(name, lsn, f"it {was}, and now {now}", self._actor.actor_id)
@@ -328,60 +338,16 @@ class Replayer:
         return RecoveryFailedError(f"{why}{problems}", actor_id=self._actor.actor_id.hex())
 
 
-def _same(was: Payload, now: Payload) -> bool:
-    """Return whether two pickles are of the same value: which parts of it are one object may differ."""
-    data = _with_refs_of(now, was)
-    if data == now.data and [bytes(view) for view in was.buffers] == [bytes(view) for view in now.buffers]:
-        return True
-    try:
-        one, other = serialize.loads(was), serialize.loads(now)
-    except Exception:  # the user's unpickling
-        return False
-    try:
-        if type(one) is type(other) and (one == other) is True:
-            return True
-    except Exception:  # arrays have no truth value
-        pass
-    return _flat(one) is not None and _flat(one) == _flat(other)
-
-
-def _with_refs_of(now: Payload, was: Payload) -> bytes:
-    """Return a pickle with the references of another one in their places: each incarnation makes its own."""
-    data = was.data
-    for old, new in zip(was.refs, now.refs, strict=False):
-        data = data.replace(old.object_id, new.object_id)
-        data = data.replace(old.owner_address.encode(), new.owner_address.encode())
-    return data
-
-
-class _FlatPickler(pickle.Pickler):
-    def persistent_id(self, thing: Any) -> object:
-        if isinstance(thing, ObjectRef):
-            return "reference"
-        if type(thing) in (set, frozenset):  # the order of equal sets depends on how they came to be
-            parts = [_flat(part) for part in thing]
-            return None if None in parts else (type(thing).__name__, sorted(filter(None, parts)))
-        return None
-
-
-def _flat(value: Any) -> bytes | None:
-    """Return a pickle that does not tell which parts are one object; None for what refers to itself."""
-    file = io.BytesIO()
-    pickler = _FlatPickler(file, protocol=5)
-    pickler.fast = True
-    try:
-        pickler.dump(value)
-    except Exception:  # too deep, or of a class that cannot be imported
-        return None
-    return file.getvalue()
-
-
-def _shown(value: Any) -> str:
-    try:
-        text = repr(value)
-    except Exception:  # the user's code
-        text = f"a {type(value).__qualname__}"
-    return text if len(text) <= 200 else f"{text[:197]}..."
+def _packed(value: Any, count: int, name: str) -> Iterator[Payload]:
+    """Yield the results of a call, or its items. Raises what the first execution has raised where that cannot be."""
+    if count == STREAMING:
+        for index, item in enumerate(value):
+            yield serialize.dumps_result(item, name, f"item {index + 1}")
+    elif count == 1:
+        yield serialize.dumps_result(value, name)
+    elif count > 1:
+        for index, part in enumerate(parts_of(value, count, name)):
+            yield serialize.dumps_result(part, name, f"result {index + 1}")
 
 
 def plain_run(function: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) -> Any:

@@ -63,16 +63,8 @@ class Results:
             return (self.first(value, call, name),)
         if count <= 0:
             return ()
-        if isinstance(value, Iterator):
-            value = list(value)
-        if not isinstance(value, (tuple, list)):
-            raise TypeError(
-                f"{name} has num_returns={count}, so it must return {count} values as a tuple or list; "
-                f"it returned a {type(value).__qualname__}"
-            )
-        if len(value) != count:
-            raise TypeError(f"{name} has num_returns={count}, but it returned {len(value)} values")
-        return tuple(self.part(item, call, index, name, f"result {index + 1}") for index, item in enumerate(value))
+        parts = parts_of(value, count, name)
+        return tuple(self.part(item, call, index, name, f"result {index + 1}") for index, item in enumerate(parts))
 
     def part(self, value: Any, call: Call, index: int, name: str, part: str) -> Payload:
         """Return the payload of the ``index``-th result or item; ``part`` is what errors call it."""
@@ -85,6 +77,20 @@ class Results:
         first = call.task_id
         object_id = ids.object_id(ids.owner_of(first), ids.counter_of(first), index)
         return self._values.keep(payload, object_id, what)
+
+
+def parts_of(value: Any, count: int, name: str) -> Sequence[Any]:
+    """Return the results that a call returned together. Raises TypeError if there are not ``count``."""
+    if isinstance(value, Iterator):
+        value = list(value)
+    if not isinstance(value, (tuple, list)):
+        raise TypeError(
+            f"{name} has num_returns={count}, so it must return {count} values as a tuple or list; "
+            f"it returned a {type(value).__qualname__}"
+        )
+    if len(value) != count:
+        raise TypeError(f"{name} has num_returns={count}, but it returned {len(value)} values")
+    return value
 
 
 class Items:

@@ -6,6 +6,8 @@ import asyncio
 import os
 import pathlib
 import signal
+import threading
+from typing import Any
 
 import pytest
 
@@ -89,3 +91,56 @@ def test_a_nondeterministic_actor_is_told_from_one_that_is_not_there() -> None:
     with pytest.raises(exceptions.ReplayDivergenceError, match="does not do again what it did before") as caught:
         get(fickle.pid.remote())
     assert isinstance(caught.value, exceptions.RecoveryFailedError)
+
+
+class Unloadable:
+    """Can be sent, and not received."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return int, ("no number",)
+
+
+def test_what_has_failed_in_whatever_way_fails_the_same_way_in_a_replay() -> None:
+    @ia.remote(durable=True)
+    class Clumsy:
+        def __init__(self) -> None:
+            self.count = 0
+
+        def add(self, _value: Any = None) -> int:
+            self.count += 1
+            return self.count
+
+        def lock(self) -> Any:
+            self.count += 1
+            return threading.Lock()
+
+        @ia.method(num_returns=2)
+        def one_too_few(self) -> Any:
+            self.count += 1
+            return (1,)
+
+        def locks(self) -> Any:
+            self.count += 1
+            yield 1
+            yield threading.Lock()
+
+        def odd(self) -> None:
+            self.count += 1
+            raise GeneratorExit("odd")
+
+    clumsy = Clumsy.remote()
+    with pytest.raises(exceptions.SerializationError):
+        get(clumsy.lock.remote())
+    with pytest.raises(TypeError, match="num_returns=2"):
+        get(clumsy.one_too_few.remote())
+    items = clumsy.locks.remote()
+    assert get(next(items)) == 1
+    with pytest.raises(exceptions.SerializationError):
+        get(list(items))
+    with pytest.raises(GeneratorExit):
+        get(clumsy.odd.remote())
+    with pytest.raises(exceptions.SerializationError, match="was not run"):
+        get(clumsy.add.remote(Unloadable()))
+    kill(clumsy)
+    assert get(clumsy.add.remote()) == 5
+    assert len(recoveries(clumsy)) == 1

@@ -488,7 +488,10 @@ def test_of_several_results_each_is_looked_at() -> None:
     do(lambda: (1, 3))
     assert "it returned 2, and now it is 3" in world.diverge()
     do(lambda: (1, 2, 3))
-    assert "it gave 2 values, and now it gave 3" in world.diverge()
+    assert (
+        "it returned, and now it raised TypeError: Box.do has num_returns=2, but it returned 3 values"
+        in world.diverge()
+    )
 
 
 def test_a_generator_yields_again_what_it_yielded() -> None:
@@ -498,6 +501,8 @@ def test_a_generator_yields_again_what_it_yielded() -> None:
     assert world.recover().replayed == 1
     do(lambda: iter(range(4)))
     assert "it gave 3 values, and now it gave 4" in world.diverge()
+    do(lambda: iter(()))
+    assert "it gave 3 values, and now it gave 0" in world.diverge()
 
 
 def test_what_nobody_gets_is_not_looked_at() -> None:
