@@ -10,13 +10,13 @@ import contextlib
 import dataclasses
 from collections.abc import Sequence
 
-from ipyactors.durable import blobs, log, manifest, recovery, turns
+from ipyactors.durable import blobs, call_tables, log, manifest, recovery
+from ipyactors.durable.call_tables import CallTables, Recorded, Verdict
 from ipyactors.durable.disk import Disk
 from ipyactors.durable.log import Contents, LogSealedError, LogWriter
 from ipyactors.durable.manifest import CheckpointData, Manifest
 from ipyactors.durable.record import OVERHEAD_BYTES, Abort, Call, Checkpoint, Done, Open, Value
 from ipyactors.durable.recovery import History, HistoryError
-from ipyactors.durable.turns import Recorded, Turns, Verdict
 from ipyactors.ground import faultpoints
 from ipyactors.ground.exceptions import LogDamagedError
 from ipyactors.ground.tracebacks import in_words
@@ -65,7 +65,7 @@ def read_remains(disk: Disk, actor_id: bytes) -> Remains:
 
 
 class ActorLog:
-    """The log in the hands of the incarnation that runs. ``turns`` are the tables, after replay.
+    """The log in the hands of the incarnation that runs. ``tables`` are the tables, after replay.
 
     Every method that writes raises LogSealedError when the disk fails: then the process must end without another word.
     """
@@ -76,13 +76,13 @@ class ActorLog:
         self._actor_id = remains.actor_id
         self._incarnation = incarnation
         self._checkpoints = list(remains.checkpoints)
-        self.turns: Turns = history.turns
+        self.tables: CallTables = history.tables
         self._writer = LogWriter(disk, remains.actor_id, incarnation, remains.contents, syncs=opened.level == "host")
-        self._writer.append(opened, self.turns.last_lsn)
+        self._writer.append(opened, self.tables.last_lsn)
         for done in history.owed.values():
-            self._writer.append(done, self.turns.recorded[done.call_id].lsn)
+            self._writer.append(done, self.tables.recorded[done.call_id].lsn)
         if history.unnoted is not None and not history.past:  # or a class that it brought would be in no log
-            self._writer.append(history.unnoted, self.turns.last_lsn)
+            self._writer.append(history.unnoted, self.tables.last_lsn)
         self._writer.secure()
         faultpoints.hit("durable.open.logged")
 
@@ -98,34 +98,34 @@ class ActorLog:
 
         Raises StorageFullError: then nothing has changed, and the call must not be executed.
         """
-        verdict = turns.judge(self.turns, call, may_be_known=may_be_known)
+        verdict = call_tables.judge(self.tables, call, may_be_known=may_be_known)
         if verdict is Verdict.NEW:
             size = len(call.args.data) + sum(len(value.data) for value in call.arg_values) + len(call.key)
             self._writer.make_room(size + _CALL_BYTES)
-            lsn = self.turns.last_lsn + 1
+            lsn = self.tables.last_lsn + 1
             self._writer.append(call, lsn)
-            turns.begin(self.turns, lsn, call)
+            call_tables.begin(self.tables, lsn, call)
         return verdict
 
     def judge(self, call: Call, *, may_be_known: bool = True) -> Verdict:
         """Return what is to be done with a call that has come; changes nothing."""
-        return turns.judge(self.turns, call, may_be_known=may_be_known)
+        return call_tables.judge(self.tables, call, may_be_known=may_be_known)
 
     def settle(self, caller_id: bytes, below: int) -> None:
         """The caller has the answers to all its calls with a counter lower than ``below``."""
-        turns.settle(self.turns, caller_id, below)
+        call_tables.settle(self.tables, caller_id, below)
 
     def forget_process(self, process_id: bytes) -> None:
         """A process is gone, and will never ask for the answers to its calls."""
-        turns.forget_process(self.turns, process_id)
+        call_tables.forget_process(self.tables, process_id)
 
     def id_of(self, call: Call) -> bytes:
         """Return the id under which a call that has come is known."""
-        return turns.id_of(self.turns, call)
+        return call_tables.id_of(self.tables, call)
 
     def recorded(self, call: Call) -> Recorded:
         """Return the record of a call that was judged RECORDED."""
-        return turns.find(self.turns, call)
+        return call_tables.find(self.tables, call)
 
     def read_ends(self) -> dict[int, Done]:
         """Return how calls have ended, by lsn, as far back as the log reaches. Raises LogDamagedError."""
@@ -147,21 +147,21 @@ class ActorLog:
 
     def finish(self, done: Done) -> Recorded:
         """Note how a call ended; its answer may leave after :meth:`secure`."""
-        lsn, _ = self.turns.open[done.call_id]
+        lsn, _ = self.tables.open[done.call_id]
         self._writer.append(done, lsn)
-        return turns.finish(self.turns, done)
+        return call_tables.finish(self.tables, done)
 
     def abort(self, message: Abort) -> Recorded:
         """Note that a call has and will have no effect; that may be said after :meth:`secure`.
 
         Raises StorageFullError for one that is not in the log: then nothing has changed, and it may still come.
         """
-        opened = self.turns.open.get(message.call_id)
+        opened = self.tables.open.get(message.call_id)
         if opened is None:
             self._writer.make_room(_CALL_BYTES)
-        lsn = opened[0] if opened is not None else self.turns.last_lsn + 1
+        lsn = opened[0] if opened is not None else self.tables.last_lsn + 1
         self._writer.append(message, lsn)
-        return turns.abort(self.turns, lsn, message)
+        return call_tables.abort(self.tables, lsn, message)
 
     def secure(self) -> None:
         """Make everything as safe as the level asks: now answers may leave."""
@@ -184,8 +184,8 @@ class ActorLog:
         self._writer.make_room(_CALL_BYTES)
         self._writer.secure()  # who recovers from it goes on behind what is in the log now
         newest = self._checkpoints[0].number if self._checkpoints else 0
-        tables, position = self.turns.snapshot(ended), self._writer.end
-        made = Manifest(newest + 1, data, self.turns.last_lsn, position, self._incarnation, tables, tuple(ended))
+        tables, position = self.tables.snapshot(ended), self._writer.end
+        made = Manifest(newest + 1, data, self.tables.last_lsn, position, self._incarnation, tables, tuple(ended))
         faultpoints.hit("durable.checkpoint.secured")
         self._publish(made)
         self._checkpoints.insert(0, made)
@@ -193,7 +193,7 @@ class ActorLog:
         del self._checkpoints[keep:]
         for done in ended:
             self.finish(done)
-        self._writer.append(Checkpoint(data.checkpoint_id, data.definition_id), self.turns.last_lsn)
+        self._writer.append(Checkpoint(data.checkpoint_id, data.definition_id), self.tables.last_lsn)
         faultpoints.hit("durable.checkpoint.noted")
         with contextlib.suppress(OSError):  # it is one already; what could not be removed goes with the next
             self._drop(may_drop_log=drops_log and len(self._checkpoints) >= keep)
@@ -224,5 +224,5 @@ class ActorLog:
         """Remove the files of records that are no longer there, but for answers that may be asked for again."""
         dropped = blobs.names_up_to(self._disk, self._checkpoints[-1].lsn)
         if dropped:
-            needed = set().union(*(blobs.needed_by(one.turns) for one in self._checkpoints))
+            needed = set().union(*(blobs.needed_by(one.tables) for one in self._checkpoints))
             self._disk.remove(name for name in dropped if name not in needed)

@@ -13,9 +13,9 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
+from ipyactors.durable.call_tables import Snapshot
 from ipyactors.durable.disk import Disk
 from ipyactors.durable.record import Answer, Blob, Call
-from ipyactors.durable.turns import Snapshot
 from ipyactors.ground import faultpoints
 from ipyactors.wire.outside import OUT_OF_BAND_BYTES
 from ipyactors.wire.specs import Payload

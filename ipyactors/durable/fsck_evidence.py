@@ -86,7 +86,7 @@ class Evidence:
                 needed.setdefault(blob, Need(what, one.lsn))
         answers = self.answers()
         for made in self.manifests:
-            for recorded in made.turns.recorded:
+            for recorded in made.tables.recorded:
                 for blob in blobs.blobs_of(recorded.answer):
                     answers.add(blob)
                     needed.setdefault(blob, Need("the answer", recorded.lsn))
@@ -100,7 +100,7 @@ class Evidence:
 
     def answers(self) -> set[Blob]:
         """Return the large values that callers may still ask for."""
-        recorded = self.best.history.turns.recorded.values() if self.best is not None else ()
+        recorded = self.best.history.tables.recorded.values() if self.best is not None else ()
         return {blob for one in recorded for blob in blobs.blobs_of(one.answer)}
 
     def _has_data(self, one: Manifest) -> bool:
@@ -142,7 +142,7 @@ class Evidence:
             history = Remains(self.actor_id, tuple(self.manifests), contents, self.broken).since(chosen)
         except (LogDamagedError, OSError) as error:
             return False, str(error)
-        is_same = chosen == self.best.base and history.turns == self.best.history.turns
+        is_same = chosen == self.best.base and history.tables == self.best.history.tables
         return is_same, "" if is_same else "It would come to another state than the one that can be relied on."
 
 

@@ -1,8 +1,8 @@
 """What makes a checkpoint one: a small file that says of which moment it is and that its data is there.
 
 It is written when the data is safe, and names what recovery needs besides: from where on to read the log, and the
-tables of :mod:`~ipyactors.durable.turns`. Several are kept, and the log back to the oldest, so that one that turns out
-bad costs a longer replay and no state.
+tables of :mod:`~ipyactors.durable.call_tables`. Several are kept, and the log back to the oldest, so that one that
+turns out bad costs a longer replay and no state.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ import zlib
 
 import msgspec
 
+from ipyactors.durable.call_tables import Snapshot
 from ipyactors.durable.carried import CarriedCall
 from ipyactors.durable.disk import Disk
 from ipyactors.durable.record import Done
-from ipyactors.durable.turns import Snapshot
 
 #: How many checkpoints are kept when nothing else was asked for.
 KEPT = 3
@@ -44,7 +44,7 @@ class CheckpointData(msgspec.Struct, frozen=True):
 class Manifest(msgspec.Struct, frozen=True):
     """The checkpoint with this number, of the state after the call ``lsn``.
 
-    ``position`` is where the log goes on after it, ``turns`` which calls were over then. ``ended`` are the ends of the
+    ``position`` is where the log goes on after it, ``tables`` which calls were over then. ``ended`` are the ends of the
     calls that were over by the checkpoint only; the log has them behind ``position``, or not all of them if the process
     ended in between.
     """
@@ -54,7 +54,7 @@ class Manifest(msgspec.Struct, frozen=True):
     lsn: int
     position: int
     incarnation: int
-    turns: Snapshot
+    tables: Snapshot
     ended: tuple[Done, ...] = ()
 
 

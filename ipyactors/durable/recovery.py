@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 
-from ipyactors.durable import turns
+from ipyactors.durable import call_tables
+from ipyactors.durable.call_tables import CallTables
 from ipyactors.durable.log import Contents
 from ipyactors.durable.manifest import Manifest
 from ipyactors.durable.record import Abort, Call, Checkpoint, Done, Open, Record, Value
-from ipyactors.durable.turns import Turns
 
 
 class HistoryError(ValueError):
@@ -38,7 +38,7 @@ class Past:
 class History:
     """What the log tells after a checkpoint, or from the beginning.
 
-    ``past`` has the calls to replay, by lsn; those without an end come last, and are executed for real. ``turns`` are
+    ``past`` has the calls to replay, by lsn; those without an end come last, and are executed for real. ``tables`` are
     the tables as they are after it. ``crashes`` counts, by lsn, how many incarnations have died while that call ran.
     ``opened`` is the last OPEN, None of an empty log. ``construction`` is what the constructor took from outside.
     ``owed`` are the ends, by call id, of calls that are over by the checkpoint and that the log lacks; ``unnoted`` is
@@ -46,7 +46,7 @@ class History:
     class (definition id), in their order; ``definition_id`` is the last one, empty where nothing says.
     """
 
-    turns: Turns
+    tables: CallTables
     past: dict[int, Past] = dataclasses.field(default_factory=dict)
     crashes: dict[int, int] = dataclasses.field(default_factory=dict)
     incarnation: int = -1
@@ -94,7 +94,7 @@ def trace(
 
     ``until``: not further than this position.
     """
-    history = History(turns.restore(checkpoint.turns) if checkpoint is not None else Turns())
+    history = History(call_tables.restore(checkpoint.tables) if checkpoint is not None else CallTables())
     history.definition_id = made_of(contents)
     if checkpoint is not None:
         history.owed = {done.call_id: done for done in checkpoint.ended}
@@ -102,9 +102,9 @@ def trace(
         history.unnoted = Checkpoint(checkpoint.data.checkpoint_id, checkpoint.data.definition_id)
     since = checkpoint.position if checkpoint is not None else 0
     if contents.end < since:
-        return history, HistoryError("the log ends before the checkpoint", history.turns.last_lsn)
+        return history, HistoryError("the log ends before the checkpoint", history.tables.last_lsn)
     if since < (contents.segments[0].start if contents.segments else contents.end):
-        lost = HistoryError("what the log begins with was dropped after a checkpoint", history.turns.last_lsn)
+        lost = HistoryError("what the log begins with was dropped after a checkpoint", history.tables.last_lsn)
         return history, lost
     for position, one in contents.positioned():
         if position >= since and (until is None or position < until):
@@ -117,7 +117,7 @@ def trace(
 
 
 def _apply(history: History, one: Record) -> None:
-    body, lsn, tables = one.body, one.lsn, history.turns
+    body, lsn, tables = one.body, one.lsn, history.tables
     if one.incarnation < history.incarnation:
         raise HistoryError(f"incarnation {one.incarnation} wrote after {history.incarnation}", lsn)
     history.incarnation = one.incarnation
@@ -125,9 +125,9 @@ def _apply(history: History, one: Record) -> None:
         case Call():
             if lsn != tables.last_lsn + 1:
                 raise HistoryError(f"a call follows lsn {tables.last_lsn}", lsn)
-            if turns.judge(tables, body, may_be_known=False) is not turns.Verdict.NEW:
+            if call_tables.judge(tables, body, may_be_known=False) is not call_tables.Verdict.NEW:
                 raise HistoryError(f"call {body.call_id.hex()} is there twice", lsn)
-            turns.begin(tables, lsn, body)
+            call_tables.begin(tables, lsn, body)
             history.past[lsn] = Past(lsn, body)
         case Value(index):
             values = _open_at(history, lsn).values if lsn else history.construction
@@ -140,7 +140,7 @@ def _apply(history: History, one: Record) -> None:
             past = _open_at(history, lsn)
             if past.call.call_id != call_id:
                 raise HistoryError(f"the end of call {call_id.hex()} is not at its place", lsn)
-            turns.finish(tables, body)
+            call_tables.finish(tables, body)
             past.end = body
         case Abort(call_id):
             if call_id in tables.open:
@@ -150,7 +150,7 @@ def _apply(history: History, one: Record) -> None:
                 past.end = body
             elif lsn != tables.last_lsn + 1:
                 raise HistoryError(f"a call that was given up follows lsn {tables.last_lsn}", lsn)
-            turns.abort(tables, lsn, body)
+            call_tables.abort(tables, lsn, body)
         case Open(interrupted=interrupted, beside=beside):
             history.opened = body
             for lsn in (interrupted, *beside) if interrupted else ():

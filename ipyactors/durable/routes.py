@@ -9,12 +9,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterable, Sequence
 
-from ipyactors.durable import blobs, recovery, stretches, turns
+from ipyactors.durable import blobs, call_tables, recovery, stretches
+from ipyactors.durable.call_tables import CallTables, Recorded, Snapshot
 from ipyactors.durable.manifest import Manifest
 from ipyactors.durable.record import Abort, Blob, Call, Value, ValueKind
 from ipyactors.durable.recovery import History, HistoryError, Past
 from ipyactors.durable.stretches import Reading, Stretch
-from ipyactors.durable.turns import Recorded, Snapshot, Turns
 
 #: Says what is wrong with a blob; empty if nothing is.
 BlobProblem = Callable[[Blob], str]
@@ -43,7 +43,7 @@ class Route:
     @property
     def lsn(self) -> int:
         """The last call of which, and of all before it, the end is known."""
-        return min((past.lsn - 1 for past in self.again), default=self.history.turns.last_lsn)
+        return min((past.lsn - 1 for past in self.again), default=self.history.tables.last_lsn)
 
     @property
     def replayed(self) -> int:
@@ -57,7 +57,7 @@ class Route:
         if any(one.position > self.end for one in manifests):
             return False
         highest = max((one.lsn for _, _, one in reading.located()), default=0)
-        return highest <= self.history.turns.last_lsn
+        return highest <= self.history.tables.last_lsn
 
 
 def find(reading: Reading, base: Manifest | None, problem_of: BlobProblem) -> Route | None:
@@ -126,8 +126,8 @@ def judge(reading: Reading, manifests: Iterable[Manifest]) -> dict[int, str]:
 def _problem_of(one: Manifest) -> str:
     if min(one.position, one.lsn, one.incarnation) < 0:
         return "its numbers make no sense"
-    if one.turns.last_lsn != one.lsn:
-        return f"it is of lsn {one.lsn}, and its tables are of lsn {one.turns.last_lsn}"
+    if one.tables.last_lsn != one.lsn:
+        return f"it is of lsn {one.lsn}, and its tables are of lsn {one.tables.last_lsn}"
     return ""
 
 
@@ -147,12 +147,12 @@ def _misfit(reading: Reading, one: Manifest, agreed: list[Manifest]) -> str:
     if error is not None:
         return ""  # it is the log that is wrong
     for done in one.ended:
-        if done.call_id in history.turns.open:
-            turns.finish(history.turns, done)
-    return compare(one.turns, history.turns)
+        if done.call_id in history.tables.open:
+            call_tables.finish(history.tables, done)
+    return compare(one.tables, history.tables)
 
 
-def compare(kept: Snapshot, told: Turns) -> str:
+def compare(kept: Snapshot, told: CallTables) -> str:
     """Return in what a checkpoint's tables are not those that the log tells of; empty if they agree.
 
     The log does not tell what callers have acknowledged, so either side may have forgotten such calls.

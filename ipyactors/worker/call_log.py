@@ -8,9 +8,9 @@ from typing import NamedTuple
 import msgspec
 
 from ipyactors.durable import blobs
+from ipyactors.durable.call_tables import Recorded, Verdict
 from ipyactors.durable.manifest import CheckpointData, Manifest
 from ipyactors.durable.record import Abort, Answer, Call, Done, Outcome
-from ipyactors.durable.turns import Recorded, Verdict
 from ipyactors.wire.specs import Payload
 from ipyactors.worker.guarded_log import Bringer, GuardedLog
 
@@ -40,7 +40,7 @@ class CallLog:
     @property
     def last_lsn(self) -> int:
         """The place of the last call in the order."""
-        return self._log.turns.last_lsn
+        return self._log.tables.last_lsn
 
     @property
     def position(self) -> int:
@@ -86,7 +86,7 @@ class CallLog:
 
     def is_over(self, call_id: bytes) -> bool:
         """Return whether it is recorded how a call has ended."""
-        return call_id in self._log.turns.recorded
+        return call_id in self._log.tables.recorded
 
     def recorded(self, call: Call) -> Recorded:
         """Return the record of a call that was judged RECORDED."""
@@ -141,7 +141,7 @@ class CallLog:
         """
         made = [self._make_done(*end) for end in ends]
         expired = self.guarded.do(self._add_checkpoint, data, keep, drops_log, made)
-        return [self._log.turns.recorded[done.call_id] for done in made], expired
+        return [self._log.tables.recorded[done.call_id] for done in made], expired
 
     def _add_checkpoint(
         self, data: CheckpointData, keep: int, drops_log: bool, ended: Sequence[Done]

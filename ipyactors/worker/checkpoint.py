@@ -15,10 +15,10 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
+from ipyactors.durable.call_tables import Recorded
 from ipyactors.durable.carried import CarriedCall
 from ipyactors.durable.log import LogSealedError
 from ipyactors.durable.manifest import CheckpointData, Manifest
-from ipyactors.durable.turns import Recorded
 from ipyactors.ground import faultpoints, ids
 from ipyactors.ground.checkpointable import CheckpointContext
 from ipyactors.ground.tracebacks import in_words

@@ -167,7 +167,7 @@ class DurableActor:
         journal = LogJournal(log, self._session, self._nested)
         with self._output.silenced(when=self.has_past):
             recovered = replayer.bring_back(journal)
-        log.log.turns = recovered.history.turns
+        log.log.tables = recovered.history.tables
         crashes = recovered.history.crashes
         for lsn in interrupted:
             crashes[lsn] = crashes.get(lsn, 0) + 1
@@ -180,7 +180,7 @@ class DurableActor:
         Where several did, nobody can tell which of them is to blame: each of them is. They begin in their order; one
         that died in its recovery had begun none.
         """
-        lsns, last = [lsn for lsn, _ in history.turns.open.values()], self._begun.last
+        lsns, last = [lsn for lsn, _ in history.tables.open.values()], self._begun.last
         return [lsn for lsn in lsns if lsn == last or (lsn < last and self._rounds is not None)]
 
     def _open_log(self, remains: Remains, history: History, interrupted: list[int]) -> GuardedLog:

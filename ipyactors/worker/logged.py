@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from ipyactors.durable import record
+from ipyactors.durable.call_tables import Recorded, Verdict
 from ipyactors.durable.record import Answer, Outcome, Value
-from ipyactors.durable.turns import Recorded, Verdict
 from ipyactors.ground import faultpoints, ids
 from ipyactors.ground.exceptions import (
     CallAbortedError,

@@ -6,8 +6,8 @@ import dataclasses
 from collections.abc import Sequence
 
 from ipyactors.durable import record
+from ipyactors.durable.call_tables import first_attempt
 from ipyactors.durable.record import Answer, Outcome, Value
-from ipyactors.durable.turns import first_attempt
 from ipyactors.ground import ids
 from ipyactors.owner.current import CurrentCall
 from ipyactors.owner.templates import STREAMING

@@ -196,7 +196,7 @@ class Replayer:
     def _build(self, history: History | None) -> None:
         """Run the constructor, with what it took from outside the first time; None: before a checkpoint is loaded."""
         past = history.construction if history is not None else self._constructed_with()
-        has_history = history is not None and history.turns.last_lsn > 0
+        has_history = history is not None and history.tables.last_lsn > 0
         name = f"{self._actor.class_name}.__init__"
         assert self._journal is not None
         turn = None

@@ -125,9 +125,9 @@ def test_answers_are_kept_for_as_long_as_they_may_be_asked_for_and_no_longer(ia:
         def kept(self) -> int:
             import gc
 
-            from ipyactors.durable.turns import Turns
+            from ipyactors.durable.call_tables import CallTables
 
-            return max(len(one.recorded) for one in gc.get_objects() if type(one) is Turns)
+            return max(len(one.recorded) for one in gc.get_objects() if type(one) is CallTables)
 
     @ia.remote
     def task(counter: Any) -> int:

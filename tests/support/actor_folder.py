@@ -11,10 +11,10 @@ import msgspec
 from ipyactors.durable import blobs, spec_file
 from ipyactors.durable.actor_log import ActorLog, read_remains
 from ipyactors.durable.blobs import Namer
+from ipyactors.durable.call_tables import Verdict
 from ipyactors.durable.disk import Disk
 from ipyactors.durable.manifest import CheckpointData
 from ipyactors.durable.record import Abort, Answer, Call, Done, Open, Outcome, Value, ValueKind
-from ipyactors.durable.turns import Verdict
 from ipyactors.wire.specs import ActorSpec, Definition, Durability, Payload
 
 ACTOR = b"a" + bytes(range(1, 16))
@@ -46,19 +46,19 @@ class Life:
         call_id = b"call%016d" % self.counter
         args, made = (Payload(bytes(size)),), ()
         if size > 64 * 1024:
-            args, made = blobs.put_aside(self.disk, args, Namer(self.log.turns.last_lsn + 1))
+            args, made = blobs.put_aside(self.disk, args, Namer(self.log.tables.last_lsn + 1))
             made = tuple(msgspec.structs.replace(one, index=-1) for one in made)
         call = Call(call_id, CALLER, self.counter, method, args[0], key=key, digest=call_id, blobs=made)
         assert self.log.take(call) is Verdict.NEW
         self.log.write()
-        lsn, _ = self.log.turns.open[call_id]
+        lsn, _ = self.log.tables.open[call_id]
         for index in range(values):
             self.log.add_value(lsn, Value(index, ValueKind.RANDOM, b"8 bytes!"))
         return call
 
     def end(self, call: Call, *, outcome: Outcome = Outcome.RETURNED, size: int = 8) -> None:
         """Note how it ended."""
-        lsn, _ = self.log.turns.open[call.call_id]
+        lsn, _ = self.log.tables.open[call.call_id]
         results, made = blobs.put_aside(self.disk, (Payload(bytes(size)),), Namer(lsn, 10))
         answer = msgspec.msgpack.encode(Answer(results, blobs=made))
         self.log.finish(Done(call.call_id, outcome, answer, b"digest"))
@@ -104,7 +104,7 @@ class Life:
             durability=Durability(self.level, store),
         )
         spec_file.write(self.disk, spec)
-        self.disk.replace("begun", struct.pack("<Q", begun or self.log.turns.last_lsn))
+        self.disk.replace("begun", struct.pack("<Q", begun or self.log.tables.last_lsn))
         self.disk.replace("lock", b"")
 
 

@@ -11,13 +11,13 @@ import hashlib
 import random
 from collections.abc import Callable
 
-from ipyactors.durable import log, manifest, segment, turns
+from ipyactors.durable import call_tables, log, manifest, segment
 from ipyactors.durable.actor_log import ActorLog, read_remains
+from ipyactors.durable.call_tables import Recorded, Verdict
 from ipyactors.durable.log import LogSealedError
 from ipyactors.durable.manifest import CheckpointData
 from ipyactors.durable.record import Abort, Call, Done, Open, Outcome, Value, ValueKind
 from ipyactors.durable.recovery import Past
-from ipyactors.durable.turns import Recorded, Verdict
 from ipyactors.ground.exceptions import StorageFullError
 from ipyactors.testing.history import Operation
 from ipyactors.wire.specs import Payload
@@ -116,7 +116,7 @@ class SimProcess:
         self.waiting: dict[bytes, list[bytes]] = {}
         for past in unfinished:
             self.execute(past)
-        self.log.turns.check_invariants()
+        self.log.tables.check_invariants()
 
     def _replay(self, past: Past, done: Done) -> None:
         values = iter(past.values)
@@ -180,16 +180,16 @@ class SimProcess:
                 waiting.append(call)
         self.log.write()
         for call in taken:
-            lsn, _ = self.log.turns.open[call.call_id]
+            lsn, _ = self.log.tables.open[call.call_id]
             self.execute(Past(lsn, call))
         self.log.secure()
-        self.log.turns.check_invariants()
-        told += [(call, turns.find(self.log.turns, call)) for call in waiting]
+        self.log.tables.check_invariants()
+        told += [(call, call_tables.find(self.log.tables, call)) for call in waiting]
         return told
 
     def give_up(self, call: Call) -> Recorded | None:
         """Make sure that a call has no effect; None if it is too late for that."""
-        if turns.judge(self.log.turns, call) is not Verdict.NEW:
+        if call_tables.judge(self.log.tables, call) is not Verdict.NEW:
             return None
         aborted = self.log.abort(Abort(call.call_id, "given up", call.caller_id, call.counter))
         self.log.secure()
@@ -288,7 +288,7 @@ class World:
         process = self.process()
         if process is None:
             return
-        turns.settle(process.log.turns, caller.caller_id, caller.settled)
+        call_tables.settle(process.log.tables, caller.caller_id, caller.settled)
         count = self.random.randrange(1, 5)
         told = process.take([call for call, _ in list(caller.unanswered.values())[:count]])
         process.maybe_die()
@@ -314,7 +314,7 @@ class World:
         process, caller = self.process(), self.random.choice(self.callers)
         taken = [call for call in caller.answered if call.counter < caller.settled]
         if process is not None and taken:
-            turns.settle(process.log.turns, caller.caller_id, caller.settled)
+            call_tables.settle(process.log.tables, caller.caller_id, caller.settled)
             before = list(process.state.entries)
             process.take([self.random.choice(taken)])
             assert process.state.entries == before

@@ -63,7 +63,7 @@ class Lived:
     def begin(self, method: str, *args: Any, values: tuple[Value, ...] = (), is_persist: bool = False) -> Call:
         """Log a call, and what it takes from outside."""
         self.counter += 1
-        lsn = self.log.turns.last_lsn + 1
+        lsn = self.log.tables.last_lsn + 1
         payloads = (serialize.owned(serialize.dumps_call(args, {}, what="the arguments")),)
         kept, aside = blobs.put_aside(self.disk, payloads, Namer(lsn))
         aside = tuple(msgspec.structs.replace(one, index=-1) for one in aside)
@@ -87,7 +87,7 @@ class Lived:
         except Exception as error:
             answer, outcome = Answer(error=describe_error(error, function_name=call.method)), Outcome.RAISED
         else:
-            lsn, _ = self.log.turns.open[call.call_id]
+            lsn, _ = self.log.tables.open[call.call_id]
             kept, aside = blobs.put_aside(self.disk, (_pickle(result),), Namer(lsn, 10))
             answer, outcome = Answer(kept, blobs=aside), Outcome.RETURNED
         self.log.finish(Done(call.call_id, outcome, _encode(answer), b"", 0.001))

@@ -266,7 +266,7 @@ class ActorProcess(Process):
             self.hosted, remains, actor.disk, actor.store, self._construct, lambda _id: actor.cls, self._replay
         )
         history = replayer.newest_history()
-        interrupted = actor.begun if actor.begun in {lsn for lsn, _ in history.turns.open.values()} else 0
+        interrupted = actor.begun if actor.begun in {lsn for lsn, _ in history.tables.open.values()} else 0
         assert actor.spec.durability is not None
         opened = Open(b"c" * 16, actor.spec.durability.level, interrupted=interrupted)
         log = ActorLog(actor.disk, remains, history, actor.incarnation, opened)
@@ -275,7 +275,7 @@ class ActorProcess(Process):
         self.nested = Nested(submit)
         self.journal = LogJournal(self.guarded, IN_MESSAGES, self.nested)
         recovered = replayer.bring_back(self.journal)
-        log.turns = recovered.history.turns
+        log.tables = recovered.history.tables
         self._serve(recovered)
 
     def _serve(self, recovered: Recovered) -> None:
@@ -797,7 +797,7 @@ class World:
             assert bank.order[first - 1] == f"t{task.number}"
             assert accounts[0].seen[second - 1] == f"t{task.number}d"
         for actor in self.actors:
-            actor.process.guarded.log.turns.check_invariants()  # type: ignore[union-attr]
+            actor.process.guarded.log.tables.check_invariants()  # type: ignore[union-attr]
 
     def _is_passed(self, uid: str) -> bool:
         return uid.endswith("p") or uid + "p" in self.deposits

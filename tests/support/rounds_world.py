@@ -169,13 +169,13 @@ class Incarnation:
         construct: Callable[[Any], None] = lambda turn: self.hosted.build(lambda: (Ledger, (), {}), turn)  # noqa: E731
         replayer = Replayer(self.hosted, remains, disk, store, construct, lambda _id: Ledger, plain_run)
         history = replayer.newest_history()
-        lsns = [lsn for lsn, _ in history.turns.open.values()]
+        lsns = [lsn for lsn, _ in history.tables.open.values()]
         opened = Open(b"c" * 16, "process", interrupted=lsns[0] if lsns else 0, beside=tuple(lsns[1:]))
         log = ActorLog(disk, remains, history, number, opened)
         guarded = GuardedLog(log, disk, ACTOR, die)
         journal = LogJournal(guarded, IN_MESSAGES, Nested(lambda _call: None))
         recovered = replayer.bring_back(journal)
-        log.turns = recovered.history.turns
+        log.tables = recovered.history.tables
         call_log = CallLog(guarded, IN_MESSAGES)
         self.calls = LoggedCalls(call_log, IN_MESSAGES, self.executor.describe, self.answers.send, lambda *_: None)
         self.checkpointer = Checkpointer(self.hosted, call_log, SPEC.durability, store, lambda _made: None)  # type: ignore[arg-type]
@@ -184,7 +184,7 @@ class Incarnation:
         self.hosted.keeper = keeper
         self.answers.open(guarded, self.rounds)
         self.hosted.changes.start_at(call_log.last_lsn)
-        self.turns = log.turns
+        self.tables = log.tables
         #: The state that a crash leaves; what is unfinished has no part in it.
         self.restored: list[int] = list(self.hosted.instance.begun)
         assert self.restored == sorted(self.restored, key=self.restored.index)
@@ -226,7 +226,7 @@ class Incarnation:
             del self.tasks[key]
             self.rounds.cancel(logged)
         self.rounds._gate.check_invariants()
-        self.turns.check_invariants()
+        self.tables.check_invariants()
 
     def end(self) -> None:
         """Let go of what a dead process cannot do any more."""

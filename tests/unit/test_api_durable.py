@@ -13,9 +13,9 @@ import pytest
 import ipyactors
 from ipyactors.actor import Checkpoint, Checkpointable, CheckpointContext, get_checkpoints_for_actor
 from ipyactors.durable import manifest
+from ipyactors.durable.call_tables import Snapshot
 from ipyactors.durable.folder import Folder
 from ipyactors.durable.manifest import CheckpointData, Manifest
-from ipyactors.durable.turns import Snapshot
 from ipyactors.exceptions import ActorNotFoundError, OptionError, SessionError
 from ipyactors.ground import ids
 from ipyactors.owner import current

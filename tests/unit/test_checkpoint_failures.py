@@ -64,7 +64,7 @@ def test_what_may_be_a_checkpoint_is_not_said_to_be_none(tmp_path: pathlib.Path,
         process.log.abort(Abort(call(2).call_id, "no checkpoint could be made"))
         process.log.write()
     after = Process(tmp_path, 1).history
-    assert after.turns.recorded[call(2).call_id].outcome is Outcome.RETURNED
+    assert after.tables.recorded[call(2).call_id].outcome is Outcome.RETURNED
 
 
 @pytest.mark.parametrize("point", ["durable.replace.before_rename", "durable.checkpoint.secured"])
@@ -76,7 +76,7 @@ def test_what_is_no_checkpoint_leaves_everything_as_it_was(tmp_path: pathlib.Pat
         process.run(2)
     process.log.abort(Abort(call(2).call_id, "no checkpoint could be made"))
     process.log.write()
-    assert Process(tmp_path, 1).history.turns.recorded[call(2).call_id].outcome is Outcome.ABORTED
+    assert Process(tmp_path, 1).history.tables.recorded[call(2).call_id].outcome is Outcome.ABORTED
 
 
 @pytest.mark.parametrize("nth", [1, 2, 3])
@@ -88,5 +88,5 @@ def test_what_cannot_be_removed_is_waste_and_no_failure(tmp_path: pathlib.Path, 
     for number in range(5, 9):
         process.run(number)
     after = Process(tmp_path, 1)
-    assert after.history.turns.last_lsn == 8
+    assert after.history.tables.last_lsn == 8
     assert len([name for name in after.disk.names() if name.startswith("checkpoint-")]) == 2

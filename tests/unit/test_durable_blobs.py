@@ -9,8 +9,8 @@ import pytest
 
 from ipyactors.durable import blobs
 from ipyactors.durable.blobs import BlobDamagedError, Namer
+from ipyactors.durable.call_tables import Recorded, Snapshot
 from ipyactors.durable.record import Answer, Blob, Outcome
-from ipyactors.durable.turns import Recorded, Snapshot
 from ipyactors.wire.outside import OUT_OF_BAND_BYTES
 from ipyactors.wire.specs import Payload, RefSpec
 from tests.support.sim_disk import SimDisk

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from ipyactors.durable import log, manifest, recovery, turns
+from ipyactors.durable import call_tables, log, manifest, recovery
+from ipyactors.durable.call_tables import CallTables, Snapshot, Verdict
 from ipyactors.durable.log import LogWriter
 from ipyactors.durable.manifest import CheckpointData, Manifest
 from ipyactors.durable.record import Abort, Body, Call, Done, Open, Outcome, Value, ValueKind
 from ipyactors.durable.recovery import History, HistoryError
-from ipyactors.durable.turns import Snapshot, Turns, Verdict
 from ipyactors.wire.specs import Payload
 from tests.support.sim_disk import SimDisk
 
@@ -44,8 +44,8 @@ def test_the_past_is_what_was_executed_and_what_was_not_ended() -> None:
         (1, 1, done("a")),
         (2, 0, None),
     ]
-    assert history.turns.last_lsn == 2
-    assert [turns.judge(history.turns, one) for one in (call("a"), call("b", 2), call("c", 3))] == [
+    assert history.tables.last_lsn == 2
+    assert [call_tables.judge(history.tables, one) for one in (call("a"), call("b", 2), call("c", 3))] == [
         Verdict.RECORDED,
         Verdict.RUNNING,
         Verdict.NEW,
@@ -100,44 +100,44 @@ def test_a_manifest_under_the_name_of_another_is_none() -> None:
 # -- the tables ------------------------------------------------------------------------------------------------
 
 
-def taken(*calls: Call) -> Turns:
-    made = Turns()
+def taken(*calls: Call) -> CallTables:
+    made = CallTables()
     for lsn, one in enumerate(calls, 1):
-        turns.begin(made, lsn, one)
-        turns.finish(made, Done(one.call_id, Outcome.RETURNED, one.call_id, b""))
+        call_tables.begin(made, lsn, one)
+        call_tables.finish(made, Done(one.call_id, Outcome.RETURNED, one.call_id, b""))
     made.check_invariants()
     return made
 
 
 def test_another_call_under_a_recorded_id_or_key_is_a_divergence() -> None:
     made = taken(call("a", digest=b"10"), call("b", 2, key="pay", digest=b"20"))
-    assert turns.judge(made, call("a", digest=b"11")) is Verdict.DIVERGED
-    assert turns.judge(made, call("c", 3, key="pay", digest=b"21")) is Verdict.DIVERGED
+    assert call_tables.judge(made, call("a", digest=b"11")) is Verdict.DIVERGED
+    assert call_tables.judge(made, call("c", 3, key="pay", digest=b"21")) is Verdict.DIVERGED
 
 
 def test_a_key_answers_for_its_first_call_for_good() -> None:
     made = taken(call("a", 1, key="pay", digest=b"20"))
-    turns.settle(made, b"driver00", 2)
+    call_tables.settle(made, b"driver00", 2)
     again = call("z", 1, key="pay", digest=b"20")
-    assert turns.judge(made, again) is Verdict.RECORDED
-    assert turns.find(made, again).answer == b"a"
+    assert call_tables.judge(made, again) is Verdict.RECORDED
+    assert call_tables.find(made, again).answer == b"a"
 
 
 def test_the_key_of_an_aborted_call_is_free_again() -> None:
-    made = Turns()
-    turns.begin(made, 1, call("a", key="pay"))
-    turns.abort(made, 1, Abort(b"a", "it killed the worker"))
+    made = CallTables()
+    call_tables.begin(made, 1, call("a", key="pay"))
+    call_tables.abort(made, 1, Abort(b"a", "it killed the worker"))
     made.check_invariants()
-    assert turns.judge(made, call("b", 2, key="pay")) is Verdict.NEW
-    assert turns.judge(made, call("a")) is Verdict.RECORDED
+    assert call_tables.judge(made, call("b", 2, key="pay")) is Verdict.NEW
+    assert call_tables.judge(made, call("a")) is Verdict.RECORDED
 
 
 def test_what_is_settled_is_forgotten_and_never_run_again() -> None:
     made = taken(call("a", 1), call("b", 2), call("c", 3))
-    turns.settle(made, b"driver00", 3)
+    call_tables.settle(made, b"driver00", 3)
     made.check_invariants()
     assert list(made.recorded) == [b"c"]
-    assert [turns.judge(made, call(*one)) for one in (("a", 1), ("b", 2), ("c", 3), ("d", 4))] == [
+    assert [call_tables.judge(made, call(*one)) for one in (("a", 1), ("b", 2), ("c", 3), ("d", 4))] == [
         Verdict.SETTLED,
         Verdict.SETTLED,
         Verdict.RECORDED,
@@ -147,7 +147,7 @@ def test_what_is_settled_is_forgotten_and_never_run_again() -> None:
 
 def test_the_tables_of_a_checkpoint_are_those_that_were_kept() -> None:
     made = taken(call("a", 1), call("b", 2, key="pay"))
-    turns.settle(made, b"driver00", 2)
-    restored = turns.restore(made.snapshot())
+    call_tables.settle(made, b"driver00", 2)
+    restored = call_tables.restore(made.snapshot())
     restored.check_invariants()
     assert restored == made

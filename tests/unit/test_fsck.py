@@ -16,13 +16,13 @@ from hypothesis import strategies as st
 
 from ipyactors.durable import blobs, log, manifest, salvage, segment, spec_file
 from ipyactors.durable.actor_log import read_remains
+from ipyactors.durable.call_tables import Recorded, Snapshot
 from ipyactors.durable.fsck import check
 from ipyactors.durable.fsck_report import FsckReport, Status
 from ipyactors.durable.log import LogWriter
 from ipyactors.durable.manifest import CheckpointData, Manifest
 from ipyactors.durable.record import Done, Outcome, Record
 from ipyactors.durable.recovery import History
-from ipyactors.durable.turns import Recorded, Snapshot
 from ipyactors.wire.specs import Definition, Payload
 from tests.support.actor_folder import ACTOR, Life
 from tests.support.sim_disk import SimDisk
@@ -74,7 +74,7 @@ def template(kind: str = "checkpoints") -> tuple[Files, dict[int, Recorded]]:
     """Return the files of such an actor, or of one with large values, and what is true of its calls that are over."""
     life = lived() if kind == "checkpoints" else lived_with_large_values()
     whole = read_remains(life.disk, ACTOR).since(None)
-    return files_of(life.disk), {one.lsn: one for one in whole.turns.recorded.values()}
+    return files_of(life.disk), {one.lsn: one for one in whole.tables.recorded.values()}
 
 
 def flipped(files: Files, name: str, offset: int, bits: int = 1) -> Files:
@@ -102,7 +102,7 @@ def located(files: Files) -> list[tuple[str, Record]]:
 
 def end_of(history: History) -> int:
     """Return the last lsn of which, and of all before it, the end is known."""
-    return min((past.lsn - 1 for past in history.past.values() if past.end is None), default=history.turns.last_lsn)
+    return min((past.lsn - 1 for past in history.past.values() if past.end is None), default=history.tables.last_lsn)
 
 
 def recover(disk: SimDisk) -> History:
@@ -398,10 +398,12 @@ def changed(files: Files, change: Callable[[Manifest], Manifest]) -> Files:
         (lambda one: msgspec.structs.replace(one, position=one.position + 1), "no record begins at its position"),
         (lambda one: msgspec.structs.replace(one, lsn=34), "it is of lsn 34, and its tables are of lsn 35"),
         (
-            lambda one: msgspec.structs.replace(one, lsn=34, turns=Snapshot(34, one.turns.settled, one.turns.recorded)),
+            lambda one: msgspec.structs.replace(
+                one, lsn=34, tables=Snapshot(34, one.tables.settled, one.tables.recorded)
+            ),
             "it is of lsn 34, and the log has come to lsn 35",
         ),
-        (lambda one: msgspec.structs.replace(one, turns=Snapshot(35)), "it lacks the call with lsn"),
+        (lambda one: msgspec.structs.replace(one, tables=Snapshot(35)), "it lacks the call with lsn"),
         (lambda one: msgspec.structs.replace(one, incarnation=9), "incarnation 2 wrote just before it"),
         (lambda one: msgspec.structs.replace(one, position=-1), "its numbers make no sense"),
     ],
@@ -602,7 +604,7 @@ class Vandal:
 
 def check_truth(history: History, truth: dict[int, Recorded]) -> None:
     """Assert that a history is the beginning of the true one."""
-    for one in history.turns.recorded.values():
+    for one in history.tables.recorded.values():
         assert truth[one.lsn] == one
 
 

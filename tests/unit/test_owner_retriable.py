@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from ipyactors.durable import turns
+from ipyactors.durable import call_tables
+from ipyactors.durable.call_tables import CallTables, Verdict
 from ipyactors.durable.record import Call
-from ipyactors.durable.turns import Turns, Verdict
 from ipyactors.owner.retriable import Retriable, Unanswered
 from ipyactors.wire.head_messages import OwnerLost, WatchOwner
 from ipyactors.wire.specs import Payload
@@ -59,10 +59,10 @@ def test_who_waits_for_the_last_answer_is_told_once_there_is_none() -> None:
 
 
 def test_a_call_that_was_never_sent_before_is_new_whatever_was_said_of_others() -> None:
-    made = Turns()
-    turns.settle(made, b"retrieddriver00", 9)
+    made = CallTables()
+    call_tables.settle(made, b"retrieddriver00", 9)
     late = Call(b"late", b"retrieddriver00", 3, "add", Payload(b""))
-    assert turns.judge(made, late) is Verdict.SETTLED
-    assert turns.judge(made, late, may_be_known=False) is Verdict.NEW
-    turns.begin(made, 1, late)
-    assert turns.judge(made, late, may_be_known=False) is Verdict.RUNNING
+    assert call_tables.judge(made, late) is Verdict.SETTLED
+    assert call_tables.judge(made, late, may_be_known=False) is Verdict.NEW
+    call_tables.begin(made, 1, late)
+    assert call_tables.judge(made, late, may_be_known=False) is Verdict.RUNNING

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from ipyactors.durable import manifest
+from ipyactors.durable.call_tables import Snapshot
 from ipyactors.durable.manifest import CheckpointData, Manifest
-from ipyactors.durable.turns import Snapshot
 from ipyactors.ground import ids
 from ipyactors.owner.actors import ActorClient, MethodCall
 from ipyactors.owner.calls import CallState

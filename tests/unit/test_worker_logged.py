@@ -295,7 +295,7 @@ def test_a_key_answers_for_the_last_attempt_of_its_call(actor: Incarnation) -> N
     actor = actor.next()
     for call in (keyed(1), keyed(1, 3), keyed(1, 4), keyed(2), keyed(2, 1)):
         assert told(call).results == (payload(7),)
-    actor.log.turns.check_invariants()
+    actor.log.tables.check_invariants()
     assert len(actor.records(Call)) == 4
 
 

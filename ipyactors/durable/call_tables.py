@@ -65,7 +65,7 @@ class Verdict(enum.Enum):
 
 
 @dataclasses.dataclass(slots=True)
-class Turns:
+class CallTables:
     """The tables. ``open`` holds the calls that are in the log and not over, by id, in the order of their lsns.
 
     ``settled`` tells of each caller up to which counter (exclusive) it has all answers; ``keys`` maps an idempotency
@@ -101,50 +101,50 @@ class Turns:
         assert all(one.lsn <= self.last_lsn for one in self.recorded.values())
 
 
-def restore(snapshot: Snapshot) -> Turns:
+def restore(snapshot: Snapshot) -> CallTables:
     """Return the tables as a checkpoint has kept them."""
-    turns = Turns(snapshot.last_lsn, settled=dict(snapshot.settled))
+    tables = CallTables(snapshot.last_lsn, settled=dict(snapshot.settled))
     for recorded in snapshot.recorded:
-        _keep(turns, recorded)
-    return turns
+        _keep(tables, recorded)
+    return tables
 
 
-def judge(turns: Turns, call: Call, *, may_be_known: bool = True) -> Verdict:
+def judge(tables: CallTables, call: Call, *, may_be_known: bool = True) -> Verdict:
     """Return what is to be done with a call that has come; changes nothing.
 
     One that was never sent before may not be known: it is new, whatever its caller has said of others.
     """
-    call_id = id_of(turns, call)
-    opened = turns.open.get(call_id)
+    call_id = id_of(tables, call)
+    opened = tables.open.get(call_id)
     if opened is not None:
         return Verdict.RUNNING if opened[1].digest == call.digest else Verdict.DIVERGED
-    recorded = turns.recorded.get(call_id)
+    recorded = tables.recorded.get(call_id)
     if recorded is not None:
         # An aborted call that never was in the log has no digest.
         return Verdict.RECORDED if recorded.digest in (call.digest, b"") else Verdict.DIVERGED
-    is_settled = may_be_known and call.counter < turns.settled.get(call.caller_id, 0)
+    is_settled = may_be_known and call.counter < tables.settled.get(call.caller_id, 0)
     return Verdict.SETTLED if is_settled else Verdict.NEW
 
 
-def find(turns: Turns, call: Call) -> Recorded:
+def find(tables: CallTables, call: Call) -> Recorded:
     """Return the record of a call that was judged RECORDED."""
-    return turns.recorded[id_of(turns, call)]
+    return tables.recorded[id_of(tables, call)]
 
 
-def id_of(turns: Turns, call: Call) -> bytes:
+def id_of(tables: CallTables, call: Call) -> bytes:
     """Return the id under which a call that has come is known: with a key, that of the call that the key stands for.
 
     A key stands for the last attempt of its call. Of a call that has raised, a later attempt is none that is known.
     """
     if not call.key:
         return call.call_id
-    holder = turns.keys.get(call.key, call.call_id)
+    holder = tables.keys.get(call.key, call.call_id)
     if not call.attempt:
         return holder
-    recorded = turns.recorded.get(holder)
+    recorded = tables.recorded.get(holder)
     has_raised = recorded is not None and recorded.outcome is Outcome.RAISED
     is_own = holder.startswith(first_attempt(call.call_id, call.attempt))
-    is_known = call.call_id in turns.open or call.call_id in turns.recorded
+    is_known = call.call_id in tables.open or call.call_id in tables.recorded
     return call.call_id if is_known or (has_raised and is_own) else holder
 
 
@@ -153,70 +153,70 @@ def first_attempt(call_id: bytes, attempt: int) -> bytes:
     return call_id[:-ATTEMPT_BYTES] if attempt else call_id
 
 
-def begin(turns: Turns, lsn: int, call: Call) -> None:
+def begin(tables: CallTables, lsn: int, call: Call) -> None:
     """The call is in the log at ``lsn``."""
-    turns.last_lsn = lsn
-    turns.open[call.call_id] = lsn, call
+    tables.last_lsn = lsn
+    tables.open[call.call_id] = lsn, call
     if call.key:
-        before = turns.keys.get(call.key)
-        turns.keys[call.key] = call.call_id
+        before = tables.keys.get(call.key)
+        tables.keys[call.key] = call.call_id
         if before is not None:  # an attempt that has raised: its record is one as any other now
-            _keep(turns, msgspec.structs.replace(turns.recorded[before], key=""))
+            _keep(tables, msgspec.structs.replace(tables.recorded[before], key=""))
 
 
-def finish(turns: Turns, done: Done) -> Recorded:
+def finish(tables: CallTables, done: Done) -> Recorded:
     """The call was executed, and the log says how it ended. Return what its callers are told."""
-    lsn, call = turns.open.pop(done.call_id)
-    return _keep(turns, _record(call, lsn, done.outcome, done.answer))
+    lsn, call = tables.open.pop(done.call_id)
+    return _keep(tables, _record(call, lsn, done.outcome, done.answer))
 
 
-def abort(turns: Turns, lsn: int, message: Abort) -> Recorded:
+def abort(tables: CallTables, lsn: int, message: Abort) -> Recorded:
     """The call has no effect, and the log says so; it may never have been there. Return what its callers are told."""
-    turns.last_lsn = max(turns.last_lsn, lsn)
-    _, call = turns.open.pop(message.call_id, (lsn, None))
+    tables.last_lsn = max(tables.last_lsn, lsn)
+    _, call = tables.open.pop(message.call_id, (lsn, None))
     reason = message.reason.encode()
     if call is None:
         never_begun = Recorded(message.call_id, message.caller_id, message.counter, lsn, Outcome.ABORTED, reason, b"")
-        return _keep(turns, never_begun)
-    if turns.keys.get(call.key) == call.call_id:
-        del turns.keys[call.key]
-    return _keep(turns, _record(call, lsn, Outcome.ABORTED, reason))
+        return _keep(tables, never_begun)
+    if tables.keys.get(call.key) == call.call_id:
+        del tables.keys[call.key]
+    return _keep(tables, _record(call, lsn, Outcome.ABORTED, reason))
 
 
-def settle(turns: Turns, caller_id: bytes, below: int) -> None:
+def settle(tables: CallTables, caller_id: bytes, below: int) -> None:
     """The caller has the answers to all its calls with a counter lower than ``below``: forget them."""
-    if below <= turns.settled.get(caller_id, 0):
+    if below <= tables.settled.get(caller_id, 0):
         return
-    turns.settled[caller_id] = below
-    kept = turns._by_caller.get(caller_id)
+    tables.settled[caller_id] = below
+    kept = tables._by_caller.get(caller_id)
     if kept is None:
         return
     # Calls end in the order of their counters, but for a few that were tried again: those are forgotten a bit later.
     settled = list(itertools.takewhile(lambda call_id: kept[call_id] < below, kept))
     for call_id in settled:
-        del kept[call_id], turns.recorded[call_id]
+        del kept[call_id], tables.recorded[call_id]
     if not kept:
-        del turns._by_caller[caller_id]
+        del tables._by_caller[caller_id]
 
 
-def forget_process(turns: Turns, process_id: bytes) -> None:
+def forget_process(tables: CallTables, process_id: bytes) -> None:
     """A process is gone, and calls no more; what comes of it late must not be judged after this."""
-    for call_id in turns._by_caller.pop(process_id, ()):
-        del turns.recorded[call_id]
-    turns.settled.pop(process_id, None)
+    for call_id in tables._by_caller.pop(process_id, ()):
+        del tables.recorded[call_id]
+    tables.settled.pop(process_id, None)
 
 
 def _record(call: Call, lsn: int, outcome: Outcome, answer: bytes) -> Recorded:
     return Recorded(call.call_id, call.caller_id, call.counter, lsn, outcome, answer, call.digest, call.key)
 
 
-def _keep(turns: Turns, recorded: Recorded) -> Recorded:
-    turns.recorded[recorded.call_id] = recorded
+def _keep(tables: CallTables, recorded: Recorded) -> Recorded:
+    tables.recorded[recorded.call_id] = recorded
     if recorded.is_keyed:
-        turns.keys.setdefault(recorded.key, recorded.call_id)
+        tables.keys.setdefault(recorded.key, recorded.call_id)
     else:
-        kept = turns._by_caller.get(recorded.caller_id)
+        kept = tables._by_caller.get(recorded.caller_id)
         if kept is None:
-            kept = turns._by_caller[recorded.caller_id] = {}
+            kept = tables._by_caller[recorded.caller_id] = {}
         kept[recorded.call_id] = recorded.counter
     return recorded
