@@ -104,7 +104,7 @@ _HEAD = [
     "describe",
     "kv",
 ]
-_DURABLE = ("disk", "record", "segment", "log", "turns", "manifest", "recovery", "actor_log", "blobs", "replays")
+_DURABLE = ("disk", "record", "segment", "log", "call_tables", "manifest", "recovery", "actor_log", "blobs", "replays")
 _FSCK = ("fsck", "fsck_evidence", "fsck_facts", "fsck_findings", "fsck_report", "routes", "salvage", "stretches")
 PURE = [
     *(f"owner/{name}.py" for name in (*_OWNER, *_REBUILDING)),
