@@ -9,6 +9,7 @@ from typing import Any, cast
 from ipyactors.api import runtime
 from ipyactors.api.handles import ActorHandle, client_of
 from ipyactors.ground.exceptions import GetTimeoutError, OptionError, OptionTypeError
+from ipyactors.ground.option_values import why_no_text
 from ipyactors.owner.refs import ObjectRef, ObjectRefGenerator
 
 
@@ -134,6 +135,8 @@ def get_actor(name: str, namespace: str | None = None) -> ActorHandle:
     for what, value in {"name": name, "namespace": namespace}.items():
         if not isinstance(value, str) and not (what == "namespace" and value is None):
             raise TypeError(f"{what}={value!r}: takes a str, not {type(value).__name__}.")
+        if value is not None and (problem := why_no_text(value)):
+            raise OptionError(f"{what}={value!r}: takes a str; {problem}.", option=what)
     if not name:
         raise ValueError("name='': takes a non-empty str.")
     engine = runtime.engine()

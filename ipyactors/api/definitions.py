@@ -20,7 +20,8 @@ from typing import Any, ClassVar
 import msgspec
 
 from ipyactors.ground import tracebacks
-from ipyactors.ground.exceptions import DirectCallError, SerializationError
+from ipyactors.ground.exceptions import DirectCallError, OptionError, SerializationError
+from ipyactors.ground.option_values import why_no_text
 from ipyactors.owner import process
 from ipyactors.owner.refs import adopt
 from ipyactors.wire import serialize
@@ -83,6 +84,8 @@ class Defined:
         cls._kinds[cls._kind] = cls
 
     def __init__(self, target: Any, name: str) -> None:
+        if problem := why_no_text(name):
+            raise OptionError(f"the {self._kind} {name!r} cannot be made remote under this name: {problem}.")
         self._token = os.urandom(TOKEN_BYTES)
         self._name = name
         self._target = target

@@ -16,7 +16,7 @@ from ipyactors.api.signatures import Check
 from ipyactors.ground import options
 from ipyactors.ground.checkpointable import Checkpointable
 from ipyactors.ground.exceptions import OptionError
-from ipyactors.ground.option_values import STREAMING_WORD
+from ipyactors.ground.option_values import STREAMING_WORD, why_no_text
 from ipyactors.ground.options import ActorOptions, MethodOptions, Place
 from ipyactors.owner.templates import STREAMING, MethodTemplate
 
@@ -134,6 +134,8 @@ def describe_class(cls: type) -> ClassDescription:
         function = getattr(raw, "__func__", raw)
         if not inspect.isroutine(function):
             continue
+        if problem := why_no_text(name):
+            raise OptionError(f"the method {name!r} of {cls.__name__} cannot be called by a message: {problem}.")
         is_async = is_async or inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)
         marked: MethodOptions = getattr(raw, _MARK, None) or getattr(function, _MARK, None) or MethodOptions()
         found.append(

@@ -9,6 +9,7 @@ from typing import Any
 from ipyactors.api import keywords, offers, runtime
 from ipyactors.api.runtime import SessionContext
 from ipyactors.ground.exceptions import OptionError, OptionTypeError
+from ipyactors.ground.option_values import NUMBER_AT_MOST, why_no_text
 
 
 @keywords.checked("init")
@@ -84,6 +85,8 @@ def _text_or_none(name: str, value: object) -> str | None:
         raise OptionTypeError(f"{name}={value!r}: takes a non-empty str, not {type(value).__name__}.", option=name)
     if value == "":
         raise OptionError(f"{name}={value!r}: takes a non-empty str.", option=name)
+    if value is not None and (problem := why_no_text(value)):
+        raise OptionError(f"{name}={value!r}: takes a non-empty str; {problem}.", option=name)
     return value
 
 
@@ -97,6 +100,6 @@ def _bytes_or_none(name: str, value: object) -> int | None:
     takes = f"takes a number of bytes >= 0, {offers.BYTES_EXAMPLE}"
     if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
         raise OptionTypeError(f"{name}={value!r}: {takes}, not {type(value).__name__}.", option=name)
-    if value is not None and value < 0:
+    if value is not None and not 0 <= value <= NUMBER_AT_MOST:
         raise OptionError(f"{name}={value!r}: {takes}.", option=name)
     return value

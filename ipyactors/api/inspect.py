@@ -77,6 +77,8 @@ def explain(subject: ObjectRef | ObjectRefGenerator | ActorHandle) -> str:
 def list_actors() -> list[dict[str, Any]]:
     """Return one dict per actor that the head knows, dead ones included; what a table of actors shows.
 
+    ``durable`` is the level of a durable actor, ``"process"`` or ``"host"``, and empty of any other.
+
     Raises SessionError without a session, as all that looks at what has been done in one: none is started for that.
     """
     __tracebackhide__ = True
@@ -106,6 +108,7 @@ def _row(status: ActorStatus) -> dict[str, Any]:
         "incarnation": status.incarnation,
         "restarts_left": status.restarts_left,
         "detached": status.detached,
+        "durable": status.level,
         "node_id": status.node_id.hex(),
         "pid": status.pid,
         "waiting_for": status.waiting_for,

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ipyactors.ground.exceptions import OptionError, OptionTypeError
+from ipyactors.ground.option_values import NUMBER_AT_MOST
 from ipyactors.ground.options import OPTIONS, nearest
 
 #: What can be said of a machine, in the order in which messages name it.
@@ -85,6 +86,6 @@ def _parse(name: str, value: Any) -> Any:
     takes = f"a number of bytes >= {STORE_AT_LEAST_BYTES:,}, {BYTES_EXAMPLE}"
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise OptionTypeError(f"{name}={value!r}: takes {takes}, not {type(value).__name__}.", option=name)
-    if not STORE_AT_LEAST_BYTES <= value < float("inf"):
+    if not STORE_AT_LEAST_BYTES <= value <= NUMBER_AT_MOST:
         raise OptionError(f"{name}={value!r}: takes {takes}.", option=name)
     return int(value)

@@ -31,6 +31,10 @@ class Recorded:
     must not decide what it does: where it runs and how often it was tried (``get_node_id()``, ``get_worker_id()``,
     ``get_incarnation()``, ``attempt``), what is told of the cluster and of others (``list_named_actors()``,
     ``explain()`` and the like), ``time``, ``random``, files, the environment, threads of its own.
+
+    In a durable actor only the code of a call may ask, in the thread that runs it and before it ends; other code gets
+    NotReplayableError. So does a call that takes something while another coroutine of it waits for a result, unless it
+    is ``effect="persist"``; it is given up then (CallAbortedError).
     """
 
     def now(self) -> float:
@@ -52,9 +56,11 @@ class Recorded:
         """Call ``function``, and return what it returns or raise what it raises; do not call it again when done again.
 
         For what has an effect outside, or depends on something there: a request, a file, a measurement. Its result is
-        recorded, so it must be picklable. The function is called once for certain only if the process survives it: when
-        it dies after the call and before the result is written, nobody can know that it was called, and it is called
-        again. Where that matters, send along what tells a repetition: a ``uuid4()`` that was taken before.
+        recorded, so it must be picklable; what it asks for inside is part of it, and it makes no calls to others
+        (NotReplayableError), which are not made twice anyway. The function is called once for certain only if the
+        process survives it: when it dies after the call and before the result is written, nobody can know that it was
+        called, and it is called again. Where that matters, send along what tells a repetition: a ``uuid4()`` that was
+        taken before.
         """
         notes = current.notes()
         if notes is None:

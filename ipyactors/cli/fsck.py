@@ -20,6 +20,7 @@ from ipyactors.durable.folder import Folder
 from ipyactors.durable.fsck import check
 from ipyactors.durable.fsck_report import FsckReport, RecordFacts, Status
 from ipyactors.durable.lock import holder_of
+from ipyactors.wire.liveness import boot_id
 
 #: A pipe or a file has no width of its own.
 _WIDTH_OF_A_FILE = 240
@@ -68,7 +69,9 @@ def _check(folder: pathlib.Path, *, verbose: bool, with_data: bool) -> FsckRepor
     load = loader_of(folder) if with_data else None
     disk = Folder(folder)
     try:
-        return check(disk, actor_id_of(folder), load=load, held_by=holder_of(folder), with_listing=verbose)
+        return check(
+            disk, actor_id_of(folder), load=load, held_by=holder_of(folder), with_listing=verbose, boot_id=boot_id()
+        )
     finally:
         disk.close()
 
@@ -108,6 +111,9 @@ def _print(console: Console, folder: pathlib.Path, report: FsckReport) -> None:
     console.print(Text(report.verdict, style=f"bold {_COLOURS[report.status]}"), soft_wrap=True)
     for line in (*report.explanation(), *report.advice(shlex.quote(str(folder)))):
         console.print(Text(line), soft_wrap=True)
+    if report.status is Status.CLEAN and report.saved is not None and report.saved.lsn:
+        again = f"ipyactors replay {shlex.quote(str(folder))} --verify"
+        console.print(Text(f"Whether methods do the same again is not looked at here: {again}"), soft_wrap=True)
     console.print()
 
 
@@ -139,6 +145,8 @@ def _summary(report: FsckReport) -> list[str]:
     if values.referenced or values.waste:
         waste = f"; named by nothing (waste): {', '.join(values.waste)}" if values.waste else ""
         said.append(f"large values {_count(values.referenced, 'file')} named, {values.size:,} bytes{waste}")
+    if report.waste:
+        said.append(f"data         named by no checkpoint (waste): {', '.join(report.waste)}")
     if not report.checkpoints:
         said.append("checkpoints  none")
     return said

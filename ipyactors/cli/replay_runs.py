@@ -54,6 +54,11 @@ class Run:
     compared_with: Start | None = None
 
     @property
+    def last_over(self) -> int:
+        """The last call that is over, among those that it came to."""
+        return int(self.facts.get("over", self.until))
+
+    @property
     def compared(self) -> int:
         """How many calls were done again and ended as before."""
         return int(self.facts.get("calls", 0))
@@ -112,10 +117,10 @@ class ActorReplay:
         if failed:
             return f"Not replayed: {len(failed)} of {_replays(len(self.runs))}; {compared} compared."
         if self.verifies:
-            ends = sorted({run.until for run in self.runs})
+            ends = sorted({run.last_over for run in self.runs})
             same = "all came to the same end" if len(ends) == 1 else "each stretch came to the same end"
             return f"Agreed: {_replays(len(self.runs))}, {compared} compared, and {same} (lsn {_numbers(ends)})."
-        return f"Agreed: the state is that after lsn {self.runs[-1].until}."
+        return f"Agreed: the state is that after lsn {self.runs[-1].last_over}."
 
     def to_dict(self) -> dict[str, Any]:
         """Return it for programs."""
@@ -160,15 +165,20 @@ def replay_actor(path: pathlib.Path, wishes: Wishes) -> ActorReplay:
         done.problem = f"{error}."
         return done
     oldest = runs[0].start.lsn
+    lsns = {one.checkpoint_id: one.lsn for one in planned.starts}
     wanted = planned.end if wishes.until is None else wishes.until
     done.persist = tuple(lsn for lsn in planned.persist if oldest < lsn <= wanted)
     if wishes.verifies:
         done.left_out = tuple(lsn for lsn in planned.left_out() if lsn <= wanted)
     with tempfile.TemporaryDirectory(prefix="ipyactors-replay-") as folder:
         ends: dict[int, Run] = {}
+        states: dict[str, Start] = {}
         for number, run in enumerate(runs):
             done.runs.append(run)
             _do(path, run, ends.get(run.until), wishes, pathlib.Path(folder), number)
+            states |= dict.fromkeys(run.facts.pop("kept", ()), run.start)
+            for one in run.facts.get("checkpoints", ()):
+                one |= {"lsn": lsns[one["checkpoint"]], "compared_with": str(states[one["checkpoint"]])}
             if run.status == AGREED:
                 ends.setdefault(run.until, run)
     return done
@@ -188,7 +198,10 @@ def _runs(planned: Plan, wishes: Wishes) -> list[Run]:
         return [Run(start, wanted)]
     if not planned.starts or wanted > planned.end:
         planned.choose(wanted)  # says why not
-    return [Run(one, min(one.until, wanted)) for one in planned.starts if one.lsn <= wanted]
+    runs = [Run(one, min(one.until, wanted)) for one in planned.starts if one.lsn <= wanted]
+    # What no other run comes to is done twice: what is random, or depends on a process, shows in the state.
+    ends = [run.until for run in runs]
+    return [again for run in runs for again in (run, *([Run(run.start, run.until)] * (ends.count(run.until) == 1)))]
 
 
 def _do(path: pathlib.Path, run: Run, other: Run | None, wishes: Wishes, folder: pathlib.Path, number: int) -> None:
@@ -204,6 +217,7 @@ def _do(path: pathlib.Path, run: Run, other: Run | None, wishes: Wishes, folder:
         compare_with=str(end) if other is not None else "",
         tells_calls=wishes.tells_calls,
         tells_state=wishes.tells_state,
+        states=str(folder) if wishes.verifies else "",
     )
     package = pathlib.Path(offline.__file__).parents[2]
     shown = None if wishes.shows_output else subprocess.DEVNULL

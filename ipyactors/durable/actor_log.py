@@ -10,7 +10,7 @@ import contextlib
 import dataclasses
 from collections.abc import Sequence
 
-from ipyactors.durable import blobs, call_tables, log, manifest, recovery
+from ipyactors.durable import blobs, call_tables, log, manifest, power_loss, recovery
 from ipyactors.durable.call_tables import CallTables, Recorded, Verdict
 from ipyactors.durable.disk import Disk
 from ipyactors.durable.log import Contents, LogSealedError, LogWriter
@@ -29,13 +29,18 @@ _CALL_BYTES = 1024 + OVERHEAD_BYTES
 class Remains:
     """What an actor's folder holds: its checkpoints that are whole, newest first, and its log from the oldest on.
 
-    ``problems`` tells what is wrong with checkpoints that are not whole, by file name.
+    ``problems`` tells what is wrong with checkpoints that are not whole, by file name. ``dropped`` are files that a
+    loss of power has made useless, and ``lost_lsns`` how many lsns the calls may have had that it has taken. An earlier
+    one has taken calls with lsns up to ``least_lsn``.
     """
 
     actor_id: bytes
     checkpoints: tuple[Manifest, ...]
     contents: Contents
     problems: dict[str, str]
+    dropped: tuple[str, ...] = ()
+    lost_lsns: int = 0
+    least_lsn: int = 0
 
     def since(self, checkpoint: Manifest | None) -> History:
         """Return what became of the actor since a checkpoint; None: since the beginning. Raises LogDamagedError."""
@@ -57,11 +62,37 @@ class Remains:
         return history
 
 
-def read_remains(disk: Disk, actor_id: bytes) -> Remains:
-    """Read an actor's folder. Raises LogDamagedError; changes nothing."""
+def read_remains(disk: Disk, actor_id: bytes, boot_id: str = "", *, is_lasting: bool = True) -> Remains:
+    """Read an actor's folder. Raises LogDamagedError; changes nothing.
+
+    With ``boot_id``, that of the machine, what a loss of power has taken is told from damage. ``is_lasting``: data of
+    checkpoints outlives that.
+    """
     checkpoints, problems = manifest.read_all(disk)
     since = min((one.position for one in checkpoints), default=0)
-    return Remains(actor_id, tuple(checkpoints), log.read(disk, actor_id, since), problems)
+    least_lsn = power_loss.read_lost(disk)
+    damage: LogDamagedError | None = None
+    try:
+        contents = log.read(disk, actor_id, since)
+        if not checkpoints or contents.end >= checkpoints[0].position:
+            lost = 0
+            if contents.last is not None and power_loss.is_possible(contents.records, checkpoints, boot_id):
+                lost = power_loss.lost_lsns(contents, contents.last)
+            return Remains(actor_id, tuple(checkpoints), contents, problems, (), lost, least_lsn)
+    except LogDamagedError as error:
+        damage = error
+    if not problems and power_loss.is_possible(power_loss.records_of(disk, actor_id), checkpoints, boot_id):
+        usable = checkpoints if is_lasting else []
+        left = power_loss.find(disk, actor_id, usable)
+        if left is not None:
+            gone = tuple(manifest.name_of(one.number) for one in reversed(checkpoints) if one not in usable)
+            dropped = (*gone, *left.dropped)
+            return Remains(actor_id, left.checkpoints, left.contents, problems, dropped, left.lost_lsns, least_lsn)
+    if damage is not None:
+        raise damage
+    remains = Remains(actor_id, tuple(checkpoints), contents, problems)
+    remains.since(checkpoints[0])  # raises: that of an older one would not be all
+    return remains
 
 
 class ActorLog:
@@ -76,15 +107,30 @@ class ActorLog:
         self._actor_id = remains.actor_id
         self._incarnation = incarnation
         self._checkpoints = list(remains.checkpoints)
-        self.tables: CallTables = history.tables
+        self._opened = opened
+        self._least_lsn = remains.least_lsn
+        if remains.lost_lsns:
+            self._least_lsn = max(self._least_lsn, history.tables.last_lsn + remains.lost_lsns)
+            power_loss.write_lost(disk, self._least_lsn)
+        self.adopt(history.tables)
+        disk.remove(remains.dropped)
         self._writer = LogWriter(disk, remains.actor_id, incarnation, remains.contents, syncs=opened.level == "host")
         self._writer.append(opened, self.tables.last_lsn)
         for done in history.owed.values():
             self._writer.append(done, self.tables.recorded[done.call_id].lsn)
         if history.unnoted is not None and not history.past:  # or a class that it brought would be in no log
             self._writer.append(history.unnoted, self.tables.last_lsn)
-        self._writer.secure()
+        before = history.opened or (remains.checkpoints[0] if remains.checkpoints else None)
+        if before is not None and before.boot_id == opened.boot_id:
+            self._writer.secure()
+        else:  # by which a loss of power can be told from damage
+            self._writer.sync()
         faultpoints.hit("durable.open.logged")
+
+    def adopt(self, tables: CallTables) -> None:
+        """Go on with these tables, as a replay has left them."""
+        tables.last_lsn = max(tables.last_lsn, self._least_lsn)
+        self.tables = tables
 
     @property
     def position(self) -> int:
@@ -185,7 +231,18 @@ class ActorLog:
         self._writer.secure()  # who recovers from it goes on behind what is in the log now
         newest = self._checkpoints[0].number if self._checkpoints else 0
         tables, position = self.tables.snapshot(ended), self._writer.end
-        made = Manifest(newest + 1, data, self.tables.last_lsn, position, self._incarnation, tables, tuple(ended))
+        opened = self._opened
+        made = Manifest(
+            newest + 1,
+            data,
+            self.tables.last_lsn,
+            position,
+            self._incarnation,
+            tables,
+            tuple(ended),
+            opened.boot_id,
+            opened.level,
+        )
         faultpoints.hit("durable.checkpoint.secured")
         self._publish(made)
         self._checkpoints.insert(0, made)

@@ -19,6 +19,9 @@ from ipyactors.durable.record import Abort, Call, Done, Outcome
 #: What the id of a later attempt of a call has behind that of the first.
 ATTEMPT_BYTES = 4
 
+#: So many callers that are gone are known, and up to where their calls had come.
+GONE_KEPT = 1000
+
 
 class Recorded(msgspec.Struct, array_like=True, frozen=True):
     """A call that is over, kept until its caller has the answer. ``digest`` tells what was called with what.
@@ -47,6 +50,7 @@ class Snapshot(msgspec.Struct, array_like=True, frozen=True):
     last_lsn: int
     settled: dict[bytes, int] = {}
     recorded: tuple[Recorded, ...] = ()
+    gone: tuple[bytes, ...] = ()
 
 
 class Verdict(enum.Enum):
@@ -70,7 +74,7 @@ class CallTables:
 
     ``settled`` tells of each caller up to which counter (exclusive) it has all answers; ``keys`` maps an idempotency
     key to the call that had it first, which is kept for good, or to its last attempt if that has raised and is tried
-    again.
+    again. ``gone`` are callers whose process is gone, the last one last: see :func:`forget_process`.
     """
 
     last_lsn: int = 0
@@ -78,6 +82,7 @@ class CallTables:
     recorded: dict[bytes, Recorded] = dataclasses.field(default_factory=dict)
     settled: dict[bytes, int] = dataclasses.field(default_factory=dict)
     keys: dict[str, bytes] = dataclasses.field(default_factory=dict)
+    gone: dict[bytes, None] = dataclasses.field(default_factory=dict)
     _by_caller: dict[bytes, dict[bytes, int]] = dataclasses.field(default_factory=dict)
     """By caller: its recorded calls with their counters, in the order in which they ended."""
 
@@ -88,7 +93,7 @@ class CallTables:
         for done in ended:
             lsn, call = self.open[done.call_id]
             recorded.append(_record(call, lsn, done.outcome, done.answer))
-        return Snapshot(self.last_lsn, dict(self.settled), tuple(recorded))
+        return Snapshot(self.last_lsn, dict(self.settled), tuple(recorded), tuple(self.gone))
 
     def check_invariants(self) -> None:
         """Raise AssertionError unless the tables agree with each other."""
@@ -99,11 +104,12 @@ class CallTables:
         kept = {call_id for ids in self._by_caller.values() for call_id in ids}
         assert kept == {one.call_id for one in self.recorded.values() if not one.is_keyed}
         assert all(one.lsn <= self.last_lsn for one in self.recorded.values())
+        assert len(self.gone) <= GONE_KEPT
 
 
 def restore(snapshot: Snapshot) -> CallTables:
     """Return the tables as a checkpoint has kept them."""
-    tables = CallTables(snapshot.last_lsn, settled=dict(snapshot.settled))
+    tables = CallTables(snapshot.last_lsn, settled=dict(snapshot.settled), gone=dict.fromkeys(snapshot.gone))
     for recorded in snapshot.recorded:
         _keep(tables, recorded)
     return tables
@@ -200,10 +206,28 @@ def settle(tables: CallTables, caller_id: bytes, below: int) -> None:
 
 
 def forget_process(tables: CallTables, process_id: bytes) -> None:
-    """A process is gone, and calls no more; what comes of it late must not be judged after this."""
-    for call_id in tables._by_caller.pop(process_id, ()):
+    """A process is gone, and calls no more; what comes of it late must not be judged after this.
+
+    Its calls that may be retried have the id of the process behind a word. Those may still be sent again by whoever
+    runs one of them, so they count as settled from now on: none is run a second time.
+    """
+    for caller_id in sorted(tables._by_caller.keys() | tables.settled.keys()):
+        if caller_id.endswith(process_id):
+            below = max(tables._by_caller.get(caller_id, {}).values(), default=0) + 1
+            below = max(below, tables.settled.get(caller_id, 0))
+            _forget(tables, caller_id)
+            tables.gone[caller_id] = None
+            if caller_id != process_id:
+                tables.settled[caller_id] = below
+    while len(tables.gone) > GONE_KEPT:
+        _forget(tables, next(iter(tables.gone)))
+
+
+def _forget(tables: CallTables, caller_id: bytes) -> None:
+    for call_id in tables._by_caller.pop(caller_id, ()):
         del tables.recorded[call_id]
-    tables.settled.pop(process_id, None)
+    tables.settled.pop(caller_id, None)
+    tables.gone.pop(caller_id, None)
 
 
 def _record(call: Call, lsn: int, outcome: Outcome, answer: bytes) -> Recorded:

@@ -27,7 +27,11 @@ class Folder:
 
     def names(self) -> list[str]:
         """Return the names of the files that are whole."""
-        return [name for name in os.listdir(self.path) if not name.endswith(_TEMPORARY)]
+        return [name for name in self.all_names() if not name.endswith(_TEMPORARY)]
+
+    def all_names(self) -> list[str]:
+        """Return the names of all files, of those that are not whole as well."""
+        return os.listdir(self.path)
 
     def read(self, name: str) -> bytes:
         """Return a whole file."""

@@ -10,14 +10,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from ipyactors.durable import fsck_facts, fsck_findings, manifest
+from ipyactors.durable import fsck_facts, fsck_findings, manifest, waste
 from ipyactors.durable.disk import Disk
 from ipyactors.durable.fsck_evidence import Evidence, Load
 from ipyactors.durable.fsck_report import BlobFacts, CallFacts, CheckpointFacts, Finding, FsckReport, Saved, Status
 from ipyactors.durable.record import Checkpoint
 
 _KNOWN = re.compile(
-    r"lock|begun|spec|class-[0-9a-f]+|log-[0-9a-f]{16}|checkpoint-[0-9]{12}\.json|data-.+|blob-[0-9a-f]{16}-[0-9]+"
+    r"lock|begun|lost|spec|class-[0-9a-f]+|log-[0-9a-f]{16}|checkpoint-[0-9]{12}\.json|data-.+|blob-[0-9a-f]{16}-[0-9]+"
 )
 
 #: An actor that runs makes and removes files while they are read: what seems wrong meanwhile is looked at again.
@@ -31,13 +31,15 @@ def check(
     load: Load | None = None,
     held_by: int = 0,
     with_listing: bool = False,
+    boot_id: str = "",
 ) -> FsckReport:
     """Check the folder of one actor, and say what can be saved. Never raises, changes nothing.
 
     ``actor_id``: whose folder it is; None: whoever its files say. ``load`` fetches the data of checkpoints that is not
     in the folder; without it, that data is not looked at, and taken for there. ``held_by`` is the process that uses the
     folder (:func:`~ipyactors.durable.lock.holder_of`): then the log may be found in the middle of a write.
-    ``with_listing``: list every record.
+    ``with_listing``: list every record. ``boot_id`` tells this boot of the machine from others, so that what a loss of
+    power may have taken is told from damage; empty: it is all damage.
 
     Everything is read to its last byte; but of a large value above 2 MiB, the digest covers only the two ends.
     """
@@ -48,7 +50,7 @@ def check(
             whose = actor_id or fsck_facts.whose(disk, names, spec)
             if whose is None or not any(map(is_of_an_actor, names)):
                 return _unreadable(whose, "There is no log here, nor anything else that tells of an actor.")
-            evidence = Evidence(disk, names, whose, spec, load)
+            evidence = Evidence(disk, names, whose, spec, load, boot_id)
             findings = fsck_findings.find(evidence, spec_problem)
             before, names = names, disk.names()
             if not findings or set(before) == set(names):
@@ -94,11 +96,20 @@ def _report(evidence: Evidence, findings: tuple[Finding, ...], held_by: int, *, 
         lost=lost,
         unreadable=unreadable,
         listing=facts.listing,
+        waste=tuple(waste.find(evidence.names, evidence.manifests, evidence.broken)),
     )
 
 
 def _notes(evidence: Evidence) -> Iterator[str]:
     """Yield what is worth knowing of checkpoints and files, and no harm."""
+    if evidence.left is not None:
+        yield (
+            "Nothing of this was written since the machine was started. A loss of power before that takes what was not "
+            "synced, which at level 'process' is all but checkpoints: it explains where the log ends. The actor's next "
+            f"start goes on behind lsn {evidence.left_lsn}; nothing up to there is lost."
+        )
+    if evidence.lost_to:
+        yield f"A loss of power has taken calls once: lsns up to {evidence.lost_to} are not given again."
     unknown = sorted(name for name in evidence.names if not _KNOWN.fullmatch(name))
     if unknown:
         yield f"Not part of an actor's folder: {', '.join(unknown)}."

@@ -6,10 +6,11 @@ import dataclasses
 import hashlib
 from collections.abc import Callable, Iterator
 
-from ipyactors.durable import blobs, fsck_facts, log, manifest, routes, stretches
+from ipyactors.durable import blobs, fsck_facts, log, manifest, power_loss, routes, stretches
 from ipyactors.durable.actor_log import Remains
 from ipyactors.durable.disk import Disk
 from ipyactors.durable.manifest import Manifest
+from ipyactors.durable.power_loss import Left
 from ipyactors.durable.record import Blob, Call, Done, Value
 from ipyactors.ground.exceptions import LogDamagedError
 from ipyactors.wire.specs import ActorSpec
@@ -33,11 +34,12 @@ class Evidence:
     """A folder that was read. ``data`` and ``misfits`` tell of the checkpoints, by number, what is wrong with them.
 
     ``ways`` are all ways to a state, ``best`` the one that leads furthest; ``is_all``: nothing is lost by it.
-    ``by_itself``: the actor's next start goes it; otherwise ``refusal`` is what it says, if anything.
+    ``by_itself``: the actor's next start goes it; otherwise ``refusal`` is what it says, if anything. ``left`` is set
+    where a loss of power explains what is missing: the actor's next start goes on behind ``left_lsn`` then.
     """
 
     def __init__(
-        self, disk: Disk, names: list[str], actor_id: bytes, spec: ActorSpec | None, load: Load | None
+        self, disk: Disk, names: list[str], actor_id: bytes, spec: ActorSpec | None, load: Load | None, boot_id: str
     ) -> None:
         self.disk = disk
         self.names = names
@@ -56,6 +58,9 @@ class Evidence:
         self.ways = [way for way in found if way is not None]
         self.best = routes.choose(self.ways)
         self.is_all = self.best is not None and self.best.is_all(self.reading, self.fitting) and not self.is_log_missing
+        self.lost_to = power_loss.read_lost(disk)
+        self.left = self._after_power_loss(boot_id)
+        self.left_lsn = 0
         self.by_itself, self.refusal = self._try_recovery()
 
     def problem_of(self, blob: Blob) -> str:
@@ -129,19 +134,31 @@ class Evidence:
             return "damaged: it is not what was saved"
         return "right"
 
+    def _after_power_loss(self, boot_id: str) -> Left | None:
+        """Return what the actor's next start makes of a log that a loss of power may have cut off."""
+        newest = self.manifests[0].position if self.manifests else 0
+        is_whole = self.reading.end is not None and not any(piece.problem for piece in self.reading.pieces)
+        if is_whole and (self.reading.end or 0) >= newest:
+            return None
+        records = [one for _, _, one in self.reading.located(unsafe=True)]
+        if self.broken or not power_loss.is_possible(records, self.manifests, boot_id):
+            return None
+        return power_loss.find(self.disk, self.actor_id, [*filter(self._has_data, self.manifests)])
+
     def _try_recovery(self) -> tuple[bool, str]:
         """Return whether the actor's next start comes to the same state, and what it says if it refuses."""
         if self.best is None or self.best.blocked:
             return False, ""
-        chosen = next(filter(self._has_data, self.manifests), None)
+        chosen = next(filter(self._has_data, self.manifests if self.left is None else self.left.checkpoints), None)
         since = min((one.position for one in self.manifests), default=0)
         wanted = log.starts_from([piece.start for piece in self.reading.pieces], since)
         pieces = [piece for piece in self.reading.pieces if piece.start in wanted]
         try:
-            contents = log.assemble(self.actor_id, pieces, since)
+            contents = log.assemble(self.actor_id, pieces, since) if self.left is None else self.left.contents
             history = Remains(self.actor_id, tuple(self.manifests), contents, self.broken).since(chosen)
         except (LogDamagedError, OSError) as error:
             return False, str(error)
+        self.left_lsn = history.tables.last_lsn
         is_same = chosen == self.best.base and history.tables == self.best.history.tables
         return is_same, "" if is_same else "It would come to another state than the one that can be relied on."
 

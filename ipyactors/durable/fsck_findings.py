@@ -9,6 +9,7 @@ from ipyactors.durable import manifest, segment, spec_file
 from ipyactors.durable.fsck_evidence import USELESS, Evidence, Need
 from ipyactors.durable.fsck_report import Finding, Status
 from ipyactors.durable.log import Piece
+from ipyactors.durable.record import Checkpoint, Open
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -54,10 +55,18 @@ def _in_spec(problem: str) -> Iterator[_Problem]:
 
 
 def _in_classes(evidence: Evidence) -> Iterator[_Problem]:
-    """Yield what is wrong with the classes that checkpoints need, beside the one of the specification."""
+    """Yield what is wrong with the classes that checkpoints and the log need, beside the one of the specification."""
     spec = evidence.spec
-    needed = {one.data.definition_id: one for one in reversed(evidence.manifests) if one.data.definition_id}
-    for definition_id, one in needed.items():
+    needed: dict[bytes, str] = {}
+    for one in evidence.manifests:
+        needed.setdefault(one.data.definition_id, f"checkpoint {one.number} can only be loaded")
+    for _, _, record in evidence.reading.located():
+        if isinstance(record.body, (Open, Checkpoint)):
+            needed.setdefault(
+                record.body.definition_id, f"what the log has behind lsn {record.lsn} can only be replayed"
+            )
+    needed.pop(b"", None)
+    for definition_id, what in needed.items():
         name = spec_file.class_name(definition_id)
         is_beside = name in evidence.names
         if spec is None and not is_beside:
@@ -68,7 +77,7 @@ def _in_classes(evidence: Evidence) -> Iterator[_Problem]:
             spec_file.read_class(evidence.disk, definition_id)
         except (OSError, ValueError, RecursionError) as error:
             problem = "it is not there" if isinstance(error, FileNotFoundError) else f"it cannot be used: {error}"
-            meaning = f"Without this class, checkpoint {one.number} can only be loaded in a session that still has it."
+            meaning = f"Without this class, {what} in a session that still has it."
             yield _Problem(name, problem, meaning, status=Status.RECOVERABLE)
 
 
@@ -82,15 +91,17 @@ def _in_segments(evidence: Evidence) -> Iterator[_Problem]:
             is_behind = best is not None and bool(best.stretch.reads) and best.stretch.start > piece.position
             is_passed = evidence.is_all or is_behind
             status = Status.RECOVERABLE if is_passed else Status.LOST
-            meaning = _meaning_of(piece, is_passed=is_passed)
+            meaning = _meaning_of(piece, is_passed=is_passed, may_be_power=evidence.left is not None)
             yield _Problem(piece.name, piece.problem, meaning, piece.position, lsn, status)
 
 
-def _meaning_of(piece: Piece, *, is_passed: bool) -> str:
+def _meaning_of(piece: Piece, *, is_passed: bool, may_be_power: bool) -> str:
     later = len(piece.part.later) if piece.part is not None else 0
     said = f"{later:,} whole record{'s' * (later != 1)} can be found behind the break. " if later else ""
     if is_passed:
         return said + "The state does not depend on it."
+    if may_be_power:
+        return said + "A loss of power leaves this behind, at level 'process': what was done since is lost."
     return said + "No crash leaves this behind: what is not there had been, and its calls may have been answered."
 
 

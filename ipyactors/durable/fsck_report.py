@@ -170,7 +170,8 @@ class FsckReport(msgspec.Struct, frozen=True):
     ``held_by`` is the process that has the actor now (0: none, -1: not known which); then this is a moment's view.
     ``saved`` is None where no state can be had at all. ``lost`` are calls whose effect is lost and that can be read;
     ``unreadable`` are ranges of lsns (first, last) of which nothing can be read. ``lsn`` is the last one that is known
-    of, ``begun`` the one that was begun last, None where that is not noted.
+    of, ``begun`` the one that was begun last, None where that is not noted. ``waste`` is data that no checkpoint names:
+    the actor's next start removes it.
     """
 
     actor_id: str
@@ -193,6 +194,7 @@ class FsckReport(msgspec.Struct, frozen=True):
     lost: tuple[CallFacts, ...] = ()
     unreadable: tuple[tuple[int, int], ...] = ()
     listing: tuple[RecordFacts, ...] = ()
+    waste: tuple[str, ...] = ()
 
     def to_dict(self, path: str = "DIR") -> dict[str, Any]:
         """Return the same facts as plain values, for JSON, and the sentences."""

@@ -46,7 +46,7 @@ class Manifest(msgspec.Struct, frozen=True):
 
     ``position`` is where the log goes on after it, ``tables`` which calls were over then. ``ended`` are the ends of the
     calls that were over by the checkpoint only; the log has them behind ``position``, or not all of them if the process
-    ended in between.
+    ended in between. ``boot_id`` and ``level`` are as in :class:`~ipyactors.durable.record.Open`.
     """
 
     number: int
@@ -56,6 +56,8 @@ class Manifest(msgspec.Struct, frozen=True):
     incarnation: int
     tables: Snapshot
     ended: tuple[Done, ...] = ()
+    boot_id: str = ""
+    level: str = ""
 
 
 def name_of(number: int) -> str:

@@ -15,7 +15,8 @@ All numbers are little-endian. A length of zero ends a segment: the rest of it i
 
 Calls have lsns from 1, in the order in which they are executed. VALUE and DONE carry that of the call that they belong
 to; so does an ABORT, except that one for a call that never came to be executed takes an lsn of its own. OPEN and
-CHECKPOINT carry the lsn of the last call before them.
+CHECKPOINT carry the lsn of the last call before them; where a loss of power has taken calls, OPEN carries one that none
+of those can have had.
 """
 
 from __future__ import annotations
@@ -55,6 +56,8 @@ class ValueKind(enum.IntEnum):
     """It was waited for some of several references: the value is a list of the indices of those that came first."""
     CANCELED = 7
     """The call heard that it is cancelled: the value is how often it had asked before, and was told that it is not."""
+    OVERLAP = 8
+    """From here on the call took from outside what nobody could give again in that order."""
 
 
 class Outcome(enum.IntEnum):
@@ -147,7 +150,7 @@ class Answer(msgspec.Struct, array_like=True, frozen=True):
 
 
 class Done(msgspec.Struct, array_like=True, frozen=True):
-    """The call was executed. ``answer`` is an :class:`Answer`; ``digest`` is what a replay must come to as well.
+    """The call was executed. ``answer`` is an :class:`Answer`, which a replay must come to as well.
 
     ``duration_s`` is how long the user's code ran, which is what a replay will take.
     """
@@ -155,7 +158,6 @@ class Done(msgspec.Struct, array_like=True, frozen=True):
     call_id: bytes
     outcome: Outcome
     answer: bytes
-    digest: bytes
     duration_s: float = 0.0
 
 

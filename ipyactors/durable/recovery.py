@@ -79,6 +79,17 @@ def switches_of(contents: Contents, newest: Manifest | None) -> list[tuple[int, 
     return found
 
 
+def has_progressed(contents: Contents, newest: Manifest | None) -> bool:
+    """Return whether the incarnation that wrote last has ended a call, by its log or by a checkpoint."""
+    for part in reversed(contents.segments):
+        for one in reversed(part.records):
+            if type(one.body) is Done or type(one.body) is Abort:
+                return True
+            if type(one.body) is Open:
+                return newest is not None and bool(newest.ended) and newest.incarnation == one.incarnation
+    return False
+
+
 def follow(checkpoint: Manifest | None, contents: Contents) -> History:
     """Return what became of an actor since a checkpoint, or since the beginning. Raises HistoryError."""
     history, error = trace(checkpoint, contents)
@@ -153,6 +164,7 @@ def _apply(history: History, one: Record) -> None:
             call_tables.abort(tables, lsn, body)
         case Open(interrupted=interrupted, beside=beside):
             history.opened = body
+            tables.last_lsn = max(tables.last_lsn, lsn)  # what the power has taken may have had some
             for lsn in (interrupted, *beside) if interrupted else ():
                 history.crashes[lsn] = history.crashes.get(lsn, 0) + 1
         case Checkpoint():

@@ -155,8 +155,10 @@ def _misfit(reading: Reading, one: Manifest, agreed: list[Manifest]) -> str:
 def compare(kept: Snapshot, told: CallTables) -> str:
     """Return in what a checkpoint's tables are not those that the log tells of; empty if they agree.
 
-    The log does not tell what callers have acknowledged, so either side may have forgotten such calls.
+    The log does not tell what callers have acknowledged, nor which of them are gone, so either side may have forgotten
+    such calls.
     """
+    forgotten = set(kept.gone)
     if told.open:
         lsn, call = next(iter(told.open.values()))
         return f"the log says that lsn {lsn} {call.method}() was not over when it was made"
@@ -166,8 +168,11 @@ def compare(kept: Snapshot, told: CallTables) -> str:
     for call_id in ours.keys() & theirs.keys():
         if ours[call_id] != theirs[call_id]:
             return f"its record of lsn {theirs[call_id].lsn} is not what the log says"
+    if len(forgotten) == call_tables.GONE_KEPT:  # there may have been more
+        forgotten.update(one.caller_id for one in theirs.values())
     for call_id in theirs.keys() - ours.keys():
-        if not _is_settled(theirs[call_id], kept.settled):
+        is_forgotten = theirs[call_id].caller_id in forgotten and not theirs[call_id].is_keyed
+        if not is_forgotten and not _is_settled(theirs[call_id], kept.settled):
             return f"it lacks the call with lsn {theirs[call_id].lsn}"
     for call_id in ours.keys() - theirs.keys():
         if not _is_settled(ours[call_id], told.settled):

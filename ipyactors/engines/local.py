@@ -61,39 +61,37 @@ class LocalEngine:
 
     def submit_task(self, template: TaskTemplate, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Submitted:
         """Submit one call of a function."""
+        turn, parent = current.turn(), current.call.get()
         payload, deps, keep = pack(self.session, args, kwargs, template.name)
         task_id = self.session.next_task_id()
-        parent = current.call.get()
         call = TaskCall(template, task_id, payload, deps, parent)
         origin = origins.note(template.facts, _OURS_ABOVE)
         nested = None
-        if parent is not None and parent.turn is not None:
+        if turn is not None:
             digest = nesting.digest_of(template.definition.definition_id, template.name, args, kwargs)
-            nested = nesting.begin(parent.turn, digest, template.name, template.num_returns)
+            nested = nesting.begin(turn, digest, template.name, template.num_returns)
         return submit(self.session, call, template.num_returns, keep, origin, nested)
 
     def call_method(
         self, client: ActorClient, template: MethodTemplate, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Submitted:
         """Submit one call of a method."""
+        turn, parent = current.turn(), current.call.get()
         if template.max_pending_calls >= 0:
             check_pending(self.session, client, template.max_pending_calls)
         payload, deps, keep = pack(self.session, args, kwargs, template.method)
         task_id = self.session.next_task_id()
-        parent = current.call.get()
         call = MethodCall(template, client, task_id, payload, deps, parent)
         origin = origins.note(template, _OURS_ABOVE)
         nested = None
-        if parent is not None or template.key:
-            turn = None if parent is None else parent.turn
-            if turn is not None or template.is_durable:
-                digest = nesting.digest_of(client.actor_id, template.method, args, kwargs)
-                if turn is not None:
-                    nested = nesting.begin(turn, digest, call.name, template.num_returns)
-                if template.key:
-                    digest = nesting.exact_digest_of(client.actor_id, template.method, args, kwargs)
-                if template.is_durable:
-                    nesting.identify(call, parent, nested, digest)
+        if turn is not None or (template.is_durable and (parent is not None or template.key)):
+            digest = nesting.digest_of(client.actor_id, template.method, args, kwargs)
+            if turn is not None:
+                nested = nesting.begin(turn, digest, call.name, template.num_returns)
+            if template.key:
+                digest = nesting.exact_digest_of(client.actor_id, template.method, args, kwargs)
+            if template.is_durable:
+                nesting.identify(call, parent, nested, digest)
         return submit(self.session, call, template.num_returns, keep, origin, nested)
 
     # -- actors -----------------------------------------------------------------------------------------------

@@ -116,6 +116,8 @@ def identify(
         call.identity = CallIdentity(submission.actor_id, submission.call_id, submission.lsn, digest)
         call.may_be_known = submission.is_replayed
     elif parent is not None and parent.counter and parent.turn is None and not parent.is_over:
+        if parent.notes is not None and parent.notes.is_inside_once:
+            raise parent.notes.refuse(*current.CALL_INSIDE_ONCE)
         index, parent.nested = parent.nested, parent.nested + 1
         call_id = parent.task_id + index.to_bytes(4, "big")
         here = current.actor()

@@ -39,7 +39,7 @@ def every(*, calls: int | None = None, seconds: float | None = None) -> Every:
     if calls is not None:
         if isinstance(calls, bool) or not isinstance(calls, numbers.Integral):
             raise _of_wrong_type("calls", calls, "an int >= 1")
-        if calls < 1:
+        if not 1 <= calls < 2**63:
             raise _out_of_range("calls", calls, "an int >= 1")
     if seconds is not None:
         if isinstance(seconds, bool) or not isinstance(seconds, numbers.Real):

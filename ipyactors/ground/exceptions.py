@@ -110,6 +110,14 @@ class CallOutcomeUnknownError(ActorError):
     """Raised when nobody can say any more whether a call to a durable actor has taken effect."""
 
 
+class NotReplayableError(ActorError, RuntimeError):
+    """Raised in a durable actor where code asks for what no replay could give it again: nothing was done.
+
+    From a thread of its own, after its method has ended, for two results side by side, for a future, or for calls
+    inside of ``once()``.
+    """
+
+
 class ReplayDivergenceError(ActorError):
     """Raised when a durable actor's method did not do again what the log says that it had done.
 
@@ -124,7 +132,10 @@ class RecoveryFailedError(ActorDiedError):
 
 
 class RecoveryDivergedError(RecoveryFailedError, ReplayDivergenceError):
-    """Raised when a durable actor cannot be brought back because a call did not do again what it had done before."""
+    """Raised when a durable actor cannot be brought back because a call did not do again what it had done before.
+
+    ``ipyactors replay FOLDER --verify`` shows which one, and what it gave then and now.
+    """
 
 
 class StorageFullError(ActorError):

@@ -20,6 +20,9 @@ STREAMING_WORD = "streaming"
 #: The most references that one call may return; a generator may yield more.
 RETURNS_AT_MOST = 1_000_000
 
+#: The largest number that a message can carry.
+NUMBER_AT_MOST = 2**63 - 1
+
 _HAVE_THEIR_OWN = {"CPU": "num_cpus", "GPU": "num_gpus", "memory": "memory"}
 
 
@@ -36,7 +39,10 @@ def _whole(value: Any, lowest: int) -> int:
         raise WrongTypeError
     if value < lowest:
         raise OutOfRangeError
-    return int(value)
+    count = int(value)
+    if count > NUMBER_AT_MOST:
+        raise OutOfRangeError(f"at most {NUMBER_AT_MOST:,}")
+    return count
 
 
 def _word(value: Any, *words: str) -> str:
@@ -65,7 +71,14 @@ def limit(value: Any) -> int:
 
 def size(value: Any) -> int:
     """A number of bytes."""
-    return _whole(round(value) if isinstance(value, float) and math.isfinite(value) else value, 0)
+    count = _whole(round(value) if isinstance(value, float) and math.isfinite(value) else value, 0)
+    _check_units(count)
+    return count
+
+
+def _check_units(number: float) -> None:
+    if number > NUMBER_AT_MOST // UNITS_PER_ONE:
+        raise OutOfRangeError(f"at most {NUMBER_AT_MOST // UNITS_PER_ONE:,}")
 
 
 def amount(value: Any) -> float:
@@ -75,6 +88,7 @@ def amount(value: Any) -> float:
     number = float(value)
     if not math.isfinite(number) or number < 0 or 0 < number < 1 / UNITS_PER_ONE:
         raise OutOfRangeError
+    _check_units(number)
     return number
 
 
@@ -87,6 +101,8 @@ def amounts(value: Any) -> dict[str, float]:
             raise OutOfRangeError(f"{name!r} is not given here but by the option {_HAVE_THEIR_OWN[name]}")
         if not name:
             raise OutOfRangeError("a resource needs a name")
+        if problem := why_no_text(name):
+            raise OutOfRangeError(f"its name {name!r}: {problem}")
     parsed = {}
     for name, number in value.items():
         try:
@@ -104,7 +120,24 @@ def text(value: Any) -> str:
         raise WrongTypeError
     if not value:
         raise OutOfRangeError
+    if problem := why_no_text(value):
+        raise OutOfRangeError(problem)
     return value
+
+
+def why_no_text(value: str) -> str:
+    """Return why a str cannot travel as text, or nothing. No message can carry half of a character."""
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        found = value[error.start]
+        return f"its {_ordinal(error.start + 1)} character, {found!r}, is a lone surrogate, which is no text"
+    return ""
+
+
+def _ordinal(number: int) -> str:
+    ending = "th" if number % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
+    return f"{number:,}{ending}"
 
 
 def flag(value: Any) -> bool:

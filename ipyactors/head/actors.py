@@ -302,6 +302,7 @@ def status_of(tables: Tables, actor: Actor) -> ActorStatus:
         namespace=spec.namespace,
         detached=spec.detached,
         definition_id=spec.definition.definition_id,
+        level="" if spec.durability is None else spec.durability.level,
     )
 
 

@@ -24,14 +24,15 @@ _COLOURS = {
     ActorState.RESTARTING: "#0550ae",
     ActorState.DEAD: "#b42318",
 }
-_HEADINGS = ("actor", "namespace", "class", "state", "incarnation", "restarts left", "why")
+_HEADINGS = ("actor", "namespace", "class", "durable", "state", "incarnation", "restarts left", "why")
+_RARE = ("namespace", "durable")
 _NUMBERS = {"incarnation", "restarts left"}
 
 
 class ActorTable(Sequence[ActorStatus]):
     """Actors as the head saw them at one moment; a sequence of their statuses, for programs.
 
-    Namespaces are shown where one is not ``namespace``, the session's own.
+    Namespaces are shown where one is not ``namespace``, the session's own; what actors survive where one is durable.
     """
 
     def __init__(self, statuses: Sequence[ActorStatus], namespace: str) -> None:
@@ -53,12 +54,14 @@ class ActorTable(Sequence[ActorStatus]):
         return "\n".join(lines)
 
     def _cells(self) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-        """Return the headings and the rows; the namespaces are left out if there is none to show."""
+        """Return the headings and the rows, without the columns that few need if there is nothing to show in them."""
+        headings: tuple[str, ...] = _HEADINGS
         rows = [_row(status, self._namespace) for status in self._statuses]
-        column = _HEADINGS.index("namespace")
-        if any(row[column] for row in rows):
-            return _HEADINGS, rows
-        return _without(_HEADINGS, column), [_without(row, column) for row in rows]
+        for name in _RARE:
+            column = headings.index(name)
+            if not any(row[column] for row in rows):
+                headings, rows = _without(headings, column), [_without(row, column) for row in rows]
+        return headings, rows
 
     def _repr_mimebundle_(self, **_wanted: object) -> dict[str, str]:
         """Return what a front end chooses from."""
@@ -84,6 +87,7 @@ def _row(status: ActorStatus, own_namespace: str) -> tuple[str, ...]:
         status.name or ids.short(status.actor_id),
         status.namespace if status.namespace != own_namespace else "",
         status.class_name,
+        status.level,
         f"{_SIGNS[status.state]} {status.state.value}",
         str(status.incarnation),
         "no limit" if status.restarts_left == -1 else str(status.restarts_left),

@@ -6,10 +6,14 @@ The actor is a fact of the whole process, so threads that the user's code starts
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 import dataclasses
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
+
+from ipyactors.ground.exceptions import NotReplayableError
 
 if TYPE_CHECKING:
     import uuid
@@ -24,8 +28,11 @@ _incarnation = 0
 class Turn(Protocol):
     """What one call of a durable actor takes from outside; made real by :mod:`ipyactors.worker.turn`.
 
-    Every method raises ReplayDivergenceError where the call does not do again what the log says that it has done.
+    Every method raises ReplayDivergenceError where the call does not do again what the log says that it has done, and
+    NotReplayableError for what no log could give again. ``is_inside_once`` while a function runs that once() calls.
     """
+
+    is_inside_once: bool
 
     @property
     def is_replaying(self) -> bool:
@@ -88,6 +95,17 @@ class Turn(Protocol):
         """Return which of several came first: as the log says, else what ``choose()`` returns."""
         ...
 
+    def refuse(self, what: str, instead: str) -> NotReplayableError:
+        """Return the error for what the call does, in words, which no log could give again."""
+        ...
+
+
+#: What :meth:`Turn.refuse` says of a call inside of ``once()``: where that is given its result, it would not be made.
+CALL_INSIDE_ONCE = (
+    "makes a call inside of once()",
+    "Make it before or after: a call is not made twice anyway.",
+)
+
 
 class WasCancelled(Exception):  # noqa: N818  # no error: it tells what to do
     """Raised where replayed code had been cancelled while it waited for a result: it waits until it is again."""
@@ -117,6 +135,7 @@ class CurrentCall:
     among those calls of its caller, of which those with one below ``settled`` are over. Of such a task, ``given`` is
     what earlier attempts have taken from outside, ``kept`` how much of it is with its owner, and ``notes`` notes it.
     ``unanswered`` are such calls that have no answer, None if it has made none; ``is_over`` once it has ended.
+    ``thread`` is that which runs a call that has a turn.
 
     ``cancelled`` is set when the caller asked to cancel it, ``exit_detail`` when it has called ``exit_actor()``.
     ``is_changing``, ``seen`` and ``expected`` are of :mod:`ipyactors.worker.changes`.
@@ -143,9 +162,12 @@ class CurrentCall:
     notes: Turn | None = None
     unanswered: Unanswered | None = None
     is_over: bool = False
+    thread: int = 0
 
 
 call: contextvars.ContextVar[CurrentCall | None] = contextvars.ContextVar("ipyactors_call", default=None)
+
+_is_outside: contextvars.ContextVar[bool] = contextvars.ContextVar("ipyactors_is_outside", default=False)
 
 
 #: Makes the ``notes`` of a task; set by a worker.
@@ -153,19 +175,62 @@ make_notes: Callable[[CurrentCall], Turn] | None = None
 
 
 def notes() -> Turn | None:
-    """Return what notes what the running code takes from outside, in a task too; None where nobody does."""
+    """Return what notes what the running code takes from outside, in a task too; None where nobody does.
+
+    Raises NotReplayableError as :func:`turn`.
+    """
     running = call.get()
     if running is None or running.turn is not None:
-        return None if running is None else running.turn
+        return turn()
     if running.notes is None and running.given is not None and make_notes is not None:
         running.notes = make_notes(running)
-    return running.notes
+    return None if running.is_over else running.notes
 
 
 def turn() -> Turn | None:
-    """Return what notes what the running call takes from outside; None where nobody does."""
+    """Return what notes what the running call takes from outside; None where nobody does.
+
+    Raises NotReplayableError in a durable actor for code that is no call's own: no log would have what it takes, or
+    nobody knows in which order.
+    """
     running = call.get()
-    return None if running is None else running.turn
+    if running is None:
+        if _actor is not None and _actor.durability is not None and not _is_outside.get():
+            raise _not_replayable("code that runs in no call of it (a thread, say)")
+        return None
+    if running.turn is None:
+        return None
+    if running.is_over:
+        raise _not_replayable(f"code of {running.name} that goes on after that has ended")
+    if running.thread != threading.get_ident():
+        raise _not_replayable(f"code of {running.name} that runs in another thread")
+    return running.turn
+
+
+def _not_replayable(who: str) -> NotReplayableError:
+    spec = _actor
+    assert spec is not None
+    return NotReplayableError(  # not with the thread's name: the text may become part of the actor's state
+        f"Actor {spec.class_name} is durable, and {who} makes a call, waits for a result or asks get_runtime_context() "
+        "for something. After a crash nobody could do that again as it was: it is in no log. Nothing was done. Have "
+        "the method itself do it, before it ends: calls that it submits one after the other run side by side, and "
+        "get() waits for all of them. Methods with effect='readonly' may use asyncio.to_thread().",
+        actor_id=spec.actor_id.hex(),
+    )
+
+
+@contextlib.contextmanager
+def outside_calls() -> Iterator[None]:
+    """Let the user's code take what it likes from outside: it is part of no call, and no replay does it again.
+
+    The call that ended last is still there for who asks, and its log must have nothing that comes after its end.
+    """
+    token, was_outside = call.set(None), _is_outside.set(True)
+    try:
+        yield
+    finally:
+        _is_outside.reset(was_outside)
+        call.reset(token)
 
 
 def actor() -> ActorSpec | None:

@@ -5,6 +5,8 @@ Each says who, what happened, why, what became of the call, and what to do.
 
 from __future__ import annotations
 
+import shlex
+
 from ipyactors.ground.exceptions import (
     ActorDiedError,
     ActorUnavailableError,
@@ -25,6 +27,9 @@ from ipyactors.owner.actors import ActorClient, MethodCall
 from ipyactors.owner.calls import PendingCall
 from ipyactors.wire.deaths import describe_death
 from ipyactors.wire.specs import Death, LossReason
+
+#: The type of the error that tells of a full disk under a log that was to be begun.
+_NO_ROOM = "NoRoomForLogError"
 
 
 def last_output(death: Death | None) -> str:
@@ -65,7 +70,9 @@ def actor_died(client: ActorClient, call: PendingCall, *, started: bool | None) 
     if client.unplaceable is not None:
         return placement(f"Actor {client.label}", client.demand, client.unplaceable)
     kind: type[ActorDiedError] = ActorDiedError
-    if death is not None and death.reason is LossReason.INIT_FAILED and death.init_error is not None:
+    if death is not None and death.init_error is not None and death.init_error.type_name == _NO_ROOM:
+        why = death.init_error.message
+    elif death is not None and death.reason is LossReason.INIT_FAILED and death.init_error is not None:
         why = (
             f"its constructor raised {death.init_error.words}. An exception in "
             f"__init__ is final, whatever max_restarts says\n{death.init_error.traceback_text}"
@@ -105,7 +112,8 @@ def actor_died_before(client: ActorClient, call: MethodCall, *, started: bool | 
     return CallOutcomeUnknownError(
         f"Nobody can say whether the call {call.name} has taken effect: it had been sent to actor {client.label} "
         f"(incarnation {client.incarnation}) when that ended for good: its process {how}. "
-        f"Its log has been kept and can tell: ipyactors fsck -v {client.folder}{last_output(client.death)}",
+        "Its log has been kept and can tell: "
+        f"ipyactors fsck -v {shlex.quote(client.folder)}{last_output(client.death)}",
         actor_id=client.actor_id.hex(),
     )
 
@@ -113,10 +121,15 @@ def actor_died_before(client: ActorClient, call: MethodCall, *, started: bool | 
 def _advice(client: ActorClient, death: Death | None, *, is_durable: bool) -> str:
     if death is None or death.reason in (LossReason.INTENDED, LossReason.OWNER_DIED):
         return "Create the actor again to go on."
+    if death.init_error is not None and death.init_error.type_name == _NO_ROOM:
+        return "Make room on that disk, and create the actor again."
     if death.reason is LossReason.INIT_FAILED:
         return "Correct the constructor or its arguments, and create the actor again."
     if death.reason is LossReason.RECOVERY_FAILED:
-        return f"Its log and its checkpoints are kept: ipyactors fsck {client.folder} says what can be had from them."
+        folder = shlex.quote(client.folder)
+        has_diverged = death.init_error is not None and death.init_error.type_name == ReplayDivergenceError.__name__
+        replay = f"ipyactors replay {folder} --verify shows which call differs, and " if has_diverged else ""
+        return f"Its log and its checkpoints are kept: {replay}ipyactors fsck {folder} says what can be had from them."
     if client.restarts_left and is_durable:
         return (
             "Correct what its calls run into, and create the actor again. With max_task_retries=3, say, a call that "

@@ -6,6 +6,7 @@ that the receiver is counted before the sender could let go.
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -15,13 +16,18 @@ from ipyactors.owner.calls import PendingCall
 from ipyactors.owner.event_log import EventLog
 from ipyactors.owner.out import Runner
 from ipyactors.wire.channel import Channel
-from ipyactors.wire.codec import Message
+from ipyactors.wire.codec import Message, encode
 from ipyactors.wire.events import EventKind
 from ipyactors.wire.specs import Payload
 from ipyactors.wire.worker_messages import CallMethod, Define, OutputWritten, RunTask
 
 #: A frame of calls has at most this many, so that a worker starts on the first while the last is being packed.
 _BATCH_AT_MOST = 128
+
+#: An incarnation that no actor ever has: whatever is for it is refused, by any worker.
+_NEVER = -1
+
+_log = logging.getLogger("ipyactors.owner")
 
 
 class Mail:
@@ -42,6 +48,8 @@ class Mail:
         """Announces what a payload contains that is about to be sent; set by the session, like the next."""
         self.receive: Callable[[bytes, Payload], object] = lambda _sender, _payload: None
         self.own: Callable[[Payload], object] = lambda _payload: None
+        self.fail: Callable[[bytes, Any, Exception], object] = lambda _peer, _message, _error: None
+        """Told what cannot be sent to a peer, for whoever waits for an answer to it; set by the session too."""
 
     def to_head(self, message: Message) -> None:
         """Send to the head with the next flush."""
@@ -120,28 +128,47 @@ class Mail:
             # In one frame, so that a new head acts at once on all that this process repeats. Between two frames it
             # might find that everybody has come back, and deny an actor whose creation is repeated in the second.
             messages, self._head = self._head, []
-            self._outbound.send(ids.HEAD_ID, messages)
+            self._send(self._outbound, ids.HEAD_ID, messages, len(messages))
         if self._owners:
             batches, self._owners = self._owners, {}
             for owner_id, messages in batches.items():
-                _send(self._outbound, owner_id, messages)
+                self._send(self._outbound, owner_id, messages)
         if self._workers:
             batches, self._workers = self._workers, {}
             for worker_id, messages in batches.items():
-                _send(self._outbound, worker_id, messages)
+                self._send(self._outbound, worker_id, messages)
         if self._callers:
             batches, self._callers = self._callers, {}
             for peer, messages in batches.items():
-                _send(self._inbound, peer, messages)
+                self._send(self._inbound, peer, messages)
         return True
+
+    def _send(self, channel: Channel, peer: bytes, messages: Sequence[Any], at_most: int = _BATCH_AT_MOST) -> None:
+        # A peer that cannot be reached is dead or dying: its death notice settles what it was sent.
+        for start in range(0, len(messages), at_most):
+            batch = messages[start : start + at_most]
+            try:
+                channel.send(peer, batch)
+            except Exception:
+                good = [one for one in (self._sendable(peer, message) for message in batch) if one is not None]
+                if len(good) == len(batch) and all(one is other for one, other in zip(good, batch, strict=True)):
+                    raise  # it is not the messages
+                channel.send(peer, good)
+
+    def _sendable(self, peer: bytes, message: Any) -> Message | None:
+        """Return a message, or what goes in its place if it cannot be encoded; None if nothing has to."""
+        try:
+            encode([message])
+        except Exception as error:
+            _log.exception("a message of type %s could not be sent", type(message).__name__)
+            self.fail(peer, message, error)
+            if not isinstance(message, (RunTask, CallMethod)):
+                return None
+            # Its number has to come, or the calls behind it would wait for it for ever.
+            return CallMethod(message.seq, message.task_id, "", Payload(b""), incarnation=_NEVER)
+        return message  # type: ignore[no-any-return]
 
     def take_outputs(self) -> list[OutputWritten]:
         """Return the printed text that was not shown yet."""
         outputs, self.outputs = self.outputs, []
         return outputs
-
-
-def _send(channel: Channel, peer: bytes, messages: Sequence[Any]) -> None:
-    # A peer that cannot be reached is dead or dying: its death notice settles what it was sent.
-    for start in range(0, len(messages), _BATCH_AT_MOST):
-        channel.send(peer, messages[start : start + _BATCH_AT_MOST])

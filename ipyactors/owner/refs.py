@@ -50,7 +50,13 @@ class ObjectRef(Reference):
         return ids.object_id(ids.owner_of(self.binary()), ids.counter_of(self.binary())).hex()
 
     def future(self) -> concurrent.futures.Future[Any]:
-        """Return a future of the value; its callbacks run one after the other, on a thread of the session's own."""
+        """Return a future of the value; its callbacks run one after the other, on a thread of the session's own.
+
+        Raises NotReplayableError in a method of a durable actor: a replay could not tell when it was done.
+        """
+        turn = current.turn()
+        if turn is not None:
+            raise turn.refuse("asks for a future", "Await the reference, or get() or wait() for it.")
         return _session().future_of(self._entry)
 
     def __await__(self) -> Generator[Any, None, Any]:
@@ -69,6 +75,7 @@ class ObjectRef(Reference):
         if given is not None:
             return given[0]
         try:
+            await asyncio.sleep(0)  # so that it does not depend on how fast the result is whether others come between
             value = await self._arrive()
         except asyncio.CancelledError:
             turn.cancelled()

@@ -6,6 +6,8 @@ uses up a retry; when none is left, the death becomes the task's error.
 
 from __future__ import annotations
 
+from ipyactors.ground.exceptions import SerializationError
+from ipyactors.ground.tracebacks import in_words
 from ipyactors.owner import failures, leases, losses
 from ipyactors.owner.calls import CallState, PendingCall, TaskCall
 from ipyactors.owner.leases import Lease
@@ -13,11 +15,12 @@ from ipyactors.owner.objects import Failure
 from ipyactors.owner.out import Out
 from ipyactors.owner.state import OwnerState
 from ipyactors.owner.watching import watch
+from ipyactors.wire.codec import Message
 from ipyactors.wire.deaths import describe_death, last_started
 from ipyactors.wire.events import EventKind
 from ipyactors.wire.head_messages import KillLeasedWorker, LeaseGranted, ReclaimLease
 from ipyactors.wire.specs import Death, RemoteError
-from ipyactors.wire.worker_messages import CancelCall, NestedCallsLeft, ValueKept, ValueTaken
+from ipyactors.wire.worker_messages import CallMethod, CancelCall, NestedCallsLeft, RunTask, ValueKept, ValueTaken
 
 
 def finish(state: OwnerState, call: PendingCall, failure: Failure | None) -> None:
@@ -137,6 +140,21 @@ def on_returned(state: OwnerState, peer: bytes, seqs: tuple[int, ...]) -> None:
         if call.cancelled:  # the word to cancel it met it on its way back
             finish(state, call, failures.cancelled(call, started=False))
     leases.requeue(state.leases, lease.shape, [call for call in returned if not call.cancelled])
+
+
+def on_unsent(state: OwnerState, peer: bytes, message: Message, error: Exception) -> None:
+    """A message could not be sent, by a mistake of ours: fail its call, rather than let it wait for ever."""
+    holder = state.holders.get(peer)
+    if holder is None or not isinstance(message, (RunTask, CallMethod)):
+        return
+    call = holder.in_flight.pop(message.seq, None)
+    if call is None or call.state is CallState.DONE:
+        return
+    finish(state, call, SerializationError(f"{call.name} could not be sent: {in_words(error)}. It was not run."))
+    if isinstance(holder, Lease):
+        settle(state, holder, state.now_s)
+    else:
+        state.ready_actors.add(holder)
 
 
 def settle(state: OwnerState, lease: Lease, now_s: float) -> None:

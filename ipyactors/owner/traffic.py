@@ -8,6 +8,7 @@ sockets, but any thread may take a turn.
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import threading
@@ -19,7 +20,7 @@ from ipyactors.ground import ids
 from ipyactors.ground.clock import SystemClock
 from ipyactors.ground.config import MAX_LINEAGE_BYTES, SessionPaths
 from ipyactors.ground.exceptions import SessionError
-from ipyactors.owner import leases, living, reactor, stranded
+from ipyactors.owner import leases, living, reactor, retries, stranded
 from ipyactors.owner.actors import ActorClient
 from ipyactors.owner.announcer import Announcer
 from ipyactors.owner.calls import PendingCall
@@ -81,6 +82,7 @@ class Traffic:
             process_id, address, is_driver=is_driver, node_id=node_id, max_lineage_bytes=max_lineage_bytes
         )
         self.state.actors_dir = paths.actors_dir
+        self.mail.fail = functools.partial(retries.on_unsent, self.state)
         self.state.leases.announced.wake = self._wake
         self.leader = LeaderFollowers(self._turn, self._doors.descriptors, f"ipyactors-{ids.short(process_id)}")
         self.post = Post(self.lock, self._doors, self.leader)

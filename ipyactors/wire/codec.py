@@ -12,6 +12,8 @@ from typing import Any
 
 import msgspec
 
+from ipyactors.ground.tracebacks import clean
+
 _encoder = msgspec.msgpack.Encoder()
 
 Message = msgspec.Struct
@@ -22,8 +24,27 @@ class ProtocolError(Exception):
 
 
 def encode(messages: Sequence[Message]) -> bytes:
-    """Return one frame with all of ``messages``, in order."""
-    return _encoder.encode(messages)
+    """Return one frame with all of ``messages``, in order.
+
+    Text that is not Unicode, such as a file's name with a lone surrogate, travels with an escape in its place.
+    """
+    try:
+        return _encoder.encode(messages)
+    except UnicodeEncodeError:
+        return _encoder.encode(_escaped(msgspec.to_builtins(messages, builtin_types=_BINARY)))
+
+
+_BINARY = (bytes, bytearray, memoryview)
+
+
+def _escaped(value: Any) -> Any:
+    if isinstance(value, str):
+        return clean(value)
+    if isinstance(value, (list, tuple)):
+        return [_escaped(one) for one in value]
+    if isinstance(value, dict):
+        return {_escaped(key): _escaped(one) for key, one in value.items()}
+    return value
 
 
 class Codec:

@@ -243,7 +243,8 @@ class ActorSpec(msgspec.Struct, array_like=True, frozen=True):
 class ActorStatus(msgspec.Struct, array_like=True, frozen=True):
     """An actor as the head sees it at one moment. ``restarts_left`` is -1 for no limit.
 
-    ``definition_id`` tells which class it runs, where a class of the same name has been defined since.
+    ``definition_id`` tells which class it runs, where a class of the same name has been defined since. ``level`` is
+    what a durable one survives, see :class:`Durability`; empty of any other.
     """
 
     actor_id: bytes
@@ -261,6 +262,7 @@ class ActorStatus(msgspec.Struct, array_like=True, frozen=True):
     namespace: str = ""
     detached: bool = False
     definition_id: bytes = b""
+    level: str = ""
 
 
 class NodeStatus(msgspec.Struct, array_like=True, frozen=True):

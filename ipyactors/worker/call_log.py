@@ -10,7 +10,7 @@ import msgspec
 from ipyactors.durable import blobs
 from ipyactors.durable.call_tables import Recorded, Verdict
 from ipyactors.durable.manifest import CheckpointData, Manifest
-from ipyactors.durable.record import Abort, Answer, Call, Done, Outcome
+from ipyactors.durable.record import Abort, Answer, Blob, Call, Done, Outcome
 from ipyactors.wire.specs import Payload
 from ipyactors.worker.guarded_log import Bringer, GuardedLog
 
@@ -110,17 +110,23 @@ class CallLog:
     # -- ending -------------------------------------------------------------------------------------------------
 
     def finish(self, lsn: int, call_id: bytes, answer: Answer, outcome: Outcome) -> Recorded:
-        """Note how a call has ended; its answer may leave after :meth:`GuardedLog.secure`."""
+        """Note how a call has ended; its answer may leave after :meth:`GuardedLog.secure`.
+
+        Raises StorageFullError if there is no room for a large result: then it is not over.
+        """
         return self.guarded.do(self._log.finish, self._make_done(lsn, call_id, answer, outcome))
 
     def _make_done(self, lsn: int, call_id: bytes, answer: Answer, outcome: Outcome) -> Done:
         for payload in answer.results:
             if payload.stored is not None or payload.buffers:
                 brought = self._values.bring(answer.results)  # may wait, and so not under the lock
-                results, made = self.guarded.do(self.guarded.put_aside, brought, lsn)
+                results, made = self.guarded.do(self._put_result_aside, brought, lsn)
                 answer = msgspec.structs.replace(answer, results=results, blobs=made)
                 break
-        return Done(call_id, outcome, _encode(answer), b"", answer.duration_s)
+        return Done(call_id, outcome, _encode(answer), answer.duration_s)
+
+    def _put_result_aside(self, results: Sequence[Payload], lsn: int) -> tuple[tuple[Payload, ...], tuple[Blob, ...]]:
+        return self.guarded.put_aside(results, lsn, is_result=True)
 
     def abort(self, call_id: bytes, reason: str) -> Recorded:
         """Note that a call has and will have no effect."""

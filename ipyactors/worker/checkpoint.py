@@ -6,13 +6,12 @@ loss: it is said, and tried again later. Used by the thread that runs calls, bet
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import hashlib
 import platform
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from ipyactors.durable.call_tables import Recorded
@@ -187,7 +186,7 @@ class Checkpointer:
         elapsed_ms = int((self._monotonic() - self._since_s) * 1000)
         context = CheckpointContext(self._log.actor_id.hex(), self._calls, elapsed_ms)
         try:
-            with _outside_calls():
+            with current.outside_calls():
                 return bool(self._actor.instance.should_checkpoint(context))
         except Exception as error:
             self._complain(f"should_checkpoint raised {in_words(error)}")
@@ -249,10 +248,10 @@ class Checkpointer:
         checkpoint_id = ids.new_checkpoint_id().hex()
         locator, size, digest = "", 0, b""
         if self._durability.by_itself:
-            with _outside_calls():
+            with current.outside_calls():
                 self._actor.instance.save_checkpoint(self._log.actor_id.hex(), checkpoint_id)
         else:
-            with _outside_calls():
+            with current.outside_calls():
                 state = self._actor.dump_state()
             locator, size = self._store.save(checkpoint_id, state), len(state)
             digest = hashlib.blake2b(state, digest_size=16).digest()
@@ -284,7 +283,7 @@ class Checkpointer:
         try:
             faultpoints.hit("durable.checkpoint.expired")
             if self._durability.by_itself:
-                with _outside_calls():
+                with current.outside_calls():
                     self._actor.instance.checkpoint_expired(self._log.actor_id.hex(), manifest.data.checkpoint_id)
             elif manifest.data.locator:
                 self._store.remove(manifest.data.locator)
@@ -292,16 +291,3 @@ class Checkpointer:
             self._complain(
                 f"checkpoint {manifest.data.checkpoint_id} has expired, and its data stays: {in_words(error)}"
             )
-
-
-@contextlib.contextmanager
-def _outside_calls() -> Iterator[None]:
-    """Let the user's code take what it likes from outside: it is part of no call, and no replay does it again.
-
-    The call that ended last is still there for who asks, and its log must have nothing that comes after its end.
-    """
-    token = current.call.set(None)
-    try:
-        yield
-    finally:
-        current.call.reset(token)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 import functools
 import os
@@ -15,7 +16,7 @@ from typing import Any, NamedTuple, NoReturn, Protocol
 
 import msgspec
 
-from ipyactors.durable import spec_file
+from ipyactors.durable import recovery, spec_file, waste
 from ipyactors.durable.actor_log import ActorLog, Remains, read_remains
 from ipyactors.durable.begun import Begun
 from ipyactors.durable.carried import CarriedCall
@@ -26,12 +27,19 @@ from ipyactors.durable.log import segments_of
 from ipyactors.durable.record import Open, ValueKind
 from ipyactors.durable.recovery import History
 from ipyactors.ground import faultpoints
-from ipyactors.ground.exceptions import RecoveryFailedError, ReplayDivergenceError
+from ipyactors.ground.exceptions import HeadUnavailableError, RecoveryFailedError, ReplayDivergenceError
 from ipyactors.owner.actors import HandleToken
 from ipyactors.owner.kv import HeadKv
 from ipyactors.owner.objects import Entry
 from ipyactors.owner.session import Session
-from ipyactors.wire.head_messages import ActorInitFailed, ActorProgressed, ActorUpgraded, CheckpointMade
+from ipyactors.wire.deaths import describe_death
+from ipyactors.wire.head_messages import (
+    ActorInitFailed,
+    ActorProgressed,
+    ActorUpgraded,
+    CheckpointMade,
+    DescribeCluster,
+)
 from ipyactors.wire.interrupts import deferred
 from ipyactors.wire.liveness import boot_id
 from ipyactors.wire.marks import Marks
@@ -40,6 +48,7 @@ from ipyactors.worker import carried
 from ipyactors.worker.answers import Answers
 from ipyactors.worker.call_log import CallLog
 from ipyactors.worker.checkpoint import Checkpointer, Made
+from ipyactors.worker.disk_room import needs_room
 from ipyactors.worker.durable_loop import DurableLoop, DurableParts, Line
 from ipyactors.worker.durable_threads import DurableThreadedLoop
 from ipyactors.worker.errors import describe_error
@@ -85,7 +94,7 @@ class Back(NamedTuple):
 class DurableActor:
     """Brings a durable actor up, and keeps it. Used by the main thread of its process.
 
-    ``has_past``: there is a log of it, from a process before this one.
+    ``path`` is its folder; ``has_past``: there is a log of it, from a process before this one.
     """
 
     def __init__(
@@ -109,11 +118,11 @@ class DurableActor:
         self._rounds = self._make_rounds(box, line, marks)
         self.loop = self._choose_loop(box, line, marks)
         self.has_past = False
-        self._path = pathlib.Path(session.paths.actor_dir(actor.actor_id))
-        self._disk = Folder(self._path)
-        self._lock = FolderLock(self._path)
-        self._begun = Begun(self._path / "begun")
-        self._store = open_store(actor.durability.store, self._path, actor.actor_id, HeadKv(session))
+        self.path = pathlib.Path(session.paths.actor_dir(actor.actor_id))
+        self._disk = Folder(self.path)
+        self._lock = FolderLock(self.path)
+        self._begun = Begun(self.path / "begun")
+        self._store = open_store(actor.durability.store, self.path, actor.actor_id, HeadKv(session))
         self._nested = Nested(session.submit, self._complete, functools.partial(HandleToken, session.count_handle))
         self._runner: Any = None
         self._checkpointer: Checkpointer | None = None
@@ -143,14 +152,16 @@ class DurableActor:
         """Make the actor what its log says that it is; return how it came back, if it did.
 
         Raises RecoveryFailedError, LogDamagedError, ReplayDivergenceError: it cannot be. Raises what its constructor
-        raises, if it has no history.
+        raises, if it has no history. Raises NoRoomForLogError: the disk is full.
         """
         actor = self._actor
         self.has_past = bool(segments_of(self._disk))
-        remains = read_remains(self._disk, actor.actor_id)
+        is_lasting = self._store.is_lasting or actor.durability.by_itself
+        remains = read_remains(self._disk, actor.actor_id, boot_id(), is_lasting=is_lasting)
         faultpoints.hit("durable.open.read")
         if not spec_file.is_there(self._disk):
-            spec_file.write(self._disk, actor.spec)
+            with needs_room(self.path):
+                spec_file.write(self._disk, actor.spec)
         replayer = Replayer(
             actor,
             remains,
@@ -163,15 +174,19 @@ class DurableActor:
         history = replayer.newest_history()
         interrupted = self._interrupted(history)
         # Before the constructor may run, which may take something from outside.
-        log = self._open_log(remains, history, interrupted)
+        with needs_room(self.path):
+            log = self._open_log(remains, history, interrupted)
         journal = LogJournal(log, self._session, self._nested)
         with self._output.silenced(when=self.has_past):
             recovered = replayer.bring_back(journal)
-        log.log.tables = recovered.history.tables
+        waste.remove(self._disk, remains.checkpoints, remains.problems)
+        log.log.adopt(recovered.history.tables)
         crashes = recovered.history.crashes
         for lsn in interrupted:
             crashes[lsn] = crashes.get(lsn, 0) + 1
         self._serve(log, journal, recovered)
+        if recovery.has_progressed(remains.contents, next(iter(remains.checkpoints), None)):
+            self._note_progress()  # its word of that may not have arrived
         return Back(_in_words(recovered), recovered.replay_s, recovered.replayed) if self.has_past else Back()
 
     def _interrupted(self, history: History) -> list[int]:
@@ -236,6 +251,7 @@ class DurableActor:
         actor.changes.start_at(call_log.last_lsn)
         self._answers.open(log, self._rounds or calls)
         unfinished = self._take_up(calls, recovered)
+        log.write()  # what was given up is over, also if the next call ends this process at once
         if recovered.checkpoint is not None:  # before anything else is sent: these were made first
             self._nested.take_up(carried.send_again(self._session, recovered.checkpoint.data.carried))
         self.loop.open(DurableParts(log, journal, calls, self._begun, checkpointer), unfinished)
@@ -249,12 +265,20 @@ class DurableActor:
             logged = calls.reopen(past.call, past.lsn, past.values)
             crashes, allowed = recovered.history.crashes.get(past.lsn, 0), past.call.crashes_allowed
             logged.is_begun = bool(crashes)
-            if 0 <= allowed < crashes:
-                had_acted = any(value.kind in (ValueKind.SUBMITTED, ValueKind.ONCE) for value in past.values)
+            kinds = {value.kind for value in past.values}
+            others = OTHERS if kinds & {ValueKind.SUBMITTED, ValueKind.ONCE} else ""
+            if ValueKind.OVERLAP in kinds:
                 calls.abort(
                     logged,
-                    f"{logged.running.name} has ended the actor's process {crashes} time{'s' * (crashes != 1)}, and "
-                    f"max_task_retries={allowed} allows {allowed}{OTHERS if had_acted else ''}",
+                    f"a crash interrupted {logged.running.name} when it was waiting for several results side by side, "
+                    f"and nobody could tell which came first{others}",
+                )
+            elif 0 <= allowed < crashes:
+                how = _last_death(self._session, self._actor.actor_id)
+                calls.abort(
+                    logged,
+                    f"the actor's process ended {crashes} time{'s' * (crashes != 1)} while {logged.running.name} ran, "
+                    f"and max_task_retries={allowed} allows {allowed}{how}{others}",
                 )
             else:
                 taken.append(logged)
@@ -342,6 +366,17 @@ class DurableActor:
             actor.actor_id, actor.incarnation, made.checkpoint_id, made.lsn, made.duration_s, detail
         )
         self._session.tell_head(message)
+
+
+def _last_death(session: Session, actor_id: bytes) -> str:
+    """Return how the process before this one ended, if the head knows: not every end is the doing of a method."""
+    with contextlib.suppress(HeadUnavailableError):
+        actors = session.ask_head(DescribeCluster).actors
+        death = next((one.death for one in actors if one.actor_id == actor_id), None)
+        if death is not None:
+            words = f" and had written {death.last_output[-1]!r}" if death.exit_code and death.last_output else ""
+            return f"; the last time it {describe_death(death)}{words}"
+    return ""
 
 
 def _in_words(recovered: Recovered) -> str:

@@ -7,6 +7,7 @@ be made.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
@@ -59,11 +60,14 @@ class Line:
         self.gone: deque[bytes] = deque()
         self._lost: OrderedDict[bytes, None] = OrderedDict()
 
-    def lose(self, process_id: bytes) -> None:
-        """Nothing is known of a caller any more. What it had sent arrives soon if at all: only the last are kept."""
-        self._lost[process_id] = None
-        if len(self._lost) > KEPT_LOST:
-            self._lost.popitem(last=False)
+    def lose_gone(self, forget: Callable[[bytes], None]) -> None:
+        """Have what is known of callers forgotten that are gone. What they had sent arrives soon if at all."""
+        while self.gone:
+            process_id = self.gone.popleft()
+            forget(process_id)
+            self._lost[process_id] = None
+            if len(self._lost) > KEPT_LOST:
+                self._lost.popitem(last=False)
 
     def is_lost(self, process_id: bytes) -> bool:
         """Return whether nothing is known of a caller any more."""
@@ -89,10 +93,21 @@ class DurableParts:
         self, log: GuardedLog, journal: LogJournal, calls: LoggedCalls, begun: Begun, checkpointer: Checkpointer
     ) -> None:
         self.log = log
-        self.journal = journal
         self.calls = calls
-        self.begun = begun
         self.checkpointer = checkpointer
+        self._journal = journal
+        self._begun = begun
+
+    def begin(self, logged: LoggedCall, *, may_overlap: bool) -> None:
+        """Let a call that is in the log begin, in this thread: whoever comes after its end knows that it had."""
+        running = logged.running
+        running.lsn, running.thread = logged.lsn, threading.get_ident()
+        logged.is_begun = True
+        self._begun.note(logged.lsn)
+        faultpoints.hit("durable.call.begun")
+        running.turn = Turn(
+            self._journal, logged.lsn, running.name, logged.past, is_over=False, may_overlap=may_overlap
+        )
 
 
 class DurableLoop:
@@ -161,10 +176,7 @@ class DurableLoop:
         """Put what waits into the log; return whether anything was there."""
         parts = self._parts
         assert parts is not None, "the actor is not there yet"
-        while self._line.gone:
-            process_id = self._line.gone.popleft()
-            parts.calls.forget_process(process_id)
-            self._line.lose(process_id)
+        self._line.lose_gone(parts.calls.forget_process)
         room = parts.checkpointer.calls_until_due(BATCH)
         has_any = False
         while room > 0:
@@ -262,17 +274,14 @@ class DurableLoop:
         assert parts is not None
         if running.cancelled:
             self._executor.running.pop((running.caller, running.seq), None)
-            if logged.lsn:
-                parts.calls.cancel(logged)
-            else:
+            if not logged.lsn:
                 self._executor.cancel_unstarted(running.caller, running.seq)
-            return
+                return
+            if not parts.calls.hand_over(logged):
+                parts.calls.cancel(logged)
+                return
         if logged.lsn:
-            running.lsn = logged.lsn
-            logged.is_begun = True
-            parts.begun.note(logged.lsn)
-            faultpoints.hit("durable.call.begun")
-            running.turn = Turn(parts.journal, logged.lsn, running.name, logged.past, is_over=False)
+            parts.begin(logged, may_overlap=logged.call.is_persist)
         if running.caller:
             self._marks.mark(running.caller, running.seq)
         if logged.lsn:
@@ -286,6 +295,7 @@ class DurableLoop:
             self._answers.forget(logged)
         if self._executor.exit is not None:
             return
+        self._note_progress()
         if logged.lsn:
             if not logged.call.is_persist:  # the checkpoint that it has ended with has it
                 parts.checkpointer.note_call(time.monotonic() - began_s)
@@ -296,7 +306,6 @@ class DurableLoop:
     def _after(self, parts: DurableParts, running: CurrentCall) -> None:
         turn = running.turn
         assert isinstance(turn, Turn)
-        self._note_progress()
         if turn.wants_checkpoint:
             parts.checkpointer.request()
         if not self._line.has_logged and parts.checkpointer.is_due():

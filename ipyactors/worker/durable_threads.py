@@ -97,6 +97,7 @@ class DurableThreadedLoop:
 
     def _serve(self) -> None:
         while (logged := self._jobs.get()) is not None:
+            logged.running.thread = threading.get_ident()
             self._executor.run(logged.running, logged.call)
             del logged  # its arguments must not live on while this thread waits for the next
             current.call.set(None)

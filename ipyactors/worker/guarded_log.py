@@ -17,9 +17,11 @@ from ipyactors.durable import blobs
 from ipyactors.durable.actor_log import ActorLog
 from ipyactors.durable.blobs import Namer
 from ipyactors.durable.disk import Disk
+from ipyactors.durable.folder import Folder
 from ipyactors.durable.log import LogSealedError
 from ipyactors.durable.record import Answer, Blob
 from ipyactors.ground.exceptions import SessionError, StorageFullError
+from ipyactors.store.segment import FULL
 from ipyactors.wire.specs import Payload
 
 #: The status of a process whose log cannot be written.
@@ -89,17 +91,22 @@ class GuardedLog:
         self.do(self.log.secure)
 
     def put_aside(
-        self, payloads: Sequence[Payload], lsn: int, *, may_be_refused: bool = False
+        self, payloads: Sequence[Payload], lsn: int, *, may_be_refused: bool = False, is_result: bool = False
     ) -> tuple[tuple[Payload, ...], tuple[Blob, ...]]:
         """Write what is large to files; return what goes into the record of the call ``lsn``.
 
         To be given to :meth:`do`. Raises LogSealedError if it cannot be written, for a call that has begun: of one that
-        is not in the log yet, which ``may_be_refused``, StorageFullError.
+        is not in the log yet, which ``may_be_refused``, StorageFullError, and so for a result that has no room.
         """
         try:
             return blobs.put_aside(self.disk, payloads, self._namer_of(lsn))
         except OSError as error:
-            problem = f"A large value could not be written beside the log: {error.strerror}."
+            where = f" in {self.disk.path}" if isinstance(self.disk, Folder) else ""
+            if is_result and error.errno in FULL:
+                text = f"there is no room for its result{where}: {error.strerror}"
+                advice = "(make room on that disk, and call again)"
+                raise StorageFullError(f"{text} {advice}", actor_id=self.actor_id.hex()) from error
+            problem = f"A large value could not be written beside the log{where}: {error.strerror}."
             if may_be_refused:
                 raise StorageFullError(
                     f"{problem} The call was not run and has no effect. Once there is room on that disk, calls go on.",

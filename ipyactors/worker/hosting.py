@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -58,11 +59,13 @@ class HostedActor:
         """
         name = f"{self.class_name}.__init__"
         running = CurrentCall(self.spec.owner_id, 0, self.actor_id, name, self.actor_id, turn=turn)
+        running.thread = threading.get_ident()
         token = current.call.set(running)
         try:
             cls, args, kwargs = load()
             self._adopt(cls, cls(*args, **kwargs))
         finally:
+            running.is_over = True
             current.call.reset(token)
         if running.exit_detail:
             raise ActorExit(running.exit_detail)
@@ -84,7 +87,9 @@ class HostedActor:
 
     def restore(self, cls: type, data: bytes) -> None:
         """Make it an instance of ``cls`` with a state that was dumped. Raises SerializationError."""
-        self._adopt(cls, state.loads(data, cls))
+        with current.outside_calls():
+            instance = state.loads(data, cls)
+        self._adopt(cls, instance)
 
     def put_back(self, instance: Any) -> None:
         """Go on with an instance that it was before."""
@@ -124,7 +129,8 @@ class HostedActor:
         for name in _GOODBYES:
             hook = getattr(self._instance, name, None)
             if hook is not None:
-                hook()
+                with current.outside_calls():
+                    hook()
                 return
 
     def __repr__(self) -> str:

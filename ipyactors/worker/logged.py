@@ -18,6 +18,7 @@ from ipyactors.ground import faultpoints, ids
 from ipyactors.ground.exceptions import (
     CallAbortedError,
     CallOutcomeUnknownError,
+    NotReplayableError,
     ReplayDivergenceError,
     StorageFullError,
 )
@@ -173,27 +174,43 @@ class LoggedCalls:
     # -- ending -------------------------------------------------------------------------------------------------
 
     def finish(self, logged: LoggedCall, message: Message) -> None:
-        """Note how a call has ended, and answer everyone who waits for it."""
-        try:
-            self.check_end(logged, message)
-        except ReplayDivergenceError as error:
-            if not logged.call.is_persist:  # of which nobody has promised that it does the same again
-                raise
-            reason = f"it was interrupted by a crash, and could not be run again as it had begun: {in_words(error)}"
+        """Note how a call has ended, and answer everyone who waits for it.
+
+        Raises UndoneError for one that cannot stand: it is given up. Raises ReplayDivergenceError for one that should
+        have done the same again, and has not: nobody knows then what else is not as it was.
+        """
+        reason = self.objection_to(logged, message, may_diverge=logged.call.is_persist)
+        if reason:
             self.undo(logged, reason)
-            raise UndoneError(f"{logged.running.name} (lsn {logged.lsn}) is undone, because {reason}") from error
+            raise UndoneError(f"{logged.running.name} (lsn {logged.lsn}) is undone, because {reason}")
         if logged.call.is_persist:
             self.finish_together([(logged, message)])
             return
-        recorded = self._log.finish(*end_of(message, logged))
+        try:
+            recorded = self._log.finish(*end_of(message, logged))
+        except StorageFullError as error:
+            self.undo(logged, str(error))
+            raise UndoneError(f"{logged.running.name} (lsn {logged.lsn}) is undone, because {error}") from error
         faultpoints.hit("durable.call.done")
         self._end(logged, recorded, message)
 
-    def check_end(self, logged: LoggedCall, message: Message) -> None:
-        """Raise ReplayDivergenceError if a call that had been begun before did not do the same again."""
+    def objection_to(self, logged: LoggedCall, message: Message, *, may_diverge: bool) -> str:
+        """Return why a call that has ended cannot stand: nobody could do again what it did; empty if it can.
+
+        Raises ReplayDivergenceError for one that has not done the same again, unless it ``may_diverge``.
+        """
         faultpoints.hit("durable.call.ended")
-        if logged.past and isinstance(logged.running.turn, Turn):
-            logged.running.turn.check_end(message.error.words if isinstance(message, CallRaised) else "")
+        turn = logged.running.turn
+        try:
+            if isinstance(turn, Turn):
+                turn.check_end(message.error.words if isinstance(message, CallRaised) else "")
+        except NotReplayableError as error:
+            return str(error)
+        except ReplayDivergenceError as error:
+            if not may_diverge:
+                raise
+            return f"a crash interrupted it, and it could not be run again as it had begun: {in_words(error)}"
+        return ""
 
     def finish_together(self, ended: Sequence[tuple[LoggedCall, Message]]) -> None:
         """Note how calls have ended by one checkpoint, and answer everyone who waits for them; no other may be open.
@@ -250,10 +267,30 @@ class LoggedCalls:
         self._end(logged, self._log.abort(logged.call_id, _CANCELLED), None)
 
     def cancel_open(self, caller: bytes, call: CallMethod) -> None:
-        """Give a call up that was sent again and is cancelled, if nobody has begun it and nobody else waits for it."""
+        """Have who sent a call again, and cancels it, wait no more; if nobody else waits, the call is not to run.
+
+        One that has begun goes on, and its end is told.
+        """
         logged = self._open.get(self._log.id_of(to_record(call)))
-        if logged is not None and not logged.is_begun and all(waiter.peer == caller for waiter in logged.waiters):
+        if logged is None or logged.is_begun:
+            return
+        if logged.drop_waiter(caller, call.seq):
+            self._send(caller, CallCancelled(call.seq, started=False))
+        else:
             logged.running.cancelled = True
+
+    def hand_over(self, logged: LoggedCall) -> bool:
+        """Have a call that was cancelled before it ran go on for those who wait for it besides; False if nobody does.
+
+        Who has cancelled it is answered. The others get what is recorded, as of a call that was found in the log.
+        """
+        running = logged.running
+        if not logged.drop_waiter(running.caller, running.seq):
+            return False
+        self._send(running.caller, CallCancelled(running.seq, started=False))
+        logged.call = msgspec.structs.replace(logged.call, seq=logged.lsn, task_id=logged.call_id, skip_items=0)
+        running.caller, running.seq, running.cancelled = b"", logged.lsn, False
+        return True
 
     def _end(self, logged: LoggedCall, recorded: Recorded, message: Message | None) -> None:
         del self._open[logged.call_id]
@@ -292,7 +329,7 @@ class LoggedCalls:
             return
         answer = _decode_answer(recorded.answer)
         results = tuple(
-            self._as_sent(payload, waiter, index + is_streaming)
+            _as_sent(self._values, payload, waiter, index + is_streaming)
             for index, payload in enumerate(self._log.guarded.read_answer(answer))
         )
         self._lend(peer, *results)
@@ -308,9 +345,10 @@ class LoggedCalls:
         else:
             self._send(peer, CallSucceeded(seq, results, answer.duration_s, (LOGGED, recorded.lsn)))
 
-    def _as_sent(self, payload: Payload, waiter: Waiter, index: int) -> Payload:
-        if not serialize.is_large(payload):
-            return payload
-        first = waiter.task_id
-        object_id = ids.object_id(ids.owner_of(first), ids.counter_of(first), index)
-        return self._values.keep(payload, object_id, "a recorded result")
+
+def _as_sent(values: Values, payload: Payload, waiter: Waiter, index: int) -> Payload:
+    if not serialize.is_large(payload):
+        return payload
+    first = waiter.task_id
+    object_id = ids.object_id(ids.owner_of(first), ids.counter_of(first), index)
+    return values.keep(payload, object_id, "a recorded result")

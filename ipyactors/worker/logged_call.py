@@ -50,6 +50,13 @@ class LoggedCall:
     items: list[Payload] | None = None
     unsent: list[ItemYielded] | None = None
 
+    def drop_waiter(self, peer: bytes, seq: int) -> bool:
+        """Have somebody wait no more, unless nobody else does; return whether anybody else does."""
+        others = [one for one in self.waiters if (one.peer, one.seq) != (peer, seq)]
+        if others:
+            self.waiters = others
+        return bool(others)
+
     def hold_back(self, item: ItemYielded) -> None:
         """Keep an item for when the call is over."""
         if self.unsent is None:

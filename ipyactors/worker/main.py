@@ -13,7 +13,7 @@ import traceback
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from ipyactors.ground.config import WorkerConfig
-from ipyactors.ground.exceptions import SessionError
+from ipyactors.ground.exceptions import SessionError, StorageFullError
 from ipyactors.owner import current, process
 from ipyactors.owner.session import Session
 from ipyactors.wire.head_messages import ActorExited, ActorInitFailed, ActorReady
@@ -179,11 +179,15 @@ class Worker:
                 ready = ActorReady(actor.actor_id, actor.incarnation, *self._durable.bring_up(self._load))
         except ActorExit:
             raise
-        except OSError as error:
+        except (OSError, StorageFullError) as error:
             if self._durable is None or not self._durable.has_past:
                 self._fail(actor, error)
             # The disk's fault, not the log's: the next process may have more luck, and the head counts how often.
             print(f"{actor.source} could not be brought back now: {error}", file=sys.__stderr__, flush=True)
+            if isinstance(error, StorageFullError):
+                from ipyactors.worker.disk_room import await_room  # of durable actors alone
+
+                await_room(self._session, self._durable.path)
             leave(self._session, FAILED)
         except SystemExit as error:
             code = exit_code_of(error)

@@ -14,6 +14,7 @@ import pathlib
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from ipyactors.durable import replays, spec_file, store_url
 from ipyactors.durable.disk import Disk
@@ -45,13 +46,15 @@ def replay(
     since: str | None = None,
     on_call: Callable[[ReplayedCall], None] | None = None,
     on_begin: Callable[[int], None] | None = None,
+    on_checkpoint: Callable[[str, Any], None] | None = None,
 ) -> Replayed:
     """Do the calls in the log of a durable actor again, and compare how they end; return what they have come to.
 
     ``path`` is the actor's folder, in which nothing is written or locked. ``until``: the lsn of the last call; without
     it, the end of the log. The replay begins as far back as possible, which is the constructor if the log reaches back
     to it; ``from_oldest=False``: with the newest checkpoint that will do; ``since``: with the checkpoint of this id
-    (empty: the constructor). ``on_call`` is called after each call, ``on_begin`` before each with its lsn.
+    (empty: the constructor). ``on_call`` is called after each call, ``on_begin`` before each with its lsn, and
+    ``on_checkpoint`` with the instance where it has come to the state of a checkpoint that is kept, and the id of that.
 
     The actor's methods run in this process, in the calling thread, and do again what they do outside of the actor,
     files that they write included. What they import must be importable here. Methods marked ``effect="persist"`` are
@@ -82,12 +85,13 @@ def replay(
         wanted = min(wanted, start.until)
     with _session(path, spec) as session, contextlib.closing(Loops()) as loops:
         again = OfflineReplayer(spec, disk, path, planned, session, loops, on_call or _ignore, on_begin or _ignore)
+        again.on_checkpoint = on_checkpoint or _ignore
         replayed = again.run(start, wanted)
     replayed.notes = (*_notes(planned, spec), *replayed.notes)
     return replayed
 
 
-def _ignore(_: object) -> None:
+def _ignore(*_: object) -> None:
     """Do nothing."""
 
 

@@ -129,6 +129,8 @@ class OfflineReplayer(Replayer):
         self._session = session
         self._on_call = on_call
         self._on_begin = on_begin
+        self.on_checkpoint: Callable[[str, Any], None] = lambda _checkpoint_id, _instance: None
+        self._made = [one.checkpoint for one in planned.starts if one.checkpoint is not None]
 
     def run(self, start: Start, until: int) -> Replayed:
         """Do again what follows ``start``, up to ``until``. Raises as :func:`~ipyactors.worker.offline.replay`."""
@@ -139,14 +141,27 @@ class OfflineReplayer(Replayer):
         history = self._begin(start)
         done = Replayed(actor.actor_id.hex(), actor.class_name, start, until, None)
         switches = list(start.switches)
+        come_to = start.lsn
         for past in history.past.values():
-            while switches and switches[0][0] < past.lsn:
-                self._switch(*switches.pop(0))
+            self._go_on(come_to, past.lsn - 1, switches)
             self._do(past, done)
-        while switches and switches[0][0] <= until:
-            self._switch(*switches.pop(0))
+            come_to = past.lsn
+        self._go_on(come_to, until, switches)
         done.instance = actor.instance
         return done
+
+    def _go_on(self, come_to: int, until: int, switches: list[tuple[int, bytes]]) -> None:
+        """Pass what is between two calls: checkpoints and upgrades."""
+        self._pass(come_to, until)
+        while switches and switches[0][0] <= until:
+            self._switch(*switches.pop(0))
+            self._pass(come_to, until)
+
+    def _pass(self, come_to: int, until: int) -> None:
+        """Tell of the checkpoints that are of the state now."""
+        for one in self._made:
+            if come_to <= one.lsn <= until and one.data.definition_id == self._actor.definition_id:
+                self.on_checkpoint(one.data.checkpoint_id, self._actor.instance)
 
     # -- where to begin -----------------------------------------------------------------------------------------
 

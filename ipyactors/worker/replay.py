@@ -12,6 +12,7 @@ import dataclasses
 import hashlib
 import os
 import re
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from types import CoroutineType
@@ -36,11 +37,11 @@ from ipyactors.owner.templates import STREAMING
 from ipyactors.wire import serialize
 from ipyactors.wire.specs import Payload
 from ipyactors.worker.checkpoint import Store
+from ipyactors.worker.equality import same, shown
 from ipyactors.worker.exit import ActorExit
 from ipyactors.worker.hosting import HostedActor
 from ipyactors.worker.results import load_args, parts_of
 from ipyactors.worker.row import Journal, diverged
-from ipyactors.worker.sameness import same, shown
 from ipyactors.worker.turn import Turn
 
 _decode_answer = msgspec.msgpack.Decoder(Answer).decode
@@ -162,7 +163,8 @@ class Replayer:
             own = [one for one in offered if one.data.definition_id == cls]
             listed = [Checkpoint(one.data.checkpoint_id, int(one.data.wall_s * 1000)) for one in own]
             try:
-                chosen = self._actor.instance.load_checkpoint(self._actor.actor_id.hex(), listed)
+                with current.outside_calls():
+                    chosen = self._actor.instance.load_checkpoint(self._actor.actor_id.hex(), listed)
             except Exception as error:  # the user's code: there may be an older one
                 self._problems.append(f"load_checkpoint raised {in_words(error)}")
                 del offered[0]
@@ -196,7 +198,7 @@ class Replayer:
     def _build(self, history: History | None) -> None:
         """Run the constructor, with what it took from outside the first time; None: before a checkpoint is loaded."""
         past = history.construction if history is not None else self._constructed_with()
-        has_history = history is not None and history.tables.last_lsn > 0
+        has_history = history is not None and bool(history.past)
         name = f"{self._actor.class_name}.__init__"
         assert self._journal is not None
         turn = None
@@ -252,7 +254,9 @@ class Replayer:
         if definition_id == self._actor.definition_id:
             return
         try:
-            self._restore(definition_id, self._actor.dump_state())
+            with current.outside_calls():
+                state = self._actor.dump_state()
+            self._restore(definition_id, state)
         except Exception as error:  # the disk, the user's pickling
             raise self._failed(
                 f"it was upgraded to another class after lsn {lsn}, and that cannot be done again: {in_words(error)}"
@@ -264,6 +268,7 @@ class Replayer:
         assert self._journal is not None
         turn = Turn(self._journal, past.lsn, name, past.values, is_over=True)
         running = CurrentCall(b"", 0, call.call_id, name, self._actor.actor_id, turn=turn)
+        running.thread = threading.get_ident()
         payloads = self._bring_arguments(call)
         results: list[Payload] = []
         error: BaseException | None
@@ -279,6 +284,7 @@ class Replayer:
         except BaseException as raised:  # the user's code, and what it returns: as it was executed the first time
             error = raised
         finally:
+            running.is_over = True
             current.call.reset(token)
         if os.getpid() != pid:  # a child that the method has forked, and that is at its end here
             os._exit(0)

@@ -17,8 +17,6 @@ from collections.abc import Callable
 from typing import NoReturn
 
 from ipyactors.ground import faultpoints
-from ipyactors.ground.exceptions import ReplayDivergenceError
-from ipyactors.ground.tracebacks import in_words
 from ipyactors.owner.current import CurrentCall
 from ipyactors.owner.missing import SegmentsMissing
 from ipyactors.wire.codec import Message
@@ -34,7 +32,6 @@ from ipyactors.worker.logged_call import LoggedCall
 from ipyactors.worker.loop import FINISHED
 from ipyactors.worker.mailbox import Mailbox
 from ipyactors.worker.running import Key
-from ipyactors.worker.turn import Turn
 
 _READY = "__ray_ready__"
 
@@ -99,10 +96,8 @@ class Rounds:
         parts, gate = self._parts, self._gate
         assert parts is not None, "the actor is not there yet"
         with self._lock:
-            while self._line.gone and gate.may_look_up:
-                process_id = self._line.gone.popleft()
-                parts.calls.forget_process(process_id)
-                self._line.lose(process_id)
+            if gate.may_look_up:
+                self._line.lose_gone(parts.calls.forget_process)
             self._sort_in()
             if self._has_cancelled:
                 self._has_cancelled = False
@@ -194,11 +189,7 @@ class Rounds:
         running, parts = logged.running, self._parts
         assert parts is not None
         if logged.lsn:
-            running.lsn = logged.lsn
-            logged.is_begun = True
-            parts.begun.note(logged.lsn)
-            faultpoints.hit("durable.call.begun")
-            running.turn = Turn(parts.journal, logged.lsn, running.name, logged.past, is_over=False)
+            parts.begin(logged, may_overlap=True)
         if running.caller:
             self._marks.mark(running.caller, running.seq)
         self._answers.begin(logged)
@@ -267,11 +258,9 @@ class Rounds:
         """End the process if a call that was run again did something else: others ran beside it this time."""
         parts = self._parts
         assert parts is not None
-        try:
-            parts.calls.check_end(logged, message)
-        except ReplayDivergenceError as error:
+        reason = parts.calls.objection_to(logged, message, may_diverge=True)
+        if reason:
             with self._lock:
-                reason = f"it was interrupted by a crash, and could not be run again as it had begun: {in_words(error)}"
                 parts.calls.undo(logged, reason)
             self._give_up(UndoneError(f"{logged.running.name} (lsn {logged.lsn}) is undone, because {reason}"))
 

@@ -13,7 +13,7 @@ import msgspec
 
 from ipyactors.durable.record import Answer, Value, ValueKind
 from ipyactors.ground import faultpoints
-from ipyactors.ground.exceptions import GetTimeoutError, ReplayDivergenceError
+from ipyactors.ground.exceptions import GetTimeoutError, NotReplayableError, ReplayDivergenceError
 from ipyactors.owner import values
 from ipyactors.owner.current import Submission, WasCancelled
 from ipyactors.owner.objects import Entry
@@ -31,6 +31,7 @@ _WORDS = {
     ValueKind.RECEIVED: "a result",
     ValueKind.CHOSEN: "which of several results is first",
     ValueKind.CANCELED: "the word that it is cancelled",
+    ValueKind.OVERLAP: "several results side by side",
 }
 
 
@@ -93,11 +94,37 @@ class Row:
     """The row of the call ``lsn``, called ``name``. ``past`` is what the log has of it; if the call ``is_over``, all.
 
     ``divergence`` is what was raised for not doing the same again, should the user's code have caught it.
+    ``is_waiting`` while the call waits for a result, which is the next value. A call that ``may_overlap`` may take
+    others meanwhile: it cannot be done again then, and notes that first.
     """
 
-    __slots__ = ("_is_live", "_past", "divergence", "index", "is_over", "journal", "lsn", "name")
+    __slots__ = (
+        "_is_live",
+        "_may_overlap",
+        "_overlaps",
+        "_past",
+        "divergence",
+        "index",
+        "is_over",
+        "is_waiting",
+        "journal",
+        "lsn",
+        "name",
+    )
 
-    def __init__(self, journal: Journal, lsn: int, name: str, past: Sequence[Value], *, is_over: bool) -> None:
+    def __init__(
+        self,
+        journal: Journal,
+        lsn: int,
+        name: str,
+        past: Sequence[Value],
+        *,
+        is_over: bool,
+        may_overlap: bool = False,
+    ) -> None:
+        self.is_waiting = False
+        self._may_overlap = may_overlap
+        self._overlaps = False
         self.journal = journal
         self.lsn = lsn
         self.name = name
@@ -112,11 +139,25 @@ class Row:
         """Whether the next value comes from the log."""
         return self.is_over or self.index < len(self._past)
 
+    def check_order(self) -> None:
+        """Raise NotReplayableError if what is taken now comes before or after a result in no certain order."""
+        if self.is_waiting and not self._overlaps:
+            self._overlaps = True
+            self.add(ValueKind.OVERLAP, b"")
+        if not self.may_go_on:
+            raise self._overlapping()
+
+    @property
+    def may_go_on(self) -> bool:
+        """Whether the call may take more: not once it has overlapped, and may not."""
+        return self._may_overlap or not self._overlaps
+
     def next(self, kind: ValueKind) -> Value | None:
         """Return the next value that the log has; None if it has no more and the call runs for real from here on.
 
-        Raises ReplayDivergenceError if the log has another kind of value there, or none.
+        Raises ReplayDivergenceError if the log has another kind of value there, or none; NotReplayableError.
         """
+        self.check_order()
         index = self.index
         if index < len(self._past):
             past = self._past[index]
@@ -134,8 +175,9 @@ class Row:
     def peek(self) -> Value | None:
         """Return the next value that the log has, and leave it there; None if it has no more.
 
-        A call that is not over runs for real from here on, then.
+        A call that is not over runs for real from here on, then. Raises NotReplayableError.
         """
+        self.check_order()
         if self.index < len(self._past):
             return self._past[self.index]
         if not self.is_over:
@@ -178,8 +220,11 @@ class Row:
     def check_end(self, raised: str = "") -> None:
         """Raise ReplayDivergenceError if the call, which has ended, has not taken all that it took before.
 
-        ``raised`` is the exception that has ended it, in words, if one did.
+        ``raised`` is the exception that has ended it, in words, if one did. Raises NotReplayableError if it has taken
+        what nobody could give it again.
         """
+        if not self.may_go_on:
+            raise self._overlapping()
         if self.divergence is not None:
             raise self.divergence
         if self.index < len(self._past):
@@ -194,6 +239,21 @@ class Row:
         error = diverged(self.name, self.lsn, what, self.journal.actor_id)
         self.divergence = self.divergence or error
         return error
+
+    def refuse(self, what: str, instead: str) -> NotReplayableError:
+        """Return the error for what the call does (``asks for a future``), which was not done."""
+        return NotReplayableError(
+            f"{self.name} {what}, and nobody could do that again after a crash as it was. Nothing was done. {instead}",
+            lsn=self.lsn,
+            actor_id=self.journal.actor_id.hex(),
+        )
+
+    def _overlapping(self) -> NotReplayableError:
+        return self.refuse(
+            "takes something from outside in one coroutine while another one waits for a result",
+            "Await one result after the other (the calls themselves run side by side once they are submitted), or "
+            "get() or wait() for several at once; or mark the method @method(effect='persist').",
+        )
 
     def _go_live(self) -> None:
         """From here on nothing is given: calls that were kept back, and whose results the log lacks, are sent now."""

@@ -12,16 +12,19 @@ import struct
 import time
 import uuid
 from collections.abc import Callable, Sequence
+from types import CoroutineType
 from typing import Any
 
 import msgspec
 
 from ipyactors.durable.record import Answer, Value, ValueKind
 from ipyactors.ground import faultpoints
-from ipyactors.owner.current import Submission
+from ipyactors.ground.exceptions import NotReplayableError
+from ipyactors.owner.current import CALL_INSIDE_ONCE, Submission
 from ipyactors.owner.objects import Entry
 from ipyactors.wire import serialize
 from ipyactors.worker.errors import describe_error
+from ipyactors.worker.exit import ActorExit
 from ipyactors.worker.row import Journal, Row
 
 _FLOAT = struct.Struct("<d")
@@ -34,34 +37,55 @@ _decode_choice = msgspec.msgpack.Decoder(list[int]).decode
 class Turn:
     """See :class:`ipyactors.owner.current.Turn`. ``past`` is what the log has of the row; of a call that is over, all.
 
-    ``wants_checkpoint`` is set by :meth:`request_checkpoint`, ``has_acted`` by what may have had an effect outside.
+    ``wants_checkpoint`` is set by :meth:`request_checkpoint`, ``has_acted`` by what may have had an effect outside. A
+    call that ``may_overlap`` may wait for several results side by side, and cannot be done again then.
     """
 
-    __slots__ = ("_asked", "_is_canceled", "_is_waiting", "_made", "_row_of", "has_acted", "wants_checkpoint")
+    __slots__ = (
+        "_asked",
+        "_is_canceled",
+        "_made",
+        "_row_of",
+        "has_acted",
+        "is_inside_once",
+        "wants_checkpoint",
+    )
 
-    def __init__(self, journal: Journal, lsn: int, name: str, past: Sequence[Value] = (), *, is_over: bool) -> None:
-        self._row_of = journal, lsn, name, past, is_over
+    def __init__(
+        self,
+        journal: Journal,
+        lsn: int,
+        name: str,
+        past: Sequence[Value] = (),
+        *,
+        is_over: bool,
+        may_overlap: bool = False,
+    ) -> None:
+        self._row_of = journal, lsn, name, past, is_over, may_overlap
         self._made: Row | None = None
-        self._is_waiting = False
         self._is_canceled = False
         self._asked = 0
+        self.is_inside_once = False
         self.wants_checkpoint = False
         self.has_acted = False
 
     def check_end(self, raised: str = "") -> None:
         """Raise ReplayDivergenceError if the call, which has ended, has not done again what it did before.
 
-        ``raised`` is the exception that has ended it, in words, if one did.
+        ``raised`` is the exception that has ended it, in words, if one did. Raises NotReplayableError if nobody could
+        do again what it did.
         """
-        self._row.check_end(raised)
+        has_past = bool(self._row_of[3])
+        if has_past or self._made is not None:  # else it took nothing, and never had
+            self._row.check_end(raised)
 
     @property
     def _row(self) -> Row:
         """The row; most calls take nothing from outside, and need none."""
         row = self._made
         if row is None:
-            journal, lsn, name, past, is_over = self._row_of
-            row = self._made = Row(journal, lsn, name, past, is_over=is_over)
+            journal, lsn, name, past, is_over, may_overlap = self._row_of
+            row = self._made = Row(journal, lsn, name, past, is_over=is_over, may_overlap=may_overlap)
         return row
 
     # -- what the user's code asks for ---------------------------------------------------------------------------
@@ -73,30 +97,41 @@ class Turn:
 
     def now(self) -> float:
         """Return the time, in seconds since the epoch."""
-        return float(_FLOAT.unpack(self._row.take(ValueKind.NOW, lambda: _FLOAT.pack(time.time())))[0])
+        return float(_FLOAT.unpack(self._take(ValueKind.NOW, lambda: _FLOAT.pack(time.time())))[0])
 
     def random(self) -> float:
         """Return a random number, uniform in [0, 1)."""
-        return float(_FLOAT.unpack(self._row.take(ValueKind.RANDOM, lambda: _FLOAT.pack(random.random())))[0])
+        return float(_FLOAT.unpack(self._take(ValueKind.RANDOM, lambda: _FLOAT.pack(random.random())))[0])
 
     def uuid4(self) -> uuid.UUID:
         """Return a random UUID."""
-        return uuid.UUID(bytes=self._row.take(ValueKind.UUID4, lambda: uuid.uuid4().bytes))
+        return uuid.UUID(bytes=self._take(ValueKind.UUID4, lambda: uuid.uuid4().bytes))
+
+    def _take(self, kind: ValueKind, make: Callable[[], bytes]) -> bytes:
+        """Return the next value; what a function takes that is called once is part of what that returns."""
+        return make() if self.is_inside_once else self._row.take(kind, make)
 
     def once(self, function: Callable[[], Any]) -> Any:
         """Return what ``function()`` returns, or raise what it raises; a replay does not call it."""
+        if self.is_inside_once:
+            return function()
         row = self._row
         self.has_acted = True
         past = row.next(ValueKind.ONCE)
         if past is not None:
             return row.outcome(past)[0]
+        self.is_inside_once = True
         try:
             value = function()
-        except Exception as error:
-            row.add(ValueKind.ONCE, _encode(Answer(error=describe_error(error, function_name=row.name))))
-            row.journal.secure()
+            payload = serialize.owned(serialize.dumps(_plain(value), what="what once() has called"))
+        except BaseException as error:
+            if not _ends_the_call(error, is_task=not row.journal.actor_id):
+                row.add(ValueKind.ONCE, _encode(Answer(error=describe_error(error, function_name=row.name))))
+                row.journal.secure()
             raise
-        row.add_payloads(ValueKind.ONCE, [serialize.owned(serialize.dumps(value, what="what once() has called"))])
+        finally:
+            self.is_inside_once = False
+        row.add_payloads(ValueKind.ONCE, [payload])
         row.journal.secure()  # it had an effect outside, perhaps: it must not happen twice
         return value
 
@@ -105,8 +140,8 @@ class Turn:
 
         Only the first yes is noted, with how many asked in vain before: a loop may ask any number of times.
         """
-        if self._is_canceled:
-            return True
+        if self._is_canceled or self.is_inside_once:
+            return self._is_canceled or is_flagged
         row = self._row
         past = row.peek()
         if past is not None:
@@ -127,6 +162,8 @@ class Turn:
 
     def submitting(self, digest: bytes) -> Submission:
         """Note that the call submits another one; it may be sent, unless it is replayed."""
+        if self.is_inside_once:
+            raise self.refuse(*CALL_INSIDE_ONCE)
         row = self._row
         self.has_acted = True
         index = row.index
@@ -138,6 +175,10 @@ class Turn:
         elif past.data != digest:
             raise row.diverge(f"value {index} of it submitted another call, or with other arguments")
         return Submission(row.journal.actor_id, row.lsn, index, is_replayed=past is not None)
+
+    def refuse(self, what: str, instead: str) -> NotReplayableError:
+        """Return the error for what the call does, in words, which no log could give again."""
+        return self._row.refuse(what, instead)
 
     def submitted(self, submission: Submission, call: object, entries: tuple[object, ...]) -> None:
         """Take a nested call that was made; it was not sent if it is replayed."""
@@ -155,29 +196,29 @@ class Turn:
             self.failed(error)
             raise
         except BaseException:
-            self._is_waiting = False
+            self._row.is_waiting = False
             raise
         self.received(entries)
         return taken
 
     def given(self, entries: Sequence[Entry]) -> list[Any] | None:
         """Return the values of objects as the log has them, or raise; None if they are to be waited for."""
+        if self.is_inside_once:
+            return None
         row = self._row
-        if self._is_waiting:
-            raise row.diverge(
-                "it waits for two results side by side, and a replay could not tell which came first; await one at a "
-                "time, or wait() and get() several"
-            )
         past = row.next(ValueKind.RECEIVED)
         if past is None:
-            self._is_waiting = True
+            row.is_waiting = True
             return None
         return row.outcome(past, entries)
 
     def received(self, entries: Sequence[Entry]) -> None:
         """Note the values of objects, which are there."""
-        self._is_waiting = False
+        if self.is_inside_once:
+            return
         row = self._row
+        row.is_waiting = False
+        row.check_order()
         faultpoints.hit("durable.nested.received")
         row.add_payloads(ValueKind.RECEIVED, [row.journal.payload_of(entry) for entry in entries])
         faultpoints.hit("durable.nested.kept")
@@ -185,15 +226,33 @@ class Turn:
 
     def failed(self, error: Exception) -> None:
         """Note what the first of some objects has failed with."""
-        self._is_waiting = False
-        described = describe_error(error, function_name=self._row.name)
-        self._row.add(ValueKind.RECEIVED, _encode(Answer(error=described)))
+        if not self.is_inside_once:
+            row = self._row
+            row.is_waiting = False
+            row.check_order()
+            described = describe_error(error, function_name=row.name)
+            row.add(ValueKind.RECEIVED, _encode(Answer(error=described)))
 
     def cancelled(self) -> None:
         """Note that the code was cancelled while it waited, by a time limit of its own, say."""
-        self._is_waiting = False
-        self._row.add(ValueKind.RECEIVED, _encode(Answer(is_cancelled=True)))
+        row = self._row
+        row.is_waiting = False
+        if row.may_go_on and not self.is_inside_once:
+            row.add(ValueKind.RECEIVED, _encode(Answer(is_cancelled=True)))
 
     def choose(self, choose: Callable[[], list[int]]) -> list[int]:
         """Return which of several came first, by their index."""
-        return _decode_choice(self._row.take(ValueKind.CHOSEN, lambda: _encode(choose())))
+        return _decode_choice(self._take(ValueKind.CHOSEN, lambda: _encode(choose())))
+
+
+def _plain(value: Any) -> Any:
+    """Return what a function has returned that ``once()`` has called. Raises TypeError for a coroutine."""
+    if type(value) is CoroutineType:
+        value.close()
+        raise TypeError("once() takes a plain function, and was given an async one, which was not run")
+    return value
+
+
+def _ends_the_call(error: BaseException, *, is_task: bool) -> bool:
+    """Return whether an exception is no outcome of a function, but the end of the process, or of a task."""
+    return isinstance(error, (SystemExit, ActorExit)) or (is_task and isinstance(error, KeyboardInterrupt))

@@ -245,7 +245,10 @@ def test_a_call_that_ends_every_process_is_given_up_and_the_queue_goes_on(tmp_pa
     with pytest.raises(CallAbortedError) as caught:
         get(poison)
     words = str(caught.value)
-    assert "Ledger.add_and_die has ended the actor's process 3 times, and max_task_retries=2 allows 2" in words
+    assert (
+        "the actor's process ended 3 times while Ledger.add_and_die ran, and max_task_retries=2 allows 2; "
+        "the last time it was killed by SIGKILL"
+    ) in words
     assert "It had no effect on the actor and will have none" in words
     assert caught.value.lsn == 1
     assert len(tally.lines()) == 3

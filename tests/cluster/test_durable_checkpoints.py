@@ -201,6 +201,19 @@ def test_a_bad_checkpoint_costs_a_longer_replay() -> None:
         damage(counter, one)
 
 
+def test_data_of_a_checkpoint_that_never_came_to_be_is_removed() -> None:
+    counter = Counter.remote()
+    get([counter.add.remote(), counter.checkpoint()])
+    path = folder(counter)
+    named = next(path.glob("data-*"))
+    of_none, half, users = path / f"data-63{'0' * 30}", path / f"data-63{'1' * 30}.tmp", path / "data-mine"
+    for file in (of_none, half, users):
+        file.write_bytes(b"data")
+    came_back(counter)
+    assert get(counter.add.remote()) == 2
+    assert [file.exists() for file in (named, of_none, half, users)] == [True, False, False, True]
+
+
 def test_with_all_bad_and_the_log_whole_the_constructor_begins() -> None:
     counter = Counter.remote(100)
     get(counter.add.remote())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import pathlib
 from collections.abc import Iterator
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 
 import ipyactors as ia
-from ipyactors.exceptions import CallAbortedError, OptionError, ReplayDivergenceError
+from ipyactors.exceptions import CallAbortedError, OptionError, ReplayDivergenceError, TaskCancelledError
 from ipyactors.testing import LocalCluster
 from tests.support.actors import Log
 from tests.support.drivers import Driver, clean_folders
@@ -216,3 +217,32 @@ def test_a_readonly_call_that_ends_each_process_is_given_up_alone() -> None:
     with pytest.raises(CallAbortedError, match="It was tried 4 times, and had no effect"):
         get(looked)
     assert get(sold) == 2
+
+
+def test_who_cancels_a_keyed_call_does_not_cancel_it_for_others(tmp_path: pathlib.Path) -> None:
+    @ia.remote(durable=True)
+    class Payer:
+        def __init__(self) -> None:
+            self.paid = 0
+
+        def hold(self, gate: Gate) -> None:
+            gate.wait()
+
+        def pay(self) -> Any:
+            self.paid += 1
+            return self.paid
+
+    payer, gate = Payer.remote(), Gate(tmp_path / "gate")
+    get(payer.pay.remote())
+    held = payer.hold.remote(gate)
+    first, second = payer.pay.options(key="rent").remote(), payer.pay.options(key="rent").remote()
+    last = payer.pay.remote()
+    ia.cancel(first)
+    gate.open()
+    get(held)
+    with contextlib.suppress(TaskCancelledError):  # unless it has not come to that in time
+        assert get(first) == 2
+    assert get([second, last]) == [2, 3]
+    kill(payer)
+    assert get(payer.pay.options(key="rent").remote()) == 2
+    assert get(payer.pay.remote()) == 4

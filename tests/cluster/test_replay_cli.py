@@ -17,8 +17,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 from ipyactors.cli.main import main
+from ipyactors.durable.record import Call
 from ipyactors.ground.checkpointable import Checkpoint, Checkpointable, CheckpointContext
-from tests.support.durable import folder, get, kill, status
+from tests.support.durable import folder, get, kill, records, status
+from tests.support.gates import Gate, until
 
 
 @pytest.fixture
@@ -177,6 +179,41 @@ def test_what_a_class_keeps_for_itself_shows(ia: Any, tmp_path: pathlib.Path) ->
     assert "seen is 1; from the constructor: 2" in run(path, "--verify").stdout
 
 
+def test_a_state_that_no_result_tells_of_is_compared(ia: Any, tmp_path: pathlib.Path) -> None:
+    @ia.remote(durable=True)
+    class Silent:
+        def __init__(self) -> None:
+            self.drawn = b""
+            self.seen = {b"%d" % index for index in range(99)}
+
+        def draw(self) -> None:
+            self.drawn = os.urandom(8)
+
+        def forget(self) -> None:
+            self.drawn = b""
+
+    actor = Silent.remote()
+    get(actor.draw.remote())
+    path = copy(actor, tmp_path)
+    assert run(path).exit_code == 0
+    told = ask(path, "--verify")  # no checkpoint is there, so it is done twice
+    assert (told["status"], [one["from_lsn"] for one in told["replays"]]) == (1, [0, 0])
+    assert [one["attribute"] for one in told["replays"][1]["differences"]] == ["drawn"]
+    shutil.rmtree(path)
+    get([actor.checkpoint(), actor.forget.remote(), actor.checkpoint()])
+    told = ask(path := copy(actor, tmp_path), "--verify")  # all come to the same end, and not by the same way
+    assert told["status"] == 1
+    assert [one.get("differences") for one in told["replays"]] == [None, [], []]
+    differing = [
+        (one["from_lsn"], [(at["lsn"], [two["attribute"] for two in at["differences"]]) for at in one["checkpoints"]])
+        for one in told["replays"]
+    ]
+    assert differing == [(0, []), (1, [(1, ["drawn"]), (2, [])]), (2, [(2, [])])]
+    shown = run(path, "--verify").stdout
+    assert "(after lsn 1) drawn is b'" in shown
+    assert "Diverged: 1 of 3 replays" in shown
+
+
 def make_unsteady(ia: Any, mark: pathlib.Path) -> Any:
     @ia.remote(durable=True)
     class Unsteady:
@@ -266,7 +303,12 @@ def test_persist_methods_are_skipped(ia: Any, tmp_path: pathlib.Path) -> None:
     path = copy(actor, tmp_path)
     told = ask(path, "--verify")
     assert told["status"] == 0, told
-    assert [(one["from_lsn"], one["until"], one["calls"]) for one in told["replays"]] == [(0, 1, 1), (2, 4, 2)]
+    assert [(one["from_lsn"], one["until"], one["calls"]) for one in told["replays"]] == [
+        (0, 1, 1),
+        (0, 1, 1),
+        (2, 4, 2),
+        (2, 4, 2),
+    ]
     assert (told["persist"], told["left_out"]) == ([2], [])
     assert "1 call of a persist method: skipped" in run(path, "--verify").stdout
     done = run(path)
@@ -356,3 +398,32 @@ def test_what_cannot_be_replayed_says_why(ia: Any, tmp_path: pathlib.Path) -> No
     assert done.exit_code == 2
     assert f"ipyactors fsck {path}" in done.stdout
     assert "Agreed: the state is that after lsn 2." in done.stdout
+
+
+def test_what_is_not_over_is_no_part_of_the_state(ia: Any, tmp_path: pathlib.Path, gate: Gate) -> None:
+    @ia.remote(durable=True)
+    class Holder:
+        def __init__(self) -> None:
+            self.count = 0
+
+        def add(self) -> int:
+            self.count += 1
+            return self.count
+
+        def hold(self, gate: Gate) -> int:
+            self.count += 10
+            gate.wait()
+            return self.count
+
+    holder = Holder.remote()
+    get([holder.add.remote(), holder.add.remote()])
+    held = holder.hold.remote(gate)
+    until(lambda: len(records(holder, Call)) == 3, "the call in the log")
+    path = copy(holder, tmp_path)
+    gate.open()
+    assert get(held) == 12
+    done = run(path)
+    assert "1 not over" in done.stdout
+    assert "Agreed: the state is that after lsn 2." in done.stdout
+    assert "came to the same end (lsn 2)" in run("--verify", path).stdout
+    assert "count" in run("--state", path).stdout

@@ -329,6 +329,16 @@ def test_a_namespace_is_shown_where_it_is_another_one() -> None:
         assert "mine" not in shown
 
 
+def test_what_a_durable_actor_survives_is_shown_where_there_is_one() -> None:
+    plain = ActorStatus(b"a1", ActorState.ALIVE, class_name="Account", name="acct")
+    kept = ActorStatus(b"a2", ActorState.ALIVE, class_name="Account", name="kept", level="host")
+    headings, first, second = repr(ActorTable([plain, kept], "")).splitlines()
+    assert headings.split()[:4] == ["actor", "class", "durable", "state"]
+    assert first.split()[:3] == ["acct", "Account", "●"]
+    assert second.split()[:4] == ["kept", "Account", "host", "●"]
+    assert "durable" not in repr(ActorTable([plain], ""))
+
+
 def test_classes_of_a_name_are_told_apart_by_their_definitions() -> None:
     definition = Definition("Counter", is_class=True)
     old = ipyactors.remote(type("Counter", (), {}))

@@ -24,19 +24,20 @@ CALLER = b"d" + b"\x07" * 7
 class Life:
     """Writes an actor's folder, one incarnation after the other, as an actor's process does."""
 
-    def __init__(self, disk: Disk, level: str = "process") -> None:
+    def __init__(self, disk: Disk, level: str = "process", boot: str = "boot") -> None:
         self.disk = disk
         self.level = level
         self.incarnation = -1
         self.counter = 0
+        self.boot = boot
         self.log = self.start()
 
-    def start(self, interrupted: int = 0) -> ActorLog:
+    def start(self, definition_id: bytes = b"class", *, interrupted: int = 0) -> ActorLog:
         """Begin the next incarnation, from the newest checkpoint."""
         self.incarnation += 1
-        remains = read_remains(self.disk, ACTOR)
+        remains = read_remains(self.disk, ACTOR, self.boot)
         newest = remains.checkpoints[0] if remains.checkpoints else None
-        opened = Open(b"class", self.level, "host", "boot", "3.11.7", "0", interrupted)
+        opened = Open(definition_id, self.level, "host", self.boot, "3.11.7", "0", interrupted)
         self.log = ActorLog(self.disk, remains, remains.since(newest), self.incarnation, opened)
         return self.log
 
@@ -61,7 +62,7 @@ class Life:
         lsn, _ = self.log.tables.open[call.call_id]
         results, made = blobs.put_aside(self.disk, (Payload(bytes(size)),), Namer(lsn, 10))
         answer = msgspec.msgpack.encode(Answer(results, blobs=made))
-        self.log.finish(Done(call.call_id, outcome, answer, b"digest"))
+        self.log.finish(Done(call.call_id, outcome, answer))
         self.log.secure()
 
     def calls(self, count: int, *, size: int = 20) -> None:

@@ -23,6 +23,7 @@ from ipyactors.exceptions import (
     ActorDiedError,
     CallAbortedError,
     CallOutcomeUnknownError,
+    StorageFullError,
     TaskCancelledError,
     TaskError,
 )
@@ -184,7 +185,7 @@ def outcome_of(operation: Operation, get: Callable[[], Any]) -> Operation:
     """Wait for a call's end, and note how its caller has seen it."""
     try:
         value = get()
-    except (CallAbortedError, TaskCancelledError):
+    except (CallAbortedError, StorageFullError, TaskCancelledError):
         operation.outcome = "failed"
     except ActorDiedError as error:
         operation.outcome = "failed" if error.started is False else "unknown"

@@ -90,7 +90,7 @@ class Lived:
             lsn, _ = self.log.tables.open[call.call_id]
             kept, aside = blobs.put_aside(self.disk, (_pickle(result),), Namer(lsn, 10))
             answer, outcome = Answer(kept, blobs=aside), Outcome.RETURNED
-        self.log.finish(Done(call.call_id, outcome, _encode(answer), b"", 0.001))
+        self.log.finish(Done(call.call_id, outcome, _encode(answer), 0.001))
         self.log.secure()
         return result
 

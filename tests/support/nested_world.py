@@ -9,6 +9,7 @@ values they want, so that everything is in one thread and every step is taken as
 from __future__ import annotations
 
 import random
+import threading
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from types import GeneratorType
@@ -390,6 +391,7 @@ class ActorProcess(Process):
     def _begin(self, logged: LoggedCall) -> None:
         running = logged.running
         self.actor.begun = running.lsn = logged.lsn
+        running.thread = threading.get_ident()
         running.turn = Turn(self.journal, logged.lsn, running.name, logged.past, is_over=False)
         self.current = logged
         args, kwargs = load_args(logged.call.args, logged.call.arg_values)

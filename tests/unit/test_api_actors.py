@@ -248,6 +248,21 @@ def test_equality_hash_repr(engine: FakeEngine) -> None:
     assert not hasattr(counter, "_repr_html_")
 
 
+def test_a_name_that_no_message_can_carry_is_refused_when_it_is_made_remote(engine: FakeEngine) -> None:
+    class Odd:
+        pass
+
+    setattr(Odd, "add\ud800", lambda _self: None)
+    with pytest.raises(OptionError, match=r"'add.ud800' of Odd cannot .*: its 4th character, .* is a lone surrogate"):
+        ipyactors.remote(Odd)
+
+    def odd() -> None: ...
+
+    odd.__qualname__ = "odd\ud800"
+    with pytest.raises(OptionError, match=r"'odd.ud800' cannot .*: its 4th character, .* is a lone surrogate"):
+        ipyactors.remote(odd)
+
+
 def test_names(engine: FakeEngine) -> None:
     counter = Counter.options(name="c1", max_task_retries=5).remote(1)
     found = ipyactors.get_actor("c1")
@@ -263,6 +278,9 @@ def test_names(engine: FakeEngine) -> None:
         ipyactors.get_actor("c1", namespace="elsewhere")
     with pytest.raises(TypeError, match="takes a str, not int"):
         ipyactors.get_actor(3)
+    for given in ({"name": "\ud800"}, {"name": "c1", "namespace": "\ud800"}):
+        with pytest.raises(OptionError, match=r"its 1st character, '.ud800', is a lone surrogate"):
+            ipyactors.get_actor(**given)
     ipyactors.kill(counter, no_restart=False)
     assert engine.killed == [(counter._ipyactors_client.actor_id, False)]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pathlib
 import pickle
+import threading
 import types
 from collections.abc import Iterator
 
@@ -489,7 +490,8 @@ def test_without_a_turn_answers_are_just_given(engine: FakeEngine) -> None:
 
 def test_in_a_turn_the_turn_answers(engine: FakeEngine) -> None:
     context, turn = ipyactors.get_runtime_context(), FakeTurn()
-    token = current.call.set(CurrentCall(b"", 1, b"", "Plain.deposit", turn=turn))
+    running = CurrentCall(b"", 1, b"", "Plain.deposit", turn=turn, thread=threading.get_ident())
+    token = current.call.set(running)
     try:
         assert (context.now(), context.random(), context.uuid4()) == (1.5, 0.25, "uuid")
         assert context.once(divmod, 7, 2) == ("once", (3, 1))

@@ -133,6 +133,12 @@ def test_a_session_that_ended_by_itself_is_replaced(engine: FakeEngine) -> None:
         ({"max_lineage_bytes": -1}, OptionError),
         ({"max_lineage_bytes": 1e9}, OptionTypeError),
         ({"max_lineage_bytes": True}, OptionTypeError),
+        ({"max_lineage_bytes": 2**63}, OptionError),
+        ({"object_store_memory": 1e300}, OptionError),
+        ({"namespace": "\ud800"}, OptionError),
+        ({"session": "\ud800"}, OptionError),
+        ({"address": "\ud800"}, OptionError),
+        ({"resources": {"\ud800": 1}}, OptionError),
     ],
 )
 def test_init_refuses(engine: FakeEngine, arguments, error) -> None:
@@ -322,6 +328,7 @@ def test_actors(engine: FakeEngine) -> None:
     handle = ipyactors.remote(Some).options(name="s").remote()
     [row] = ipyactors.list_actors()
     assert (row["name"], row["class_name"], row["state"], row["death"]) == ("s", "Some", "alive", "")
+    assert row["durable"] == ""
     assert ipyactors.list_named_actors() == ["s"]
     assert ipyactors.util.list_named_actors(all_namespaces=True) == [{"name": "s", "namespace": "fake"}]
     assert ipyactors.explain(handle) == "explained ActorClient"

@@ -46,7 +46,7 @@ class Process:
         """Run one call. Raises what keeps it from being over."""
         self.log.take(call(number))
         self.log.write()
-        done = Done(call(number).call_id, Outcome.RETURNED, b"answer", b"")
+        done = Done(call(number).call_id, Outcome.RETURNED, b"answer")
         self.log.add_checkpoint(data(number), keep, ended=[done])
         self.log.secure()
 

@@ -19,6 +19,7 @@ from ipyactors.durable import log, segment
 from ipyactors.durable.checkpoint_store import open_store
 from ipyactors.durable.folder import Folder
 from ipyactors.durable.manifest import CheckpointData
+from ipyactors.wire.liveness import boot_id
 from tests.support.actor_folder import ACTOR, Life
 
 
@@ -34,7 +35,7 @@ def small_segments() -> Iterator[None]:
 def session(tmp_path: pathlib.Path) -> pathlib.Path:
     """A session's folder with one actor: 35 calls, a checkpoint after 20, the last call unfinished."""
     session = tmp_path / "session-1"
-    life = Life(Folder(session / "actors" / ACTOR.hex()))
+    life = Life(Folder(session / "actors" / ACTOR.hex()), boot=boot_id())
     life.calls(20)
     life.checkpoint()
     life.start(interrupted=7)
@@ -90,6 +91,7 @@ def test_a_folder_in_order_is_told_in_words(folder: pathlib.Path) -> None:
     assert "Clean: the state up to lsn 34 is there." in lines
     assert "14 calls are replayed." in done.stdout
     assert f"lsn 35, audit() from d{'07' * 7} number 35" in done.stdout
+    assert lines[-2] == f"Whether methods do the same again is not looked at here: ipyactors replay {folder} --verify"
 
 
 @pytest.mark.parametrize("which", ["actor", "actors", "session"])
@@ -108,6 +110,7 @@ def test_of_several_actors_the_worst_counts(session: pathlib.Path) -> None:
     done = run(session)
     assert done.exit_code == 1
     assert done.stdout.count("Clean:") == 1
+    assert "ipyactors replay" not in done.stdout, "there is nothing to do again in the one that is clean"
 
 
 @pytest.mark.parametrize("what", ["nothing", "empty", "file", "other"])
@@ -143,6 +146,19 @@ def test_a_loss_is_said_with_place_lsns_and_what_to_do(folder: pathlib.Path) -> 
     assert f"Lost: lsn 31, deposit() from d{'07' * 7} number 31, which had returned." in done.stdout
     assert f"ipyactors fsck {folder} --save-to NEW" in done.stdout
     assert contents(folder) == before
+
+
+def test_what_a_loss_of_power_may_have_taken_is_not_said_to_be_damage(tmp_path: pathlib.Path) -> None:
+    life = Life(Folder(tmp_path / ACTOR.hex()), boot="the boot before")
+    life.calls(35)
+    life.add_files()
+    life.disk.close()  # type: ignore[attr-defined]
+    damage_call(life.disk.path, 30)  # type: ignore[attr-defined]
+    done = run(tmp_path / ACTOR.hex())
+    assert done.exit_code == 2
+    assert "The actor's next start goes on behind lsn 29; nothing up to there is lost." in done.stdout
+    assert "No crash leaves this behind" not in done.stdout
+    assert "What is lost stays lost." in done.stdout
 
 
 def test_programs_read_the_same_facts(folder: pathlib.Path) -> None:

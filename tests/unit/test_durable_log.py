@@ -46,7 +46,7 @@ EVERY_KIND: list[Body] = [
     Open(b"d" * 16, "host", "gpu-3", "boot", "3.11.7", "0"),
     Call(b"c" * 20, b"driver00", 7, "deposit", Payload(b"pickle"), (Payload(b"arg"),), 2, "key", b"digest"),
     Value(0, ValueKind.RANDOM, b"8 bytes!"),
-    Done(b"c" * 20, Outcome.RAISED, b"answer", b"digest", 0.25),
+    Done(b"c" * 20, Outcome.RAISED, b"answer", 0.25),
     Abort(b"c" * 20, "it killed the worker 4 times"),
     Checkpoint("0001"),
 ]
@@ -291,7 +291,7 @@ def test_what_was_begun_finds_room_on_a_full_disk() -> None:
             disk.fails["allocate"] = errno.ENOSPC
             lsn += 1
             writer.append(a_call(lsn, 1000), lsn)
-    writer.append(Done(b"c" * 20, Outcome.RETURNED, bytes(log.RESERVE_BYTES - 200), b""), lsn)
+    writer.append(Done(b"c" * 20, Outcome.RETURNED, bytes(log.RESERVE_BYTES - 200)), lsn)
     writer.write()
     assert len(bodies(disk)) == lsn + 1
 

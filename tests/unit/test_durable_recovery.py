@@ -25,7 +25,7 @@ def value(index: int) -> Value:
 
 
 def done(name: str) -> Done:
-    return Done(name.encode(), Outcome.RETURNED, b"answer of " + name.encode(), b"")
+    return Done(name.encode(), Outcome.RETURNED, b"answer of " + name.encode())
 
 
 def follow(*records: tuple[int, Body] | tuple[int, Body, int]) -> History:
@@ -104,7 +104,7 @@ def taken(*calls: Call) -> CallTables:
     made = CallTables()
     for lsn, one in enumerate(calls, 1):
         call_tables.begin(made, lsn, one)
-        call_tables.finish(made, Done(one.call_id, Outcome.RETURNED, one.call_id, b""))
+        call_tables.finish(made, Done(one.call_id, Outcome.RETURNED, one.call_id))
     made.check_invariants()
     return made
 
@@ -151,3 +151,57 @@ def test_the_tables_of_a_checkpoint_are_those_that_were_kept() -> None:
     restored = call_tables.restore(made.snapshot())
     restored.check_invariants()
     assert restored == made
+
+
+# -- callers that are gone -------------------------------------------------------------------------------------
+
+
+def called_by(caller_id: bytes, number: int) -> Call:
+    return Call(b"%s-%d" % (caller_id, number), caller_id, number, "deposit", Payload(b""), digest=b"%d" % number)
+
+
+def test_what_a_process_had_called_goes_with_it() -> None:
+    made = taken(called_by(b"dprocess", 1), called_by(b"dprocess", 2), called_by(b"wanother", 1))
+    call_tables.settle(made, b"dprocess", 2)
+    call_tables.forget_process(made, b"dprocess")
+    made.check_invariants()
+    assert [one.caller_id for one in made.recorded.values()] == [b"wanother"]
+    assert not made.settled
+
+
+@pytest.mark.parametrize("kind", [b"retried", b"reading"])
+def test_the_records_of_its_calls_that_may_be_retried_go_and_none_of_them_is_run_again(kind: bytes) -> None:
+    """Whoever runs a call of a process that is gone may be there still, and send again what it has made in it."""
+    retried = kind + b"dprocess"
+    made = taken(called_by(retried, 1), called_by(retried, 2), called_by(b"retriedwanother", 1))
+    call_tables.forget_process(made, b"dprocess")
+    made.check_invariants()
+    assert [one.caller_id for one in made.recorded.values()] == [b"retriedwanother"]
+    assert call_tables.judge(made, called_by(retried, 2)) is Verdict.SETTLED
+    assert call_tables.judge(made, called_by(retried, 2), may_be_known=False) is Verdict.NEW
+    assert call_tables.restore(made.snapshot()) == made
+    # One that ends later is kept for whoever has made it.
+    late = called_by(retried, 3)
+    call_tables.begin(made, 9, late)
+    call_tables.finish(made, Done(late.call_id, Outcome.RETURNED, b""))
+    assert call_tables.judge(made, late) is Verdict.RECORDED
+
+
+def test_an_actor_that_lives_long_does_not_grow() -> None:
+    made, sizes = CallTables(), set[tuple[int, ...]]()
+    for number in range(3 * call_tables.GONE_KEPT):
+        process = b"w%07d" % number
+        for caller_id in (process, b"retried" + process, b"reading" + process):
+            call = called_by(caller_id, 1)
+            call_tables.begin(made, made.last_lsn + 1, call)
+            call_tables.finish(made, Done(call.call_id, Outcome.RETURNED, b"answer"))
+        call_tables.forget_process(made, process)
+        late = called_by(b"retried" + process, 2)
+        call_tables.begin(made, made.last_lsn + 1, late)
+        call_tables.finish(made, Done(late.call_id, Outcome.RETURNED, b"late"))
+        if number % 500 == 499:
+            made.check_invariants()
+            made = call_tables.restore(made.snapshot())
+            sizes.add(tuple(map(len, (made.recorded, made.settled, made._by_caller, made.gone))))
+    assert len(sizes) <= 3, sizes
+    assert max(map(max, sizes)) <= call_tables.GONE_KEPT

@@ -24,7 +24,7 @@ from ipyactors.durable.manifest import CheckpointData, Manifest
 from ipyactors.durable.record import Done, Outcome, Record
 from ipyactors.durable.recovery import History
 from ipyactors.wire.specs import Definition, Payload
-from tests.support.actor_folder import ACTOR, Life
+from tests.support.actor_folder import ACTOR, CALLER, Life
 from tests.support.sim_disk import SimDisk
 
 
@@ -231,7 +231,7 @@ def test_a_checkpoint_that_ended_a_call_fits_the_log_with_and_without_its_record
     life = Life(SimDisk())
     life.calls(2)
     call = life.begin()
-    done = Done(call.call_id, Outcome.RETURNED, b"answer", b"")
+    done = Done(call.call_id, Outcome.RETURNED, b"answer")
     data = CheckpointData("p1")
     life.log.add_checkpoint(data, ended=[done])
     life.log.secure()
@@ -245,6 +245,17 @@ def test_a_checkpoint_that_ended_a_call_fits_the_log_with_and_without_its_record
     assert report.status is Status.CLEAN
     assert report.saved is not None
     assert report.saved.lsn == 3
+
+
+def test_a_checkpoint_fits_the_log_though_callers_are_gone() -> None:
+    life = Life(SimDisk())
+    life.calls(5)
+    life.log.forget_process(CALLER)
+    life.checkpoint(settle=False)
+    life.calls(2)
+    life.checkpoint(settle=False)
+    report = check(life.disk)
+    assert (report.status, report.findings) == (Status.CLEAN, ())
 
 
 def test_what_changes_while_it_is_read_is_read_again() -> None:
@@ -422,7 +433,7 @@ def test_records_that_contradict_each_other_end_what_can_be_had() -> None:
     life = lived()
     disk = life.disk
     writer = LogWriter(disk, ACTOR, 7, log.read(disk, ACTOR), syncs=False)
-    writer.append(Done(b"nobody", Outcome.RETURNED, b"", b""), 44)
+    writer.append(Done(b"nobody", Outcome.RETURNED, b""), 44)
     writer.write()
     report = check(disk, ACTOR)
     assert report.status is Status.LOST
@@ -459,6 +470,33 @@ def test_a_class_that_a_checkpoint_needs_is_looked_for() -> None:
     assert only(report).startswith("class-6e6577: it is not there. Without this class, checkpoint 3 can only be loaded")
     spec_file.write_class(disk, Definition(b"new", "Account", Payload(b"")))
     assert check(disk, ACTOR).status is Status.CLEAN
+
+
+def test_a_class_that_only_the_log_names_is_looked_for() -> None:
+    life = lived()
+    life.log = life.start(b"new")
+    life.calls(2)
+    files = files_of(life.disk)
+    report = check(disk_of(files), ACTOR)
+    assert report.status is Status.RECOVERABLE
+    assert only(report).startswith(
+        "class-6e6577: it is not there. Without this class, what the log has behind lsn 44 can"
+    )
+    spec_file.write_class(life.disk, Definition(b"new", "Account", Payload(b"")))
+    assert check(life.disk, ACTOR).status is Status.CLEAN
+    life.disk.remove(["spec", "class-6e6577"])  # then it may be that of the specification
+    assert check(life.disk, ACTOR).status is Status.CLEAN
+
+
+def test_data_that_no_checkpoint_names_is_told_as_waste() -> None:
+    files, _ = template()
+    named = next(name for name in files if name.startswith("data-"))
+    waste = f"data-63{'0' * 30}"
+    report = check(disk_of(files | {waste: b"of none", "data-mine": b""}), ACTOR)
+    assert (report.status, report.waste) == (Status.CLEAN, (waste,))
+    assert named not in report.waste
+    broken = flipped(files, manifests(files)[0], 20)  # it may be the one that names it
+    assert check(disk_of(broken | {waste: b""}), ACTOR).waste == ()
 
 
 # -- large values ----------------------------------------------------------------------------------------------

@@ -362,6 +362,12 @@ def test_an_actor_lives_as_long_as_another_one_needs_it_to_be_built_again(head: 
     assert KillWorker(carried_worker, detail="its last handle went", final=True) in head.take(b"n1")
 
 
+@pytest.mark.parametrize(("durability", "level"), [(None, ""), (Durability("host"), "host")])
+def test_its_status_says_what_it_survives(head: HeadScenario, durability: Durability | None, level: str) -> None:
+    head.worker_dies(head.create_actor(max_restarts=-1, durability=durability))
+    assert head.take_status(b"d1").level == level
+
+
 @pytest.mark.parametrize("reason", [LossReason.KILLED, LossReason.INTENDED])
 def test_only_deaths_that_nobody_asked_for_count_against_it(head: HeadScenario, reason: LossReason) -> None:
     worker_id = head.create_actor(max_restarts=-1, durability=Durability("process"))

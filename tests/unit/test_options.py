@@ -102,6 +102,24 @@ REFUSED = [
     (Place.ACTOR, "num_checkpoints_to_keep", 0, OptionError, "int >= 1"),
     (Place.CALL, "key", "", OptionError, "non-empty str"),
     (Place.CALL, "key", 17, OptionTypeError, "not int"),
+    (
+        Place.CALL,
+        "key",
+        "order \ud800",
+        OptionError,
+        "non-empty str; its 7th character, '\\ud800', is a lone surrogate",
+    ),
+    (Place.ACTOR, "name", "\udfff", OptionError, "its 1st character"),
+    (Place.ACTOR, "namespace", "\ud800", OptionError, "lone surrogate"),
+    (Place.ACTOR, "checkpoint_store", "file:///tmp/\udcff", OptionError, "lone surrogate"),
+    (Place.TASK, "name", "\ud800", OptionError, "lone surrogate"),
+    (Place.TASK, "resources", {"\ud800": 1}, OptionError, "its name '\\ud800': its 1st character"),
+    (Place.TASK, "max_retries", 2**63, OptionError, "at most 9,223,372,036,854,775,807"),
+    (Place.ACTOR, "max_restarts", 10**30, OptionError, "at most 9,223,372,036,854,775,807"),
+    (Place.CALL, "max_task_retries", 10**30, OptionError, "at most 9,223,372,036,854,775,807"),
+    (Place.TASK, "memory", 10**30, OptionError, "at most"),
+    (Place.TASK, "num_cpus", 1e300, OptionError, "at most"),
+    (Place.TASK, "resources", {"disk": 1e300}, OptionError, "'disk'"),
 ]
 
 
@@ -166,6 +184,7 @@ def test_how_often_a_checkpoint_is_made() -> None:
     for given, error, words in (
         ({}, OptionError, "say how often: every(calls=100), every(seconds=5), or both"),
         ({"calls": 0}, OptionError, "every(calls=0): calls takes an int >= 1."),
+        ({"calls": 2**63}, OptionError, "every(calls=9223372036854775808): calls takes an int >= 1."),
         ({"calls": 1.5}, OptionTypeError, "every(calls=1.5): calls takes an int >= 1, not float."),
         ({"calls": True}, OptionTypeError, "not bool"),
         ({"seconds": 0}, OptionError, "every(seconds=0): seconds takes a number > 0."),

@@ -63,6 +63,21 @@ def test_batches_arrive_as_they_were_sent(calls: list[tuple[int, bytes, str]]) -
     assert Codec(DOORS["owner inbound"]).decode(encode(messages)) == messages
 
 
+def test_text_that_is_not_unicode_is_escaped_and_takes_nothing_else_with_it() -> None:
+    messages = [
+        RunTask(1, b"t" * 16, b"f", "fine", Payload(b"\xff\x00")),
+        RunTask(2, b"t" * 16, b"f", "na\ud800me", Payload(b"\xff", (memoryview(b"large"),)), attempt=3),
+    ]
+    first, second = Codec(DOORS["owner inbound"]).decode(encode(messages))
+    assert first == messages[0]
+    assert (second.name, second.args.data, bytes(second.args.buffers[0]), second.attempt) == (
+        r"na\ud800me",
+        b"\xff",
+        b"large",
+        3,
+    )
+
+
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text() | st.binary(),
     lambda inner: st.lists(inner, max_size=5) | st.dictionaries(st.text(), inner, max_size=5) | st.tuples(inner, inner),

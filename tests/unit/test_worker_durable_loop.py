@@ -11,7 +11,7 @@ from ipyactors.owner.current import CurrentCall
 from ipyactors.wire.specs import Payload
 from ipyactors.wire.worker_messages import CallMethod
 from ipyactors.worker import durable_loop
-from ipyactors.worker.durable_loop import DurableLoop, Line
+from ipyactors.worker.durable_loop import DurableLoop, DurableParts, Line
 from ipyactors.worker.logged_call import LoggedCall
 from ipyactors.worker.mailbox import Mailbox
 
@@ -99,10 +99,12 @@ def test_a_checkpoint_that_is_due_is_made_at_rest() -> None:
 class Runs(Parts):
     """What calls are run with; its checkpointer is asked, and makes one if ``is_due``."""
 
+    begin = DurableParts.begin
+
     def __init__(self, *, is_due: bool = True) -> None:
         super().__init__()
         self.counted = 0
-        self.journal, self.begun = None, SimpleNamespace(note=lambda _lsn: None)
+        self._journal, self._begun = None, SimpleNamespace(note=lambda _lsn: None)
         checkpointer = self.checkpointer
         checkpointer.is_due = lambda **_how: is_due
         checkpointer.note_call = self._count
@@ -174,6 +176,6 @@ def test_what_lost_callers_have_sent_is_not_run_for_it_may_have_been() -> None:
 def test_of_lost_callers_only_the_last_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(durable_loop, "KEPT_LOST", 2)
     line = Line(Mailbox(is_actor=True))
-    for number in range(4):
-        line.lose(bytes([number]))
+    line.gone.extend(bytes([number]) for number in range(4))
+    line.lose_gone(lambda _process_id: None)
     assert [line.is_lost(bytes([number])) for number in range(4)] == [False, False, True, True]

@@ -409,6 +409,56 @@ def test_what_was_taken_up_again_answers_those_who_ask_again(actor: Incarnation)
     assert [(peer, one.seq, one.results) for peer, one in again.told()] == [(DRIVER, 6, (payload(7),))]
 
 
+def keyed(counter: int, seq: int, **facts: Any) -> CallMethod:
+    identity = CallIdentity(DRIVER, ids.object_id(DRIVER, counter), 0, b"arguments")
+    return call_of(counter, seq=seq, key="order 7", identity=identity, **facts)
+
+
+def test_who_cancels_a_call_that_others_wait_for_gives_up_waiting_and_no_more(actor: Incarnation) -> None:
+    """Also where it is one process that waits several times, under one key."""
+    actor.take(keyed(1, 1))
+    again = actor.next()
+    (past,) = again.history.past.values()
+    reopened = again.calls.reopen(past.call, past.lsn, past.values)
+    for seq in (1, 2, 3):
+        again.take(keyed(seq, seq))
+    again.calls.cancel_open(DRIVER, keyed(2, 2))
+    assert again.told() == [(DRIVER, CallCancelled(2, started=False))]
+    assert not reopened.running.cancelled
+    again.calls.cancel_open(DRIVER, keyed(1, 1))
+    assert again.told() == [(DRIVER, CallCancelled(1, started=False))]
+    assert not reopened.running.cancelled
+    again.calls.cancel_open(DRIVER, keyed(3, 3))
+    assert not again.told(), "the call itself is given up, which tells the last"
+    assert reopened.running.cancelled
+    again.calls.cancel(reopened)
+    assert again.told() == [(DRIVER, CallCancelled(3, started=False))]
+
+
+def test_what_its_caller_cancels_before_it_runs_goes_on_for_those_who_wait_besides(actor: Incarnation) -> None:
+    logged = actor.take(keyed(1, 1))
+    assert logged is not None
+    actor.take(keyed(2, 2))
+    actor.take(keyed(3, 3), OTHER)
+    logged.running.cancelled = True
+    assert actor.calls.hand_over(logged)
+    assert actor.told() == [(DRIVER, CallCancelled(1, started=False))]
+    assert (logged.running.caller, logged.running.seq, logged.running.cancelled) == (b"", logged.lsn, False)
+    assert (logged.call.seq, logged.call.task_id) == (logged.lsn, logged.call_id)
+    actor.calls.finish(logged, CallSucceeded(logged.call.seq, (payload(7),), 0.5))
+    assert [(peer, one.seq, one.results) for peer, one in actor.told()] == [
+        (DRIVER, 2, (payload(7),)),
+        (OTHER, 3, (payload(7),)),
+    ]
+
+
+def test_what_nobody_else_waits_for_is_not_handed_over(actor: Incarnation) -> None:
+    logged = actor.take(keyed(1, 1))
+    assert logged is not None
+    assert not actor.calls.hand_over(logged)
+    assert not actor.told()
+
+
 @pytest.mark.parametrize("ends", ["abort", "cancel"])
 def test_a_call_that_is_given_up_stays_so(actor: Incarnation, ends: str) -> None:
     logged = actor.take(call_of(1))

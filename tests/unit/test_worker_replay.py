@@ -103,7 +103,7 @@ class World:
         if error is not None:
             answer = Answer(error=describe_error(error, function_name="Box.do"))
         outcome = Outcome.RAISED if error is not None else Outcome.RETURNED
-        self.log.finish(Done(call.call_id, outcome, msgspec.msgpack.encode(answer), b""))
+        self.log.finish(Done(call.call_id, outcome, msgspec.msgpack.encode(answer)))
 
     def checkpoint(self) -> str:
         state = self.state.dump_state()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import threading
 import time
 import uuid
 from collections.abc import Callable, Sequence
@@ -12,7 +13,7 @@ import msgspec
 import pytest
 
 from ipyactors.durable.record import Answer, Value, ValueKind
-from ipyactors.ground.exceptions import GetTimeoutError, ReplayDivergenceError
+from ipyactors.ground.exceptions import GetTimeoutError, NotReplayableError, ReplayDivergenceError, SerializationError
 from ipyactors.owner.objects import Entry
 from ipyactors.wire import serialize
 from ipyactors.wire.specs import Payload, RemoteError
@@ -25,9 +26,8 @@ LSN = 7
 class FakeJournal:
     """Keeps the values of one row, and in which order it was asked for what."""
 
-    actor_id = ACTOR
-
     def __init__(self) -> None:
+        self.actor_id = ACTOR
         self.values: list[Value] = []
         self.did: list[str] = []
         self.received: list[tuple[list[Entry], Any]] = []
@@ -104,7 +104,8 @@ def moving_clock(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_every_kind_has_a_test() -> None:
-    assert {*ASKED, ValueKind.CANCELED} == set(ValueKind), "the word that a call is cancelled has tests of its own"
+    others = {ValueKind.CANCELED, ValueKind.OVERLAP}
+    assert {*ASKED, *others} == set(ValueKind), "these have tests of their own"
 
 
 @pytest.mark.parametrize("kind", ASKED)
@@ -303,15 +304,93 @@ def test_what_raised_once_raises_again_and_is_not_called() -> None:
     assert not again.did
 
 
-def test_an_interrupt_is_nothing_that_happened_once() -> None:
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, GeneratorExit])
+def test_what_is_no_common_exception_is_raised_again_too(kind: type[BaseException]) -> None:
+    live, again = FakeJournal(), FakeJournal()
+    with pytest.raises(kind):
+        turn_of(live).once(raising(kind))
+    turn = turn_of(again, live.values, is_over=True)
+    with pytest.raises(kind):
+        turn.once(lambda: pytest.fail("it was called again"))
+    turn.check_end()
+
+
+def test_the_end_of_the_process_is_nothing_that_happened_once() -> None:
     journal = FakeJournal()
-
-    def interrupt() -> None:
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        turn_of(journal).once(interrupt)
+    with pytest.raises(SystemExit):
+        turn_of(journal).once(raising(SystemExit))
     assert not journal.did
+
+
+def test_an_interrupt_of_a_task_is_nothing_that_happened_once() -> None:
+    journal = FakeJournal()
+    journal.actor_id = b""
+    with pytest.raises(KeyboardInterrupt):
+        turn_of(journal).once(raising(KeyboardInterrupt))
+    assert not journal.did
+
+
+def raising(kind: type[BaseException]) -> Callable[[], None]:
+    def fail() -> None:
+        raise kind
+
+    return fail
+
+
+def test_a_result_that_cannot_be_kept_is_refused_again_and_not_made_again() -> None:
+    live, again = FakeJournal(), FakeJournal()
+    with pytest.raises(SerializationError, match="what once"):
+        turn_of(live).once(threading.Lock)
+    turn = turn_of(again, live.values, is_over=True)
+    with pytest.raises(SerializationError, match="what once"):
+        turn.once(lambda: pytest.fail("it was called again"))
+    turn.check_end()
+
+
+def test_an_async_function_is_not_for_once() -> None:
+    async def pay() -> None:
+        pytest.fail("it was run")
+
+    live = FakeJournal()
+    with pytest.raises(TypeError, match="plain function"):
+        turn_of(live).once(pay)
+    with pytest.raises(TypeError, match="plain function"):
+        turn_of(FakeJournal(), live.values, is_over=True).once(lambda: pytest.fail("it was called again"))
+
+
+def test_what_a_function_takes_that_is_called_once_is_part_of_what_it_returns() -> None:
+    live, again = FakeJournal(), FakeJournal()
+    turn = turn_of(live)
+
+    def measure() -> list[Any]:
+        taken = [turn.now(), turn.random(), turn.uuid4(), turn.once(lambda: "inner")]
+        return [
+            *taken,
+            turn.choose(lambda: [3]),
+            turn.receive([entry_of(1)], lambda: [1]),
+            turn.is_canceled(is_flagged=True),
+        ]
+
+    first = turn.once(measure)
+    assert first[3:] == ["inner", [3], [1], True]
+    turn.check_end()
+    assert [one.kind for one in live.values] == [ValueKind.ONCE]
+    assert turn.random() != turn.random(), "it is noted again what is taken now"
+    turn = turn_of(again, live.values[:1], is_over=True)
+    assert turn.once(lambda: pytest.fail("it was called again")) == first
+    turn.check_end()
+
+
+def test_a_function_that_is_called_once_makes_no_calls() -> None:
+    live, again = FakeJournal(), FakeJournal()
+    turn = turn_of(live)
+    with pytest.raises(NotReplayableError, match=r"Account.deposit makes a call inside of once.*Make it before"):
+        turn.once(lambda: turn.submitting(b"digest"))
+    turn.check_end()
+    turn = turn_of(again, live.values, is_over=True)
+    with pytest.raises(NotReplayableError, match="inside of once"):
+        turn.once(lambda: pytest.fail("it was called again"))
+    turn.check_end()
 
 
 # -- nested calls ------------------------------------------------------------------------------------------------
@@ -385,16 +464,39 @@ def test_a_get_that_was_not_answered_in_time_tells_nothing_of_its_objects() -> N
     assert again.did == ["release", "add 1"]
 
 
-def test_two_results_cannot_be_awaited_side_by_side() -> None:
+@pytest.mark.parametrize("kind", [*ASKED, ValueKind.CANCELED])
+def test_nothing_is_taken_while_a_result_is_waited_for(kind: ValueKind) -> None:
+    """Nobody could tell later which came first; and what is refused once stays refused."""
+    ask = ASKED.get(kind, lambda turn: turn.is_canceled(is_flagged=True))
     journal = FakeJournal()
     turn = turn_of(journal)
+    first = entry_of(1)
+    assert turn.given([first]) is None
+    for _ in range(2):
+        with pytest.raises(NotReplayableError, match="in one coroutine while another one waits"):
+            ask(turn)
+    with pytest.raises(NotReplayableError):
+        turn.received([first])
+    turn.cancelled()
+    with pytest.raises(NotReplayableError):
+        turn.failed(KeyError(1))
+    with pytest.raises(NotReplayableError, match="Await one result after the other"):
+        turn.check_end()
+    assert [one.kind for one in journal.values] == [ValueKind.OVERLAP]
+
+
+def test_a_call_that_may_overlap_notes_that_it_does_and_goes_on() -> None:
+    journal = FakeJournal()
+    turn = Turn(journal, LSN, "Account.deposit", is_over=False, may_overlap=True)
     first, second = entry_of(1), entry_of(2)
     assert turn.given([first]) is None
-    with pytest.raises(ReplayDivergenceError, match="waits for two results side by side"):
-        turn.given([second])
+    assert turn.given([second]) is None
+    turn.received([second])
+    turn.random()
     turn.received([first])
-    with pytest.raises(ReplayDivergenceError, match="side by side"):
-        turn.check_end()
+    turn.check_end()
+    kinds = [ValueKind.OVERLAP, ValueKind.RECEIVED, ValueKind.RANDOM, ValueKind.RECEIVED]
+    assert [(one.index, one.kind) for one in journal.values] == list(enumerate(kinds))
 
 
 @pytest.mark.parametrize("how", ["received", "failed", "interrupted"])

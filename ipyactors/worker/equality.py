@@ -1,13 +1,14 @@
-"""Whether two replays, in different processes, have come to the same state: attribute by attribute.
+"""Whether two values are equal that came to be in different processes: results, and states attribute by attribute.
 
-Equal states may be pickled to different bytes: which parts of a value are one object, and in which order a set has its
-elements, depends on how it came to be. So an attribute is the same if its values are equal, or if they are pickled to
-the same bytes when neither of that is told. What can neither be compared nor pickled so is not known to be the same or
+Equal values may be pickled to different bytes: which parts of a value are one object, and in which order a set has its
+elements, depends on how it came to be. So values are the same if they compare as equal, or if they are pickled to the
+same bytes when neither of that is told. What can neither be compared nor pickled so is not known to be the same or
 not.
 """
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import io
 import pickle
@@ -19,6 +20,8 @@ import cloudpickle
 import msgspec
 
 from ipyactors.owner.refs import ObjectRef
+from ipyactors.wire import serialize
+from ipyactors.wire.specs import Payload
 
 _REFERENCE = "reference"
 
@@ -63,8 +66,41 @@ def shown(value: Any) -> str:
     return text if len(text) <= 400 else f"{text[:397]}..."
 
 
+def same(was: Payload, now: Payload) -> bool:
+    """Return whether two pickles are of the same value: which parts of it are one object may differ."""
+    data = _with_refs_of(now, was)
+    if data == now.data and [bytes(view) for view in was.buffers] == [bytes(view) for view in now.buffers]:
+        return True
+    try:
+        one, other = serialize.loads(was), serialize.loads(now)
+    except Exception:  # the user's unpickling
+        return False
+    digest = _digest(one)
+    return (digest is not None and digest == _digest(other)) or _are_equal(one, other)
+
+
+def _with_refs_of(now: Payload, was: Payload) -> bytes:
+    """Return a pickle with the references of another one in their places: each incarnation makes its own."""
+    data = was.data
+    for old, new in zip(was.refs, now.refs, strict=False):
+        data = data.replace(old.object_id, new.object_id)
+        data = data.replace(old.owner_address.encode(), new.owner_address.encode())
+    return data
+
+
+def _are_equal(one: Any, other: Any) -> bool:
+    """Return whether two values say that they are equal."""
+    try:
+        return type(one) is type(other) and ((one == other) is True or one.equals(other) is True)
+    except Exception:  # arrays have no truth value, few things an equals(), and it is all the user's code
+        return False
+
+
 def parts_of(instance: Any) -> dict[str, Any]:
-    """Return what an instance is made of, as pickle sees it: its attributes, and the contents of a container."""
+    """Return what an instance is made of, as pickle sees it: its attributes, and the contents of a container.
+
+    Without what ``functools.cached_property`` has kept: that follows from the rest, and readonly methods fill it too.
+    """
     try:
         reduced: list[Any] = [*instance.__reduce_ex__(4), None, None, None]
         _, args, state, items, entries, *_ = reduced
@@ -83,7 +119,12 @@ def parts_of(instance: Any) -> dict[str, Any]:
             parts["(entries)"] = dict(entries)
     except Exception:  # what cannot be pickled, or does so in a way of its own
         parts = dict(getattr(instance, "__dict__", {}))
-    return {str(name): value for name, value in parts.items()}
+    cls = type(instance)
+    return {
+        str(name): value
+        for name, value in parts.items()
+        if not isinstance(getattr(cls, str(name), None), functools.cached_property)
+    }
 
 
 def keep(instance: Any) -> bytes:
@@ -121,10 +162,10 @@ def _is_same(kept: _Kept, value: Any) -> bool | None:
     if kept.pickled:
         try:
             other = _Loader(io.BytesIO(kept.pickled)).load()
-            if type(other) is type(value) and ((other == value) is True or other.equals(value) is True):
-                return True
-        except Exception:  # arrays have no truth value, few things an equals(), and it is all the user's code
-            pass
+        except Exception:  # the user's code
+            return False if digest is not None and kept.digest else None
+        if _are_equal(other, value):
+            return True
     return False if digest is not None and kept.digest else None
 
 
