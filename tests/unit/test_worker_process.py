@@ -57,9 +57,9 @@ _START = textwrap.dedent(
 
 
 class Worker:
-    """One worker process and its one caller."""
+    """One worker process and its one caller. ``first`` is code that it runs before all else."""
 
-    def __init__(self, folder: pathlib.Path, actor_class: type | None = None, **spec: Any) -> None:
+    def __init__(self, folder: pathlib.Path, actor_class: type | None = None, *, first: str = "", **spec: Any) -> None:
         paths = SessionPaths("test", str(folder), str(folder))
         self.caller = ids.new_driver_id()
         self.worker_id = ids.new_worker_id()
@@ -73,7 +73,7 @@ class Worker:
         start = folder / "start"
         start.write_bytes(pickle.dumps((WorkerConfig(paths, ids.new_node_id()), self.worker_id, actor, 0)))
         with self.log.open("wb") as log:
-            self.process = subprocess.Popen([sys.executable, "-c", _START, str(start)], stdout=log, stderr=log)
+            self.process = subprocess.Popen([sys.executable, "-c", first + _START, str(start)], stdout=log, stderr=log)
         self._context: zmq.Context[Any] = zmq.Context()
         self._channel = ZmqChannel(self._context, self.caller, WorkerToCaller)
         self._channel.connect(self.worker_id, paths.process_address(self.worker_id))
@@ -323,17 +323,15 @@ def test_an_actor_that_exits_names_the_call_that_ended_it(start: Callable[..., W
     assert worker.wait() == 0
 
 
-def test_a_constructor_that_raises_ends_the_process(
-    start: Callable[..., Worker], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_constructor_that_raises_ends_the_process(start: Callable[..., Worker]) -> None:
     """There is no head that could hear of it and have the process ended."""
-    monkeypatch.setattr("ipyactors.worker.exit.HEAD_HEARS_WITHIN_S", 0.1)
+    at_once = "import ipyactors.worker.exit; ipyactors.worker.exit.HEAD_HEARS_WITHIN_S = 0.1\n"
 
     class Broken:
         def __init__(self) -> None:
             raise ValueError("cannot")
 
-    assert start(Broken).wait() == 1
+    assert start(Broken, first=at_once).wait() == 1
 
 
 class Meeting:
