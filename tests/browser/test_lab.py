@@ -63,7 +63,7 @@ STORIES = (
             "Clean: the state up to lsn 400 is there.",
             "21 incarnations have written this",
             "an actor of its own: 26 entries",
-            "Diary.burn has ended",
+            "while Diary.burn ran",
             "its state could not be brought back",
             "with interest, twice: 450.49",
         ),
