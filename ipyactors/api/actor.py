@@ -32,11 +32,8 @@ class ActorClass(Defined, Takeable):
 
         A class that inherits from :class:`~ipyactors.actor.Checkpointable` has to have all that this asks for.
         """
-        if issubclass(target, Checkpointable) and (missing := sorted(getattr(target, "__abstractmethods__", ()))):
-            raise TypeError(
-                f"{target.__qualname__} is a Checkpointable and cannot be made remote: it does not implement "
-                f"{', '.join(missing)}."
-            )
+        if problem := lacking(target):
+            raise TypeError(problem)
         return cls(target, ActorOptions().but(given))
 
     def __init__(self, target: type, actor_options: ActorOptions) -> None:
@@ -70,7 +67,9 @@ class ActorClass(Defined, Takeable):
         """Start an actor and return its handle at once; its constructor runs in the actor's own process.
 
         Raises TypeError, before anything is sent, if the arguments do not fit the constructor; SerializationError;
-        ActorAlreadyExistsError; OptionError if the checkpoints of a durable actor cannot be kept where they are to be.
+        ActorAlreadyExistsError; OptionError if the checkpoints of a durable actor cannot be kept where they are to be:
+        a folder that cannot be made on this machine, a protocol that is not known here. That a server is not there, or
+        takes nothing, is found out at the first checkpoint: the actor's output tells it then, and nothing is lost.
         """
         __tracebackhide__ = True
         self._check(*args, **kwargs)
@@ -111,6 +110,7 @@ class ActorClass(Defined, Takeable):
             is_async=description.is_async,
             handle=description.with_options(filled, "" if durable is None else durable.level),
             durability=durable,
+            full_name=self._full_name,
         )
 
     def __mro_entries__(self, _bases: tuple[Any, ...]) -> tuple[type, ...]:
@@ -169,6 +169,15 @@ class ConfiguredActorClass(Takeable):
 
     def __repr__(self) -> str:
         return f"{self._class!r} with options"
+
+
+def lacking(target: type) -> str:
+    """Return what a class lacks that is a :class:`~ipyactors.actor.Checkpointable`; empty if it lacks nothing."""
+    missing = sorted(getattr(target, "__abstractmethods__", ())) if issubclass(target, Checkpointable) else ()
+    if not missing:
+        return ""
+    who = f"{target.__qualname__} is a Checkpointable"
+    return f"{who} and cannot be made remote: it does not implement {', '.join(missing)}."
 
 
 def _constructor_parameters(target: type) -> str:

@@ -15,8 +15,7 @@ from ipyactors.owner import process
 
 _WHAT = "get_checkpoints_for_actor"
 
-#: The id of an actor begins with the letter a.
-_ACTOR_ID = re.compile("61[0-9a-f]{30}")
+_ACTOR_ID = re.compile("[0-9a-f]{32}")
 
 
 def of_actor(actor: str | ActorHandle) -> list[Checkpoint]:

@@ -109,6 +109,11 @@ class Defined:
         raise AttributeError(explain_missing(self, name))
 
     @property
+    def _full_name(self) -> str:
+        """The name by which what was called is known from one process to the next: its bytes may differ there."""
+        return f"{self.__module__}.{self._name}"
+
+    @property
     def definition_id(self) -> bytes:
         """The id of its definition; empty as long as it has not been sent, by itself or inside another's."""
         if self._part is None:

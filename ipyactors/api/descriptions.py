@@ -43,7 +43,8 @@ def method(**given: Any) -> Callable[[_Function], _Function]:
     ``effect="readonly"`` says that the method leaves the actor as it was. When the data of a result is lost, the actor
     is asked for it again, unless other calls have begun to change it since, so that it would be another value; then the
     result is lost. A durable actor does not record such calls: they cost no more than those of any actor, and after a
-    crash they are simply run again. What the method changes all the same is lost in a crash.
+    crash they are simply run again. What the method changes all the same is lost in a crash, and if it is part of the
+    state, makes the actor's results differ after a crash: then the actor is not brought back (RecoveryDivergedError).
 
     ``effect="replay"``, the default, says that a durable actor may run the method again after a crash, with the same
     arguments on the same state, to come to the same state and result as before. For that it must not depend on anything
@@ -54,6 +55,11 @@ def method(**given: Any) -> Callable[[_Function], _Function]:
     ``effect="persist"`` says that it cannot be run again: what it did is in a checkpoint before the caller has the
     answer, which costs a checkpoint with every call. Only a call that the process dies in is run again. Methods of a
     durable actor that run several calls at once (threads, or async methods) must be ``"persist"`` or ``"readonly"``.
+    The answers of those that ran side by side wait for each other: a checkpoint has none of them half done. So do not
+    have a ``"persist"`` method wait for what a later call brings (an item in a queue, a lock that is released): as long
+    as one waits, nobody beside it is answered, and if what it waits for depends on such an answer, nobody ever is.
+    Return instead, ``None`` if there is nothing, and have the caller ask again. A ``"readonly"`` method may wait; it
+    sees what later calls change, and holds nothing up.
 
     In an actor that is not durable, ``"replay"`` and ``"persist"`` make no difference.
 

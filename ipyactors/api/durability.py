@@ -47,7 +47,7 @@ def durability_of(actor_options: ActorOptions, cls: ClassDescription) -> Durabil
 
 
 def check_store(durability: Durability | None) -> None:
-    """Raise OptionError if no checkpoint can be kept where this says; nothing is connected to."""
+    """Raise OptionError if no checkpoint can be kept where this says; nothing is connected to, a folder is made."""
     if durability is not None and durability.store:
         from ipyactors.durable import checkpoint_store  # hardly anybody needs it
 
@@ -67,7 +67,8 @@ def check_concurrency(cls: ClassDescription, max_concurrency: int) -> None:
         "order calls began, but not how they took turns while they ran, so that to do these again after a crash could "
         f"come to another state: {_listed(undeclared)}. No actor was made. Give max_concurrency=1; or say of each of "
         'these methods that what it did is kept before it is answered, @method(effect="persist"), or that it changes '
-        'nothing, @method(effect="readonly").',
+        'nothing, @method(effect="readonly"). A method with "persist" must not wait for what a later call brings: what '
+        "runs side by side is answered when none of it is half done.",
         option="max_concurrency",
     )
 

@@ -112,6 +112,7 @@ def _row(status: ActorStatus) -> dict[str, Any]:
         "node_id": status.node_id.hex(),
         "pid": status.pid,
         "waiting_for": status.waiting_for,
+        "busy_with": status.busy_with,
         "death": describe_death(status.death) if status.death is not None else "",
     }
 

@@ -38,7 +38,7 @@ def warn(kind: str, name: str, size: int, targets: Iterable[Any]) -> None:
         f"runs it, and kept there for as long as the {kind} can be called. Give what is large to {method} as an "
         "argument, or put() it once and give the reference.",
         UserWarning,
-        stacklevel=_frames_of_ours() + 1,
+        stacklevel=tracebacks.frames_of_ours(),
     )
 
 
@@ -90,11 +90,3 @@ def _size_of(value: Any) -> int:
 
 def _words(size: int) -> str:
     return f"{size / 1e6:.1f} MB"
-
-
-def _frames_of_ours() -> int:
-    """Return how many frames of this package are between the caller and the user's line, the caller's included."""
-    frame, count = sys._getframe(1), 0
-    while frame is not None and tracebacks.is_own(frame.f_code.co_filename) and frame.f_back is not None:
-        frame, count = frame.f_back, count + 1
-    return count

@@ -57,10 +57,10 @@ class Recorded:
 
         For what has an effect outside, or depends on something there: a request, a file, a measurement. Its result is
         recorded, so it must be picklable; what it asks for inside is part of it, and it makes no calls to others
-        (NotReplayableError), which are not made twice anyway. The function is called once for certain only if the
-        process survives it: when it dies after the call and before the result is written, nobody can know that it was
-        called, and it is called again. Where that matters, send along what tells a repetition: a ``uuid4()`` that was
-        taken before.
+        (NotReplayableError), which are not made twice anyway. In a call that is recorded, what it returns or raises
+        arrives as a copy. The function is called once for certain only if the process survives it: when it dies after
+        the call and before the result is written, nobody can know that it was called, and it is called again. Where
+        that matters, send along what tells a repetition: a ``uuid4()`` that was taken before.
         """
         notes = current.notes()
         if notes is None:

@@ -76,6 +76,7 @@ class RemoteFunction(Defined):
             max_retries=task_options.max_retries,
             retry_on=retries.encode(task_options.retry_exceptions, what=self._short_name),
             lineage=task_options.lineage,
+            full_name=self._full_name,
         )
 
     def __repr__(self) -> str:

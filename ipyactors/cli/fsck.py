@@ -9,7 +9,6 @@ import shlex
 import sys
 
 import click
-from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -24,6 +23,9 @@ from ipyactors.wire.liveness import boot_id
 
 #: A pipe or a file has no width of its own.
 _WIDTH_OF_A_FILE = 240
+
+#: So much of a checkpoint's id is shown, as everywhere.
+_ID_DIGITS = 10
 
 _COLOURS = {Status.CLEAN: "green", Status.RECOVERABLE: "yellow", Status.LOST: "red", Status.UNREADABLE: "red"}
 
@@ -102,6 +104,7 @@ def _print(console: Console, folder: pathlib.Path, report: FsckReport) -> None:
             console.print(Text(line))
         if report.checkpoints:
             console.print(_checkpoint_table(report))
+            console.print()
         for record in report.listing:
             console.print(Text(_record_line(record)), soft_wrap=True)
     for note in report.notes:
@@ -153,14 +156,15 @@ def _summary(report: FsckReport) -> list[str]:
 
 
 def _checkpoint_table(report: FsckReport) -> Table:
-    table = Table(box=box.SIMPLE)
-    for heading in ("checkpoint", "id", "lsn", "position", "incarnation", "made", "bytes", "data", "fits the log"):
-        is_number = heading in ("checkpoint", "lsn", "position", "incarnation", "bytes")
-        table.add_column(heading, justify="right" if is_number else "left", no_wrap=is_number, overflow="fold")
+    """Return the checkpoints, in less than the 80 columns of a terminal; JSON has the rest of each."""
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="underline")
+    for heading in ("no.", "checkpoint", "lsn", "inc.", "made", "bytes", "data", "fits"):
+        is_number = heading in ("no.", "lsn", "inc.", "bytes")
+        table.add_column(heading, justify="right" if is_number else "left", no_wrap=heading != "data", overflow="fold")
     for one in report.checkpoints:
-        numbers = (one.lsn, one.position, one.incarnation)
-        cells = (str(one.number), one.checkpoint_id, *(f"{number:,}" for number in numbers), _time(one.wall_s))
-        table.add_row(*map(Text, (*cells, f"{one.size:,}", one.data, "no" if one.problem else "yes")))
+        cells = (str(one.number), one.checkpoint_id[:_ID_DIGITS], f"{one.lsn:,}", str(one.incarnation))
+        fits = "no" if one.problem else "yes"
+        table.add_row(*map(Text, (*cells, _time(one.wall_s), f"{one.size:,}", one.data, fits)))
     return table
 
 
@@ -177,7 +181,7 @@ def _time(wall_s: float) -> str:
     if not wall_s:
         return ""
     try:
-        return dt.datetime.fromtimestamp(wall_s).astimezone().strftime("%Y-%m-%d %H:%M:%S %Z")
+        return dt.datetime.fromtimestamp(wall_s).astimezone().strftime("%Y-%m-%d %H:%M:%S")
     except (OverflowError, OSError, ValueError):
         return str(wall_s)
 

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from ipyactors.cli.replay_child import AGREED, DIVERGED, IMPOSSIBLE, Request
-from ipyactors.durable import fsck_facts
+from ipyactors.durable import fsck_facts, unborn
 from ipyactors.durable.begun import Begun
 from ipyactors.durable.folder import Folder
 from ipyactors.durable.lock import holder_of
@@ -66,7 +66,10 @@ class Run:
 
 @dataclasses.dataclass(slots=True)
 class ActorReplay:
-    """What was made of one actor. ``problem`` tells why there was nothing to run; ``held_by`` who uses the folder."""
+    """What was made of one actor. ``problem`` tells why there was nothing to run; ``held_by`` who uses the folder.
+
+    ``unborn`` tells why there never was an actor that could be replayed, which is nothing wrong.
+    """
 
     path: pathlib.Path
     title: str
@@ -74,6 +77,7 @@ class ActorReplay:
     verifies: bool
     runs: list[Run] = dataclasses.field(default_factory=list)
     problem: str = ""
+    unborn: str = ""
     persist: tuple[int, ...] = ()
     left_out: tuple[int, ...] = ()
 
@@ -110,6 +114,8 @@ class ActorReplay:
         """Return what has come out, in a sentence."""
         if self.problem:
             return f"Cannot be replayed: {self.problem}"
+        if self.unborn:
+            return f"Nothing to replay: the actor never came to be: {self.unborn.rstrip('.')}."
         compared = _calls(sum(run.compared for run in self.runs))
         failed = [run for run in self.runs if run.status != AGREED]
         if any(run.status == DIVERGED for run in failed):
@@ -131,6 +137,7 @@ class ActorReplay:
             "status": self.status,
             "verdict": self.verdict(),
             "problem": self.problem,
+            "unborn": self.unborn,
             "notes": self.notes,
             "persist": list(self.persist),
             "left_out": list(self.left_out),
@@ -157,6 +164,9 @@ def replay_actor(path: pathlib.Path, wishes: Wishes) -> ActorReplay:
     done = ActorReplay(path, _title(path), holder_of(path), wishes.verifies)
     try:
         planned = offline.plan(path)
+        if not planned.end and (why := unborn.read(Folder(path))):
+            done.unborn = why
+            return done
         runs = _runs(planned, wishes)
     except IpyactorsError as error:
         done.problem = str(error)

@@ -10,11 +10,14 @@ import contextlib
 import dataclasses
 from collections.abc import Sequence
 
+import msgspec
+
 from ipyactors.durable import blobs, call_tables, log, manifest, power_loss, recovery
 from ipyactors.durable.call_tables import CallTables, Recorded, Verdict
+from ipyactors.durable.carried import CarriedCall
 from ipyactors.durable.disk import Disk
 from ipyactors.durable.log import Contents, LogSealedError, LogWriter
-from ipyactors.durable.manifest import CheckpointData, Manifest
+from ipyactors.durable.manifest import CheckpointData, Construction, Manifest
 from ipyactors.durable.record import OVERHEAD_BYTES, Abort, Call, Checkpoint, Done, Open, Value
 from ipyactors.durable.recovery import History, HistoryError
 from ipyactors.ground import faultpoints
@@ -53,12 +56,9 @@ class Remains:
             )
             damaged.actor_id, damaged.lsn = self.actor_id.hex(), error.lsn
             raise damaged from error
-        since = 0 if checkpoint is None else checkpoint.position
-        newest = self.checkpoints[0] if self.checkpoints else None
-        switches = recovery.switches_of(self.contents, newest)
-        history.switches = [(lsn, definition_id) for position, lsn, definition_id in switches if position >= since]
+        history.switches = recovery.switches_after(checkpoint, self.contents, self.checkpoints)
         if history.switches:
-            history.definition_id = history.switches[-1][1]
+            history.definition_id = history.switches[-1].definition_id
         return history
 
 
@@ -75,10 +75,10 @@ def read_remains(disk: Disk, actor_id: bytes, boot_id: str = "", *, is_lasting: 
     try:
         contents = log.read(disk, actor_id, since)
         if not checkpoints or contents.end >= checkpoints[0].position:
-            lost = 0
-            if contents.last is not None and power_loss.is_possible(contents.records, checkpoints, boot_id):
-                lost = power_loss.lost_lsns(contents, contents.last)
-            return Remains(actor_id, tuple(checkpoints), contents, problems, (), lost, least_lsn)
+            if contents.last is None or not power_loss.is_possible(contents.records, checkpoints, boot_id):
+                return Remains(actor_id, tuple(checkpoints), contents, problems, (), 0, least_lsn)
+            cut = power_loss.cut(disk, contents, checkpoints if is_lasting else [])
+            return Remains(actor_id, tuple(checkpoints), cut.contents, problems, cut.dropped, cut.lost_lsns, least_lsn)
     except LogDamagedError as error:
         damage = error
     if not problems and power_loss.is_possible(power_loss.records_of(disk, actor_id), checkpoints, boot_id):
@@ -98,6 +98,9 @@ def read_remains(disk: Disk, actor_id: bytes, boot_id: str = "", *, is_lasting: 
 class ActorLog:
     """The log in the hands of the incarnation that runs. ``tables`` are the tables, after replay.
 
+    ``syncs``: what it has is to survive a loss of power.
+    ``carried`` are the calls that its newest checkpoint has; none while it has made no checkpoint.
+
     Every method that writes raises LogSealedError when the disk fails: then the process must end without another word.
     """
 
@@ -107,14 +110,18 @@ class ActorLog:
         self._actor_id = remains.actor_id
         self._incarnation = incarnation
         self._checkpoints = list(remains.checkpoints)
+        self.carried: tuple[CarriedCall, ...] = ()
         self._opened = opened
+        self.syncs = opened.level == "host"
+        self._synced: set[str] = set()  # large values, as far as is known
+        self._construction = _construction_of(remains, history, opened)
         self._least_lsn = remains.least_lsn
         if remains.lost_lsns:
             self._least_lsn = max(self._least_lsn, history.tables.last_lsn + remains.lost_lsns)
             power_loss.write_lost(disk, self._least_lsn)
         self.adopt(history.tables)
         disk.remove(remains.dropped)
-        self._writer = LogWriter(disk, remains.actor_id, incarnation, remains.contents, syncs=opened.level == "host")
+        self._writer = LogWriter(disk, remains.actor_id, incarnation, remains.contents, syncs=self.syncs)
         self._writer.append(opened, self.tables.last_lsn)
         for done in history.owed.values():
             self._writer.append(done, self.tables.recorded[done.call_id].lsn)
@@ -190,6 +197,9 @@ class ActorLog:
     def add_value(self, lsn: int, value: Value) -> None:
         """Note what a call takes from outside; :meth:`secure` before anything that depends on it leaves."""
         self._writer.append(value, lsn)
+        made = self._construction
+        if not lsn and made is not None:
+            self._construction = msgspec.structs.replace(made, values=(*made.values, value))
 
     def finish(self, done: Done) -> Recorded:
         """Note how a call ended; its answer may leave after :meth:`secure`."""
@@ -242,10 +252,12 @@ class ActorLog:
             tuple(ended),
             opened.boot_id,
             opened.level,
+            None if data.locator else self._construction,  # only who loads its data itself is constructed before
         )
         faultpoints.hit("durable.checkpoint.secured")
         self._publish(made)
         self._checkpoints.insert(0, made)
+        self.carried = data.carried
         expired = self._checkpoints[keep:]
         del self._checkpoints[keep:]
         for done in ended:
@@ -258,6 +270,11 @@ class ActorLog:
 
     def _publish(self, made: Manifest) -> None:
         """Make it one. Raises OSError if it is none; LogSealedError if only the next process can tell."""
+        needed = set() if self.syncs else _blobs_of(made)
+        for name in needed - self._synced:  # no loss of power may leave it without what it needs
+            with contextlib.suppress(FileNotFoundError):  # an answer that is gone; who asks for it is told
+                self._disk.sync(name)
+        self._synced = needed
         try:
             manifest.write(self._disk, made)
             faultpoints.hit("durable.checkpoint.manifest")
@@ -281,5 +298,18 @@ class ActorLog:
         """Remove the files of records that are no longer there, but for answers that may be asked for again."""
         dropped = blobs.names_up_to(self._disk, self._checkpoints[-1].lsn)
         if dropped:
-            needed = set().union(*(blobs.needed_by(one.tables) for one in self._checkpoints))
+            needed = set().union(*map(_blobs_of, self._checkpoints))
             self._disk.remove(name for name in dropped if name not in needed)
+
+
+def _blobs_of(made: Manifest) -> set[str]:
+    """Return the names of the large values that a checkpoint needs."""
+    construction = made.construction.values if made.construction is not None else ()
+    return blobs.needed_by(made.tables, made.data.carried, construction)
+
+
+def _construction_of(remains: Remains, history: History, opened: Open) -> Construction | None:
+    """Return what is known of how the actor was made; None if nothing is."""
+    if remains.checkpoints:
+        return remains.checkpoints[0].construction
+    return Construction(recovery.made_of(remains.contents) or opened.definition_id, tuple(history.construction))

@@ -1,7 +1,8 @@
 """Large values of a log's records, each in a file of its own beside the log.
 
-A record only names its blobs. They are written, and as safe as a checkpoint, before the record is; those whose record
-was dropped with its segment go with it, unless a checkpoint's tables still need them.
+A record only names its blobs. They are written, and as safe as the log's level asks, before the record is; those that a
+checkpoint needs are synced before it is made. Those whose record was dropped with its segment go with it, unless a
+checkpoint still needs them.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from ipyactors.durable.call_tables import Snapshot
+from ipyactors.durable.carried import CarriedCall
 from ipyactors.durable.disk import Disk
-from ipyactors.durable.record import Answer, Blob, Call
+from ipyactors.durable.record import Answer, Blob, Call, Value, ValueKind
 from ipyactors.ground import faultpoints
 from ipyactors.wire.outside import OUT_OF_BAND_BYTES
 from ipyactors.wire.specs import Payload
@@ -52,10 +54,13 @@ def is_large(payload: Payload) -> bool:
     return bool(payload.buffers) or len(payload.data) > OUT_OF_BAND_BYTES
 
 
-def put_aside(disk: Disk, payloads: Sequence[Payload], namer: Namer) -> tuple[tuple[Payload, ...], tuple[Blob, ...]]:
+def put_aside(
+    disk: Disk, payloads: Sequence[Payload], namer: Namer, *, syncs: bool = True
+) -> tuple[tuple[Payload, ...], tuple[Blob, ...]]:
     """Write what is large among payloads that have their bytes to files; return what goes into the record.
 
-    Blobs carry the index of their payload. Raises OSError; files that were written then are waste, and harmless.
+    Blobs carry the index of their payload. ``syncs``: they survive a loss of power; without, one that a loss of power
+    has torn is told by its digest. Raises OSError; files that were written then are waste, and harmless.
     """
     kept: list[Payload] = []
     blobs: list[Blob] = []
@@ -65,17 +70,26 @@ def put_aside(disk: Disk, payloads: Sequence[Payload], namer: Namer) -> tuple[tu
             continue
         content = _encode(Payload(payload.data, payload.buffers, payload.refs, payload.actor_ids))
         name = namer.next()
-        disk.replace(name, content)
+        is_whole_digested = len(content) <= 2 * _DIGESTED_BYTES
+        write = disk.put if is_whole_digested and not syncs else disk.replace
+        write(name, content)
         faultpoints.hit("durable.blob.written")
         blobs.append(Blob(index, name, len(content), digest(content)))
         kept.append(payload.with_bytes(b""))
     return tuple(kept), tuple(blobs)
 
 
-def arguments_of(disk: Disk, call: Call) -> tuple[Payload, ...]:
-    """Return a logged call's arguments, ``args`` first, with their bytes. Raises BlobDamagedError."""
+def arguments_of(disk: Disk, call: Call | CarriedCall) -> tuple[Payload, ...]:
+    """Return the arguments of a call that is kept, ``args`` first, with their bytes. Raises BlobDamagedError."""
     aside = [msgspec.structs.replace(blob, index=blob.index + 1) for blob in call.blobs]
     return bring_back(disk, (call.args, *call.arg_values), aside)
+
+
+def check_carried(disk: Disk, carried: Iterable[CarriedCall]) -> None:
+    """Raise BlobDamagedError unless all large arguments of calls that a checkpoint has are there."""
+    for one in carried:
+        for blob in one.blobs:
+            read(disk, blob)
 
 
 def bring_back(disk: Disk, payloads: Sequence[Payload], blobs: Iterable[Blob]) -> tuple[Payload, ...]:
@@ -113,9 +127,20 @@ def digest(content: bytes | memoryview) -> bytes:
     return made.digest()
 
 
-def needed_by(snapshot: Snapshot) -> set[str]:
-    """Return the names of the files that recorded answers are in."""
-    return {blob.name for one in snapshot.recorded for blob in blobs_of(one.answer)}
+def needed_by(snapshot: Snapshot, carried: Iterable[CarriedCall] = (), construction: Iterable[Value] = ()) -> set[str]:
+    """Return the names of the files that a checkpoint needs.
+
+    They have recorded answers, arguments of carried calls, and what the constructor took from outside.
+    """
+    needed = {blob.name for one in snapshot.recorded for blob in blobs_of(one.answer)}
+    needed.update(blob.name for one in carried for blob in one.blobs)
+    return needed.union(blob.name for blob in of_values(construction))
+
+
+def of_values(values: Iterable[Value]) -> list[Blob]:
+    """Return the blobs that values name which were taken from outside."""
+    kinds = ValueKind.RECEIVED, ValueKind.ONCE
+    return [blob for value in values if value.kind in kinds for blob in blobs_of(value.data)]
 
 
 def blobs_of(answer: bytes) -> tuple[Blob, ...]:
@@ -124,6 +149,12 @@ def blobs_of(answer: bytes) -> tuple[Blob, ...]:
         return _decode_answer(answer).blobs
     except msgspec.MsgspecError:
         return ()
+
+
+def last_of(disk: Disk, lsn: int) -> int:
+    """Return the highest number of a blob of this call; 0 if there is none."""
+    found = filter(None, map(_NAME.fullmatch, disk.names()))
+    return max((int(one.group(2)) for one in found if int(one.group(1), 16) == lsn), default=0)
 
 
 def names_up_to(disk: Disk, lsn: int) -> list[str]:

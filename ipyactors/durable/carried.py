@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import msgspec
 
+from ipyactors.durable.record import Blob
 from ipyactors.wire.specs import Payload
 
 
@@ -17,7 +18,9 @@ class CarriedCall(msgspec.Struct, frozen=True):
     ``caller_id``, ``call_id``, ``counter`` and ``digest`` are its
     :class:`~ipyactors.wire.worker_messages.CallIdentity`, and the options are as in
     :class:`~ipyactors.owner.templates.MethodTemplate`. ``attempt`` is how often it was tried before, ``retries_left``
-    how often it may be again. ``args`` and ``arg_values`` name no references and no handles, and have all their bytes.
+    how often it may be again. ``args`` and ``arg_values`` name no references; actors that they name are to be held by
+    who makes the call. Large ones are in files beside the log, of which ``blobs`` tells as in
+    :class:`~ipyactors.durable.record.Call`, and have no bytes here.
     """
 
     actor_id: bytes
@@ -36,3 +39,4 @@ class CarriedCall(msgspec.Struct, frozen=True):
     max_task_retries: int = 0
     attempt: int = 0
     retries_left: int = 0
+    blobs: tuple[Blob, ...] = ()

@@ -106,7 +106,7 @@ def open_store(url: str, folder: pathlib.Path, actor_id: bytes, kv: Kv) -> Check
         return _KvStore(kv, place)
     protocol, path = store_url.split(url)
     if protocol == store_url.FILE:
-        return _FolderStore(pathlib.Path(path), place, "")
+        return _FolderStore(pathlib.Path(path), place, "", url)
     return _RemoteStore(url, protocol, place)
 
 
@@ -128,20 +128,32 @@ def _name_at(locator: str, place: str, prefix: str = "") -> str:
 
 
 class _FolderStore:
-    """Files ``<path>/<place><prefix><name>`` of this machine, or of one whose disk it has mounted."""
+    """Files ``<path>/<place><prefix><name>`` of this machine, or of one whose disk it has mounted.
+
+    ``url`` is what the user has said, which errors of saving repeat; empty for the actor's own folder.
+    """
 
     is_lasting = True
 
-    def __init__(self, path: pathlib.Path, place: str, prefix: str) -> None:
+    def __init__(self, path: pathlib.Path, place: str, prefix: str, url: str = "") -> None:
         self._folder = path / place
         self._place = place
         self._prefix = prefix
+        self._url = url
 
     def save(self, name: str, data: bytes) -> str:
         """Write, sync, rename, sync the folder."""
         file = self._prefix + _checked(name)
-        _make_folder(self._folder)
-        Folder(self._folder).replace(file, data)
+        try:
+            _make_folder(self._folder)
+            Folder(self._folder).replace(file, data)
+        except OSError as error:
+            if not self._url:
+                raise
+            text = (
+                f"{store_url.OPTION}={self._url!r}: the data of a checkpoint could not be saved there: {error.strerror}"
+            )
+            raise OSError(error.errno, text) from error
         return self._place + file
 
     def load(self, locator: str) -> bytes:
@@ -286,6 +298,9 @@ class _RemoteStore:
 
     def _failed(self, done: str, locator: str, error: Exception) -> OSError:
         number = errno.ENOENT if isinstance(error, FileNotFoundError) else getattr(error, "errno", None)
-        where = f"{store_url.shown(self._url).rstrip('/')}/{locator}"
-        text = f"the data of a checkpoint could not be {done} at {where}: {type(error).__name__}: {error}"
+        url = store_url.shown(self._url)
+        text = (
+            f"{store_url.OPTION}={url!r}: the data of a checkpoint could not be {done} at {url.rstrip('/')}/{locator}: "
+            f"{type(error).__name__}: {error}"
+        )
         return OSError(number if isinstance(number, int) else errno.EIO, text)

@@ -35,6 +35,13 @@ class Disk(Protocol):
         """Make what was written to the file survive a loss of power."""
         ...
 
+    def put(self, name: str, data: bytes) -> None:
+        """Make a file with this content: it is there whole, or not at all. It is not synced.
+
+        Its name survives a loss of power once another file was allocated or replaced, what is in it once it was synced.
+        """
+        ...
+
     def replace(self, name: str, data: bytes) -> None:
         """Make the file have this content, and sync it with the folder: it has the old or the new one, whole."""
         ...

@@ -61,12 +61,15 @@ class Folder:
         sync_data(self._open(name))
         faultpoints.hit("durable.sync.after")
 
+    def put(self, name: str, data: bytes) -> None:
+        """Make a file with this content."""
+        with self._made(name, syncs=False) as descriptor:
+            _write(descriptor, data)
+
     def replace(self, name: str, data: bytes) -> None:
         """Make the file have this content."""
         with self._made(name) as descriptor:
-            view = memoryview(data)
-            while view:
-                view = view[os.write(descriptor, view) :]
+            _write(descriptor, data)
 
     def remove(self, names: Iterable[str]) -> None:
         """Remove files, in this order."""
@@ -90,13 +93,14 @@ class Folder:
         return self._descriptor
 
     @contextlib.contextmanager
-    def _made(self, name: str) -> Iterator[int]:
+    def _made(self, name: str, *, syncs: bool = True) -> Iterator[int]:
         """Yield a descriptor of a new file; it gets its name when it is whole and synced, and is gone if that fails."""
         temporary = self.path / (name + _TEMPORARY)
         descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         try:
             yield descriptor
-            os.fsync(descriptor)
+            if syncs:
+                os.fsync(descriptor)
             faultpoints.hit("durable.replace.before_rename")
             os.rename(temporary, self.path / name)
             faultpoints.hit("durable.replace.after_rename")
@@ -105,7 +109,8 @@ class Folder:
             raise
         finally:
             os.close(descriptor)
-        self._sync_names()
+        if syncs:
+            self._sync_names()
 
     def _sync_names(self) -> None:
         descriptor = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -113,3 +118,9 @@ class Folder:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def _write(descriptor: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]

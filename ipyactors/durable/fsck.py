@@ -10,14 +10,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from ipyactors.durable import fsck_facts, fsck_findings, manifest, waste
+from ipyactors.durable import fsck_facts, fsck_findings, manifest, unborn, waste
 from ipyactors.durable.disk import Disk
 from ipyactors.durable.fsck_evidence import Evidence, Load
 from ipyactors.durable.fsck_report import BlobFacts, CallFacts, CheckpointFacts, Finding, FsckReport, Saved, Status
 from ipyactors.durable.record import Checkpoint
 
 _KNOWN = re.compile(
-    r"lock|begun|lost|spec|class-[0-9a-f]+|log-[0-9a-f]{16}|checkpoint-[0-9]{12}\.json|data-.+|blob-[0-9a-f]{16}-[0-9]+"
+    r"lock|begun|lost|unborn|spec|class-[0-9a-f]+|log-[0-9a-f]{16}|checkpoint-[0-9]{12}\.json|data-.+|blob-[0-9a-f]{16}-[0-9]+"
 )
 
 #: An actor that runs makes and removes files while they are read: what seems wrong meanwhile is looked at again.
@@ -97,6 +97,7 @@ def _report(evidence: Evidence, findings: tuple[Finding, ...], held_by: int, *, 
         unreadable=unreadable,
         listing=facts.listing,
         waste=tuple(waste.find(evidence.names, evidence.manifests, evidence.broken)),
+        unborn="" if highest else unborn.read(evidence.disk),
     )
 
 

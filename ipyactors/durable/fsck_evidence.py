@@ -21,6 +21,9 @@ Load = Callable[[str], bytes]
 #: What the data of a checkpoint that is of no use is said to be begins with one of these.
 USELESS = ("missing", "damaged", "gone")
 
+#: Said of a checkpoint from which a call has to be made again, whose arguments cannot be had.
+CALL_GONE = "damaged: a call that is made again from there is gone"
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Need:
@@ -95,13 +98,25 @@ class Evidence:
                 for blob in blobs.blobs_of(recorded.answer):
                     answers.add(blob)
                     needed.setdefault(blob, Need("the answer", recorded.lsn))
+            if made.construction is not None:
+                for blob in blobs.of_values(made.construction.values):
+                    answers.add(blob)
+                    needed.setdefault(blob, Need("a value that was received in the course", 0))
+        carried = self.carried()
+        for blob, made in carried.items():
+            needed.setdefault(blob, Need("an argument of a call of the actor's own, which a checkpoint has", made.lsn))
         oldest = min((one.lsn for one in self.manifests), default=-1)
         blocked = self.best.blocked if self.best is not None else 0
         return {
             blob: need
             for blob, need in needed.items()
-            if blob.name in self.names or blob in answers or need.lsn > oldest or need.lsn == blocked
+            if blob.name in self.names or blob in answers or blob in carried or need.lsn > oldest or need.lsn == blocked
         }
+
+    def carried(self) -> dict[Blob, Manifest]:
+        """Return the large arguments of calls that are made again from checkpoints, each with the newest of these."""
+        by_age = reversed(self.manifests)
+        return {blob: made for made in by_age for call in made.data.carried for blob in call.blobs}
 
     def answers(self) -> set[Blob]:
         """Return the large values that callers may still ask for."""
@@ -113,6 +128,8 @@ class Evidence:
 
     def _data_of(self, one: Manifest) -> str:
         data = one.data
+        if any(self.problem_of(blob) for call in data.carried for blob in call.blobs):
+            return CALL_GONE
         if not data.locator and not data.digest:
             return "its own"
         durability = self.spec.durability if self.spec is not None else None
@@ -138,7 +155,8 @@ class Evidence:
         """Return what the actor's next start makes of a log that a loss of power may have cut off."""
         newest = self.manifests[0].position if self.manifests else 0
         is_whole = self.reading.end is not None and not any(piece.problem for piece in self.reading.pieces)
-        if is_whole and (self.reading.end or 0) >= newest:
+        is_blocked = self.best is not None and self.best.blocked
+        if is_whole and (self.reading.end or 0) >= newest and not is_blocked:
             return None
         records = [one for _, _, one in self.reading.located(unsafe=True)]
         if self.broken or not power_loss.is_possible(records, self.manifests, boot_id):
@@ -147,7 +165,7 @@ class Evidence:
 
     def _try_recovery(self) -> tuple[bool, str]:
         """Return whether the actor's next start comes to the same state, and what it says if it refuses."""
-        if self.best is None or self.best.blocked:
+        if self.best is None or (self.best.blocked and self.left is None):
             return False, ""
         chosen = next(filter(self._has_data, self.manifests if self.left is None else self.left.checkpoints), None)
         since = min((one.position for one in self.manifests), default=0)
@@ -168,6 +186,6 @@ def _blobs_of(body: object) -> Iterator[tuple[Blob, str]]:
         case Call():
             yield from ((blob, "an argument") for blob in body.blobs)
         case Value():
-            yield from ((blob, "a value that was received in the course") for blob in routes.blobs_of_value(body))
+            yield from ((blob, "a value that was received in the course") for blob in blobs.of_values((body,)))
         case Done():
             yield from ((blob, "the answer") for blob in blobs.blobs_of(body.answer))

@@ -38,7 +38,7 @@ def begun_of(disk: Disk, names: Iterable[str]) -> int | None:
         content = disk.read("begun")
     except OSError:
         return None
-    return int(_LSN.unpack(content)[0]) if len(content) == _LSN.size else None
+    return int(_LSN.unpack_from(content)[0]) if len(content) >= _LSN.size else None
 
 
 def whose(disk: Disk, names: Iterable[str], spec: ActorSpec | None) -> bytes | None:

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Iterator
 
 from ipyactors.durable import manifest, segment, spec_file
-from ipyactors.durable.fsck_evidence import USELESS, Evidence, Need
+from ipyactors.durable.fsck_evidence import CALL_GONE, USELESS, Evidence, Need
 from ipyactors.durable.fsck_report import Finding, Status
 from ipyactors.durable.log import Piece
 from ipyactors.durable.record import Checkpoint, Open
@@ -132,7 +132,7 @@ def _in_checkpoints(evidence: Evidence) -> Iterator[_Problem]:
         misfit = evidence.misfits.get(one.number)
         if misfit:
             yield _Problem(name, f"it does not fit the log: {misfit}", helps)
-        if data.startswith(USELESS) and not data.startswith("gone"):
+        if data.startswith(USELESS) and not data.startswith("gone") and data != CALL_GONE:
             yield _Problem(name, f"its data, {one.data.locator}, is {data}", helps)
 
 
@@ -150,11 +150,19 @@ def _in_the_history(evidence: Evidence) -> Iterator[_Problem]:
 
 
 def _in_blobs(evidence: Evidence) -> Iterator[_Problem]:
-    answers = evidence.answers()
+    answers, carried = evidence.answers(), evidence.carried()
     for blob, need in evidence.needed_blobs().items():
         problem = evidence.problem_of(blob).removeprefix(f"{blob.name} ")
-        if problem:
+        if problem and blob in carried and blob not in answers:
+            yield _carried(evidence, blob.name, carried[blob].number, problem)
+        elif problem:
             yield _blob(evidence, blob.name, need, problem, is_answer=blob in answers)
+
+
+def _carried(evidence: Evidence, name: str, number: int, problem: str) -> _Problem:
+    what = f"Checkpoint {number} has a call to another actor that it is an argument of, and is not used without it."
+    helps = " The same state can be had by a longer replay, which makes the call again." if evidence.is_all else ""
+    return _Problem(name, problem, what + helps)
 
 
 def _blob(evidence: Evidence, name: str, need: Need, problem: str, *, is_answer: bool) -> _Problem:

@@ -171,7 +171,8 @@ class FsckReport(msgspec.Struct, frozen=True):
     ``saved`` is None where no state can be had at all. ``lost`` are calls whose effect is lost and that can be read;
     ``unreadable`` are ranges of lsns (first, last) of which nothing can be read. ``lsn`` is the last one that is known
     of, ``begun`` the one that was begun last, None where that is not noted. ``waste`` is data that no checkpoint names:
-    the actor's next start removes it.
+    the actor's next start removes it. ``unborn`` tells why there never was an actor, if that is so: its constructor
+    failed.
     """
 
     actor_id: str
@@ -195,6 +196,7 @@ class FsckReport(msgspec.Struct, frozen=True):
     unreadable: tuple[tuple[int, int], ...] = ()
     listing: tuple[RecordFacts, ...] = ()
     waste: tuple[str, ...] = ()
+    unborn: str = ""
 
     def to_dict(self, path: str = "DIR") -> dict[str, Any]:
         """Return the same facts as plain values, for JSON, and the sentences."""
@@ -209,6 +211,8 @@ class FsckReport(msgspec.Struct, frozen=True):
             return "This is no actor's folder, or it cannot be read."
         if self.saved is None:
             return "Something is lost: no state can be had from this folder."
+        if self.unborn and self.status is Status.CLEAN:
+            return f"Clean: there is no state, for the actor never came to be: {self.unborn.rstrip('.')}."
         state = "the state before the first call"
         if self.saved.lsn:
             state = f"the state up to lsn {self.saved.lsn}"
@@ -224,7 +228,8 @@ class FsckReport(msgspec.Struct, frozen=True):
         """Return sentences that tell how the state is had, and what is lost."""
         said: list[str] = []
         if self.saved is not None and self.status is not Status.UNREADABLE:
-            said.append(_how(self.saved))
+            if not self.unborn:
+                said.append(_how(self.saved))
             if self.saved.again:
                 calls = "; ".join(call.words for call in self.saved.again)
                 said.append(f"Executed for real after that, because the log has no end of them: {calls}.")

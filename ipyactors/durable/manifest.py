@@ -15,7 +15,7 @@ import msgspec
 from ipyactors.durable.call_tables import Snapshot
 from ipyactors.durable.carried import CarriedCall
 from ipyactors.durable.disk import Disk
-from ipyactors.durable.record import Done
+from ipyactors.durable.record import Done, Value
 
 #: How many checkpoints are kept when nothing else was asked for.
 KEPT = 3
@@ -41,12 +41,23 @@ class CheckpointData(msgspec.Struct, frozen=True):
     carried: tuple[CarriedCall, ...] = ()
 
 
+class Construction(msgspec.Struct, frozen=True):
+    """What the constructor took from outside: ``values``, in their order. ``definition_id`` names the class.
+
+    An actor that keeps its checkpoints itself is constructed before it loads one, also when the log has dropped this.
+    """
+
+    definition_id: bytes
+    values: tuple[Value, ...] = ()
+
+
 class Manifest(msgspec.Struct, frozen=True):
     """The checkpoint with this number, of the state after the call ``lsn``.
 
     ``position`` is where the log goes on after it, ``tables`` which calls were over then. ``ended`` are the ends of the
     calls that were over by the checkpoint only; the log has them behind ``position``, or not all of them if the process
-    ended in between. ``boot_id`` and ``level`` are as in :class:`~ipyactors.durable.record.Open`.
+    ended in between. ``boot_id`` and ``level`` are as in :class:`~ipyactors.durable.record.Open`. ``construction`` is
+    None where it is not needed.
     """
 
     number: int
@@ -58,6 +69,7 @@ class Manifest(msgspec.Struct, frozen=True):
     ended: tuple[Done, ...] = ()
     boot_id: str = ""
     level: str = ""
+    construction: Construction | None = None
 
 
 def name_of(number: int) -> str:

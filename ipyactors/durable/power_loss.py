@@ -2,7 +2,8 @@
 
 Nothing of such a log is synced but the first OPEN in each boot of the machine; checkpoints and their manifests are. So
 where none of these is of this boot, a record that is broken is no damage: the power has taken it, with what follows.
-The log goes on at its first break then, or behind the newest checkpoint, which may be further.
+The log goes on at its first break then, or behind the newest checkpoint, which may be further. Nor are large values
+synced, but for those that a checkpoint needs: where one is torn, the log ends before the call that needs it.
 """
 
 from __future__ import annotations
@@ -11,11 +12,12 @@ import dataclasses
 import struct
 from collections.abc import Iterable, Sequence
 
-from ipyactors.durable import log, manifest, record, segment, stretches
+from ipyactors.durable import blobs, log, manifest, record, recovery, routes, segment, stretches
+from ipyactors.durable.blobs import BlobDamagedError
 from ipyactors.durable.disk import Disk
 from ipyactors.durable.log import Contents
 from ipyactors.durable.manifest import Manifest
-from ipyactors.durable.record import Open, Record
+from ipyactors.durable.record import Blob, Call, Open, Record, Value
 
 #: Has the last lsn that may have been given to a call that is lost: written before anything else is changed.
 _LOST = "lost"
@@ -94,7 +96,46 @@ def find(disk: Disk, actor_id: bytes, checkpoints: Sequence[Manifest]) -> Left |
     dropped += [segment.name_at(start) for start in reversed(starts) if segment.name_at(start) not in names]
     last = pieces[-1].part
     assert last is not None
-    return Left(kept, contents, tuple(dropped), lost_lsns(contents, last))
+    left = cut(disk, contents, kept)
+    return Left(kept, left.contents, (*dropped, *left.dropped), lost_lsns(left.contents, last))
+
+
+def cut(disk: Disk, contents: Contents, checkpoints: Sequence[Manifest]) -> Left:
+    """Return what is left of a log that is whole, but for large values, behind the newest of these checkpoints."""
+    position = _first_lost(disk, contents, checkpoints[0] if checkpoints else None)
+    kept = contents if position is None else _until(contents, position)
+    dropped = [segment.name_at(part.start) for part in reversed(contents.segments[len(kept.segments) :])]
+    lost = lost_lsns(kept, contents.segments[-1]) if contents.segments else 0
+    return Left(tuple(checkpoints), kept, tuple(dropped), lost)
+
+
+def _first_lost(disk: Disk, contents: Contents, newest: Manifest | None) -> int | None:
+    """Return where the first call begins that cannot be done again without a large value; None if all can."""
+
+    def problem_of(blob: Blob) -> str:
+        try:
+            blobs.read(disk, blob)
+        except BlobDamagedError as error:
+            return str(error)
+        return ""
+
+    history, _ = recovery.trace(newest, contents)
+    if newest is None and any(map(problem_of, blobs.of_values(history.construction))):
+        return next(at for at, one in contents.positioned() if isinstance(one.body, Value) and not one.lsn)
+    lost = next((past.lsn for past in history.past.values() if not routes.can_be_run(past, problem_of)), None)
+    if lost is None:
+        return None
+    return next(at for at, one in contents.positioned() if isinstance(one.body, Call) and one.lsn == lost)
+
+
+def _until(contents: Contents, position: int) -> Contents:
+    """Return a log that ends at a position, where a record begins."""
+    parts = [part for part in contents.segments if part.start <= position]
+    last, used = parts[-1], parts[-1].used
+    stop = segment.HEAD_BYTES + position - last.start
+    records = tuple(one for one in last.records if one.end <= stop)
+    parts[-1] = dataclasses.replace(last, records=records, end=position, is_clean=False, later=())
+    return Contents(tuple(parts), position, max(0, used - stop))
 
 
 def _whole_from(pieces: Sequence[log.Piece], wanted: Sequence[int]) -> Contents:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
+from typing import NamedTuple
 
 from ipyactors.durable import call_tables
 from ipyactors.durable.call_tables import CallTables
@@ -42,8 +44,8 @@ class History:
     the tables as they are after it. ``crashes`` counts, by lsn, how many incarnations have died while that call ran.
     ``opened`` is the last OPEN, None of an empty log. ``construction`` is what the constructor took from outside.
     ``owed`` are the ends, by call id, of calls that are over by the checkpoint and that the log lacks; ``unnoted`` is
-    the record of the checkpoint itself, if the log lacks that. ``switches`` tell after which lsn the actor was of which
-    class (definition id), in their order; ``definition_id`` is the last one, empty where nothing says.
+    the record of the checkpoint itself, if the log lacks that. ``switches`` are the later checkpoints, in their order;
+    ``definition_id`` is the class that the actor was of last, empty where nothing says.
     """
 
     tables: CallTables
@@ -54,7 +56,7 @@ class History:
     construction: list[Value] = dataclasses.field(default_factory=list)
     owed: dict[bytes, Done] = dataclasses.field(default_factory=dict)
     unnoted: Checkpoint | None = None
-    switches: list[tuple[int, bytes]] = dataclasses.field(default_factory=list)
+    switches: list[Switch] = dataclasses.field(default_factory=list)
     definition_id: bytes = b""
 
 
@@ -65,18 +67,42 @@ def made_of(contents: Contents) -> bytes:
     return next((one.body.definition_id for one in contents.records if isinstance(one.body, Open)), b"")
 
 
-def switches_of(contents: Contents, newest: Manifest | None) -> list[tuple[int, int, bytes]]:
-    """Return at which positions of the log, and after which lsns, the actor was of which class; in their order.
+class Switch(NamedTuple):
+    """A checkpoint was made after ``lsn``, at ``position``: from there on the actor was the copy that it has.
 
-    The log may lack the checkpoint that was made last, if its process ended in between: ``newest`` tells of that.
+    That is of the class ``definition_id``, which may be another one than before.
     """
-    noted = [(position, one.lsn, one.body) for position, one in contents.positioned() if type(one.body) is Checkpoint]
-    found = [(position, lsn, body.definition_id) for position, lsn, body in noted if body.definition_id]
-    if newest is not None and newest.data.definition_id:
-        is_noted = any(body.checkpoint_id == newest.data.checkpoint_id for _, _, body in noted)
-        if not is_noted:
-            found.append((newest.position, newest.lsn, newest.data.definition_id))
-    return found
+
+    position: int
+    lsn: int
+    definition_id: bytes
+    checkpoint_id: str
+
+
+def switches_of(contents: Contents, checkpoints: Iterable[Manifest]) -> list[Switch]:
+    """Return at which places the actor has gone on as the copy that a checkpoint has, in their order.
+
+    The log may lack a checkpoint whose process ended before it was noted: ``checkpoints`` tell of that.
+    """
+    found = {
+        one.body.checkpoint_id: Switch(position, one.lsn, one.body.definition_id, one.body.checkpoint_id)
+        for position, one in contents.positioned()
+        if type(one.body) is Checkpoint and one.body.definition_id
+    }
+    for made in checkpoints:
+        data = made.data
+        if data.definition_id and data.checkpoint_id not in found:
+            found[data.checkpoint_id] = Switch(made.position, made.lsn, data.definition_id, data.checkpoint_id)
+    return sorted(found.values())
+
+
+def switches_after(checkpoint: Manifest | None, contents: Contents, checkpoints: Iterable[Manifest]) -> list[Switch]:
+    """Return those behind a checkpoint, or all."""
+    switches = switches_of(contents, checkpoints)
+    if checkpoint is None:
+        return switches
+    since, own_id = checkpoint.position, checkpoint.data.checkpoint_id
+    return [one for one in switches if one.position >= since and one.checkpoint_id != own_id]
 
 
 def has_progressed(contents: Contents, newest: Manifest | None) -> bool:
@@ -110,6 +136,8 @@ def trace(
     if checkpoint is not None:
         history.owed = {done.call_id: done for done in checkpoint.ended}
         history.definition_id = checkpoint.data.definition_id
+        if checkpoint.construction is not None:
+            history.construction = list(checkpoint.construction.values)
         history.unnoted = Checkpoint(checkpoint.data.checkpoint_id, checkpoint.data.definition_id)
     since = checkpoint.position if checkpoint is not None else 0
     if contents.end < since:

@@ -15,6 +15,7 @@ from ipyactors.durable.disk import Disk
 from ipyactors.durable.log import Contents
 from ipyactors.durable.manifest import Manifest
 from ipyactors.durable.record import Call, Done, Open
+from ipyactors.durable.recovery import Switch
 from ipyactors.ground.exceptions import LogDamagedError
 
 #: An actor that runs makes and removes files while they are read.
@@ -26,13 +27,13 @@ class Start:
     """A state from which calls can be done again: that of ``checkpoint``, or what the constructor makes (None).
 
     ``until`` is the last lsn that can be come to; ``because`` tells why no later one can, empty if that is the last.
-    ``switches`` are the upgrades on the way: after which lsn, to which class (definition id).
+    ``switches`` are the checkpoints and upgrades on the way.
     """
 
     checkpoint: Manifest | None
     until: int
     because: str = ""
-    switches: tuple[tuple[int, bytes], ...] = ()
+    switches: tuple[Switch, ...] = ()
 
     @property
     def lsn(self) -> int:
@@ -84,10 +85,17 @@ class Plan:
         raise ValueError("no checkpoint is there, and the log does not reach back to the beginning")
 
     def find(self, checkpoint_id: str) -> Start:
-        """Return the start of this name: a checkpoint's id, or nothing for the constructor. Raises ValueError."""
-        for one in self.starts:
-            if one.checkpoint_id == checkpoint_id:
-                return one
+        """Return the start of this name: a checkpoint's id, or nothing for the constructor. Raises ValueError.
+
+        What the id of only one begins with will do: people are shown no more.
+        """
+        begin_so = [one for one in self.starts if checkpoint_id and one.checkpoint_id.startswith(checkpoint_id)]
+        exact = [one for one in self.starts if one.checkpoint_id == checkpoint_id]
+        for found in (exact, begin_so):
+            if len(found) == 1:
+                return found[0]
+        if begin_so:
+            raise ValueError(f"the ids of {len(begin_so)} checkpoints begin with {checkpoint_id}")
         raise ValueError(
             f"{f'checkpoint {checkpoint_id}' if checkpoint_id else 'the beginning'} is not there (any more)"
         )
@@ -116,8 +124,8 @@ def read(disk: Disk, actor_id: bytes) -> Remains:
     raise AssertionError("the last reading returns or raises")
 
 
-def plan(remains: Remains, definition_id: bytes) -> Plan:
-    """Return from where an actor's calls can be done again; ``definition_id`` is the class that it was made of."""
+def plan(remains: Remains) -> Plan:
+    """Return from where an actor's calls can be done again."""
     records = remains.contents.records
     calls = {one.lsn: one.body for one in records if isinstance(one.body, Call)}
     ended = {one.lsn for one in records if isinstance(one.body, Done)}
@@ -131,8 +139,7 @@ def plan(remains: Remains, definition_id: bytes) -> Plan:
     end = max([0, *(one.lsn for one in records), *(one.lsn for one in manifests)])
     reaches_back = bool(remains.contents.segments) and remains.contents.segments[0].start == 0
     begun: list[Manifest | None] = [None, *manifests] if reaches_back else [*manifests]
-    switches = recovery.switches_of(remains.contents, manifests[-1] if manifests else None)
-    starts = tuple(_start(one, switches, persist, end, definition_id) for one in begun)
+    starts = tuple(_start(one, remains, persist, end) for one in begun)
     opened = next((one.body for one in reversed(records) if isinstance(one.body, Open)), None)
     return Plan(remains, starts, end, tuple(persist), frozenset(ended), opened)
 
@@ -148,24 +155,12 @@ def truncated(contents: Contents, until: int) -> Contents:
     )
 
 
-def _start(
-    checkpoint: Manifest | None,
-    classes: list[tuple[int, int, bytes]],
-    persist: dict[int, str],
-    end: int,
-    definition_id: bytes,
-) -> Start:
-    since, begin, runs = 0, 0, definition_id
-    if checkpoint is not None:
-        since, begin, runs = checkpoint.lsn, checkpoint.position, checkpoint.data.definition_id
+def _start(checkpoint: Manifest | None, remains: Remains, persist: dict[int, str], end: int) -> Start:
+    since = 0 if checkpoint is None else checkpoint.lsn
     until, because = end, ""
     for lsn, method in sorted(persist.items()):
         if lsn > since:
             until, because = lsn - 1, f"lsn {lsn} is a call of {method}, a persist method, which is not done again"
             break
-    switches: list[tuple[int, bytes]] = []
-    for position, lsn, cls in classes:
-        if position >= begin and lsn <= until and cls != runs:
-            switches.append((lsn, cls))
-            runs = cls
-    return Start(checkpoint, until, because, tuple(switches))
+    switches = recovery.switches_after(checkpoint, remains.contents, remains.checkpoints)
+    return Start(checkpoint, until, because, tuple(one for one in switches if one.lsn <= until))

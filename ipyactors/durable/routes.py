@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from ipyactors.durable import blobs, call_tables, recovery, stretches
 from ipyactors.durable.call_tables import CallTables, Recorded, Snapshot
 from ipyactors.durable.manifest import Manifest
-from ipyactors.durable.record import Abort, Blob, Call, Value, ValueKind
+from ipyactors.durable.record import Abort, Blob, Call, Value
 from ipyactors.durable.recovery import History, HistoryError, Past
 from ipyactors.durable.stretches import Reading, Stretch
 
@@ -66,10 +66,10 @@ def find(reading: Reading, base: Manifest | None, problem_of: BlobProblem) -> Ro
     if base is None and (stretch.start or (reading.pieces and not stretch.reads)):
         return None
     history, error = recovery.trace(base, stretch.contents)
-    if any(problem_of(blob) for value in history.construction for blob in blobs_of_value(value)):
+    if any(map(problem_of, blobs.of_values(history.construction))):
         return None
     end = stretch.end if error is None else error.position
-    blocked = next((past.lsn for past in history.past.values() if not _can_be_run(past, problem_of)), 0)
+    blocked = next((past.lsn for past in history.past.values() if not can_be_run(past, problem_of)), 0)
     if blocked:
         end = _position_of(stretch, blocked)
         error = None
@@ -89,15 +89,10 @@ def _merit(route: Route) -> tuple[int, int, int]:
 
 def blobs_of_call(call: Call, values: Sequence[Value] = ()) -> list[Blob]:
     """Return the blobs that a replay of a call needs."""
-    return [*call.blobs, *(blob for value in values for blob in blobs_of_value(value))]
+    return [*call.blobs, *blobs.of_values(values)]
 
 
-def blobs_of_value(value: Value) -> tuple[Blob, ...]:
-    """Return the blobs that a value names."""
-    return blobs.blobs_of(value.data) if value.kind is ValueKind.RECEIVED else ()
-
-
-def _can_be_run(past: Past, problem_of: BlobProblem) -> bool:
+def can_be_run(past: Past, problem_of: BlobProblem) -> bool:
     """Return whether a call can be replayed; one that has no effect need not."""
     return isinstance(past.end, Abort) or not any(map(problem_of, blobs_of_call(past.call, past.values)))
 

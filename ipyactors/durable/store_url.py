@@ -12,6 +12,7 @@ import warnings
 
 from ipyactors.ground.exceptions import OptionError
 from ipyactors.ground.options import nearest
+from ipyactors.ground.tracebacks import frames_of_ours
 
 #: The word for the head's key-value store.
 KV = "kv"
@@ -22,7 +23,8 @@ FILE = "file"
 #: The protocol of what is gone with its process.
 MEMORY = "memory"
 
-_OPTION = "checkpoint_store"
+#: What it is called among the options of an actor.
+OPTION = "checkpoint_store"
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
 _LOGIN = re.compile(r"(://[^/@:]*):[^/]*@")
 
@@ -34,21 +36,24 @@ _UNFIT = frozenset({"http", "https", "data", "github", "gist", "git", "reference
 
 
 def check_url(url: str) -> None:
-    """Raise OptionError unless checkpoints can be kept there as far as can be seen from here, without looking there.
+    """Raise OptionError unless checkpoints can be kept there as far as can be seen from here, without connecting.
 
-    Imports what the protocol needs. Warns of a place that does not outlive the actor's process.
+    A folder is made. Imports what another protocol needs: whether its server is there, and lets us in, shows at the
+    first checkpoint. Warns of a place that does not outlive the actor's process.
     """
     if not url or url == KV:
         return
-    protocol, _ = split(url)
-    if protocol == MEMORY:
+    protocol, rest = split(url)
+    if protocol == FILE:
+        _check_folder(url, rest)
+    elif protocol == MEMORY:
         warnings.warn(
-            f"{_OPTION}={url!r}: what is in memory:// is gone with the process that has put it there. An actor that "
+            f"{OPTION}={url!r}: what is in memory:// is gone with the process that has put it there. An actor that "
             "restarts then has no checkpoint and replays its whole log, which is kept from the beginning on. It is for "
             "tests. Leave checkpoint_store away for a folder beside the log, or use 'kv' or a URL of another kind.",
-            stacklevel=2,
+            stacklevel=frames_of_ours(),
         )
-    elif protocol != FILE:
+    else:
         _check_implementation(url, protocol)
 
 
@@ -89,6 +94,26 @@ def shown(url: str) -> str:
     return _LOGIN.sub(r"\1:***@", url)
 
 
+def _check_folder(url: str, path: str) -> None:
+    """Raise OptionError unless there is such a folder, or can be, that files can be put into."""
+    why = ""
+    try:
+        os.makedirs(path, mode=0o700, exist_ok=True)
+    except FileExistsError:
+        why = f"{path} is no folder"
+    except (OSError, ValueError) as error:
+        why = f"the folder cannot be made: {error.strerror if isinstance(error, OSError) else error}"
+    else:
+        if not os.access(path, os.W_OK | os.X_OK):
+            why = "nothing can be written into that folder: Permission denied"
+    if why:
+        raise OptionError(
+            f"{OPTION}={url!r}: {why}. No actor was made. Name another folder, or leave the option out: then "
+            "checkpoints are kept beside the actor's log.",
+            option=OPTION,
+        )
+
+
 def _check_implementation(url: str, protocol: str) -> None:
     from fsspec.registry import available_protocols, get_filesystem_class, known_implementations
 
@@ -113,4 +138,4 @@ def _check_implementation(url: str, protocol: str) -> None:
 
 def _refused(url: str, why: str) -> OptionError:
     takes = "'kv', or a URL such as 'file:///folder', 'sftp://host/folder' or 's3://bucket/prefix'"
-    return OptionError(f"{_OPTION}={shown(url)!r}: takes {takes}; {why}", option=_OPTION)
+    return OptionError(f"{OPTION}={shown(url)!r}: takes {takes}; {why}", option=OPTION)

@@ -22,7 +22,7 @@ class Creation:
     """What is known of an actor that the head does not know yet. ``keep`` holds the arguments' handles alive.
 
     ``origin`` is the line that creates it, for its arguments. It ``outlives`` this process if it is detached, or was
-    created by a durable actor.
+    created by a durable actor, ``creator_id``.
     """
 
     def __init__(
@@ -36,6 +36,7 @@ class Creation:
         origin: Origin,
         *,
         outlives: bool = False,
+        creator_id: bytes = b"",
     ) -> None:
         self._session = session
         self._client = client
@@ -45,6 +46,7 @@ class Creation:
         self._keep = keep
         self._origin = origin
         self._outlives = outlives or template.detached
+        self._creator_id = creator_id
         self._mapped: dict[bytes, Mapped] = {}
         self._unready = 0
 
@@ -78,6 +80,7 @@ class Creation:
             is_async=template.is_async,
             handle=template.handle,
             durability=template.durability,
+            creator_id=self._creator_id,
         )
 
     def _own_arguments(self) -> Entry | None:
@@ -194,6 +197,7 @@ def create(
     origin: Origin,
     *,
     outlives: bool = False,
+    creator_id: bytes = b"",
 ) -> tuple[ActorClient, bytes | None]:
     """Create an actor with this id; a named one only after the head has agreed to the name.
 
@@ -207,7 +211,9 @@ def create(
         client = outbox.client_of(session.state, actor_id)
         client.class_name, client.name = template.class_name, template.name
         client.weight, client.handles, client.creating = 1, 1, True
-    creation = Creation(session, client, template, payload, deps, keep, origin, outlives=outlives)
+    creation = Creation(
+        session, client, template, payload, deps, keep, origin, outlives=outlives, creator_id=creator_id
+    )
     if not template.name:
         creation.send_when_ready()
         return client, None

@@ -77,14 +77,21 @@ def _why_waiting(state: OwnerState, cluster: ClusterReply, call: TaskCall) -> st
 
 def _method_call(cluster: ClusterReply, call: MethodCall, client: ActorClient) -> str:
     if call.state is CallState.SENT:
+        status = _find(cluster, client)
+        if status is not None and status.busy_with:
+            return f"{call.name} is at the actor. There, {status.busy_with}."
         ahead = list(client.in_flight).index(call.seq) if call.seq in client.in_flight else 0
         where = "is at the actor and runs" if not ahead else f"is at the actor, behind {ahead} of this process's calls"
         return f"{call.name} {where}."
     return f"{call.name} waits for its actor. {_actor(cluster, client)}"
 
 
+def _find(cluster: ClusterReply, client: ActorClient) -> ActorStatus | None:
+    return next((status for status in cluster.actors if status.actor_id == client.actor_id), None)
+
+
 def _actor(cluster: ClusterReply, client: ActorClient) -> str:
-    status = next((status for status in cluster.actors if status.actor_id == client.actor_id), None)
+    status = _find(cluster, client)
     text = _status(client, status)
     running = len(client.in_flight)
     waiting = client.unanswered - running
@@ -94,6 +101,11 @@ def _actor(cluster: ClusterReply, client: ActorClient) -> str:
 
 
 def _status(client: ActorClient, status: ActorStatus | None) -> str:
+    busy_with = "" if status is None else status.busy_with
+    return _state(client, status) + (f" Now: {busy_with}." if busy_with else "")
+
+
+def _state(client: ActorClient, status: ActorStatus | None) -> str:
     state = status.state if status is not None else client.state
     death = (status.death if status is not None else None) or client.death
     restarts = client.restarts_left if status is None else status.restarts_left

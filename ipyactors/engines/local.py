@@ -68,7 +68,7 @@ class LocalEngine:
         origin = origins.note(template.facts, _OURS_ABOVE)
         nested = None
         if turn is not None:
-            digest = nesting.digest_of(template.definition.definition_id, template.name, args, kwargs)
+            digest = nesting.digest_of(b"", f"{template.full_name} {template.name}", args, kwargs)
             nested = nesting.begin(turn, digest, template.name, template.num_returns)
         return submit(self.session, call, template.num_returns, keep, origin, nested)
 
@@ -104,12 +104,14 @@ class LocalEngine:
         origin = origins.note(template, _OURS_ABOVE)
         if turn is None:
             return create(session, template, args, kwargs, ids.new_actor_id(), origin)
-        digest = nesting.digest_of(template.definition.definition_id, template.class_name, args, kwargs)
-        actor_id = nesting.actor_id_of(turn.submitting(digest))
+        digest = nesting.digest_of(b"", template.full_name, args, kwargs)
+        submission = turn.submitting(digest)
+        actor_id, creator_id = nesting.actor_id_of(submission), submission.actor_id
         made: list[tuple[ActorClient, bytes | None]] = []
 
         def make() -> tuple[bytes, bytes | None]:
-            made.append(create(session, template, args, kwargs, actor_id, origin, outlives=True))
+            of_turn = create(session, template, args, kwargs, actor_id, origin, outlives=True, creator_id=creator_id)
+            made.append(of_turn)
             return made[0][0].actor_id, made[0][1]
 
         found_id, handle = turn.once(make)

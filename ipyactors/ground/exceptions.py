@@ -107,7 +107,7 @@ class CallAbortedError(ActorError):
 
 
 class CallOutcomeUnknownError(ActorError):
-    """Raised when nobody can say any more whether a call to a durable actor has taken effect."""
+    """Raised when nobody can say any more whether a call to a durable actor has taken effect, or what it has given."""
 
 
 class NotReplayableError(ActorError, RuntimeError):

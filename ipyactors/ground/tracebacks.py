@@ -29,6 +29,15 @@ def is_own(filename: str) -> bool:
     return filename.startswith(_OWN_FOLDER)
 
 
+def frames_of_ours() -> int:
+    """Return the ``stacklevel`` with which a warning of the caller's is one of the user's line that has led there."""
+    frame: types.FrameType | None = sys._getframe(1)
+    count = 1
+    while frame is not None and is_own(frame.f_code.co_filename):
+        frame, count = frame.f_back, count + 1
+    return count
+
+
 def remember_source(filename: str, text: str, label: str = "") -> None:
     """Make tracebacks in this process show ``text`` as the source of ``filename``, a name that no file has.
 

@@ -28,9 +28,9 @@ from ipyactors.ground.quantities import describe
 from ipyactors.head import leases, placement
 from ipyactors.head.machine import Node
 from ipyactors.head.out import Out
-from ipyactors.head.restarts import decide
+from ipyactors.head.restarts import Verdict, decide
 from ipyactors.head.tables import Actor, Ending, Owner, Tables, Worker, WorkerUse
-from ipyactors.wire.deaths import describe_death
+from ipyactors.wire.deaths import TRY_AGAIN, describe_death
 from ipyactors.wire.events import Event, EventKind
 from ipyactors.wire.head_messages import ActorChanged, ActorExited, ActorInitFailed, ActorReady, KillActor
 from ipyactors.wire.node_messages import StartWorker
@@ -87,6 +87,8 @@ def on_actor_ready(tables: Tables, out: Out, owner: Owner, message: ActorReady, 
     if Step.READY not in _STEPS[actor.state]:
         return None
     take_step(actor, Step.READY)
+    actor.unready = 0
+    actor.busy_with = ""
     if actor.spec.durability is None:  # one that is durable brings its calls along, and may die of them again
         actor.fruitless_s.clear()
     if message.recovered:
@@ -182,7 +184,7 @@ def end(tables: Tables, out: Out, actor: Actor, ending: Ending, wall_s: float) -
 
 def on_process_died(tables: Tables, out: Out, actor: Actor, death: Death, now_s: float, wall_s: float) -> None:
     """Restart or conclude an actor whose process is gone. ``death`` passes through as reported."""
-    actor.worker_id = b""
+    actor.worker_id, actor.busy_with = b"", ""
     if death.was_leaving:  # its word to the head may have been lost with it
         actor.ending = actor.ending or Ending(LossReason.INTENDED, death.detail or "it ended itself")
     death = msgspec.structs.replace(death, incarnation=actor.incarnation)
@@ -190,17 +192,14 @@ def on_process_died(tables: Tables, out: Out, actor: Actor, death: Death, now_s:
         death = msgspec.structs.replace(death, reason=actor.ending.reason, detail=actor.ending.detail)
     actor.death = death
     note(tables, actor, EventKind.ACTOR_DIED, wall_s, death)
-    verdict = None
-    if actor.ending is None:
-        is_durable = actor.spec.durability is not None
-        verdict = decide(actor.policy, actor.incarnation, actor.fruitless_s, now_s, is_durable=is_durable)
+    verdict = _judge(actor, death, now_s) if actor.ending is None else None
     if verdict is None or not verdict.is_restart:
         if verdict is not None and verdict.why:
-            detail = "; ".join(filter(None, (death.detail, verdict.why)))
-            death = msgspec.structs.replace(death, detail=detail)
+            death = _given_up(death, verdict, actor.unready)
         conclude(tables, out, actor, death, wall_s)
         return
     take_step(actor, Step.LOST)
+    actor.is_caught_up = False
     actor.incarnation += 1
     if death.reason is not LossReason.INTENDED:  # who kills it on purpose means to have it back
         actor.fruitless_s.append(now_s)
@@ -209,19 +208,43 @@ def on_process_died(tables: Tables, out: Out, actor: Actor, death: Death, now_s:
     queue(tables, actor, ticket=0)
 
 
+def _judge(actor: Actor, death: Death, now_s: float) -> Verdict:
+    """Return whether the actor comes back after a death, which is counted."""
+    is_blameless = death.reason in (LossReason.INTENDED, LossReason.NODE_LOST) or death.exit_code == TRY_AGAIN
+    actor.unready += actor.state is not ActorState.ALIVE and not is_blameless
+    return decide(
+        actor.policy,
+        actor.incarnation,
+        actor.fruitless_s,
+        now_s,
+        unready=actor.unready,
+        is_durable=actor.spec.durability is not None,
+    )
+
+
+def _given_up(death: Death, verdict: Verdict, unready: int) -> Death:
+    """Return the death of an actor that was given up, which tells why, and how the last of its processes ended."""
+    if not verdict.is_recovery:
+        return msgspec.structs.replace(death, detail="; ".join(filter(None, (death.detail, verdict.why))))
+    detail = f"its state could not be brought back: {verdict.why}; the last time it {describe_death(death)}"
+    return msgspec.structs.replace(death, reason=LossReason.RECOVERY_FAILED, detail=detail, unready=unready)
+
+
 def conclude(tables: Tables, out: Out, actor: Actor, death: Death, wall_s: float) -> None:
     """Declare the actor dead for good. If a process of it still ends, that concerns its resources only."""
     take_step(actor, Step.ENDED)
     tables.pending.pop(actor.actor_id, None)
-    actor.death, actor.worker_id = death, b""
+    actor.death, actor.worker_id, actor.busy_with = death, b"", ""
     owner = tables.owners.get(actor.owner_id)
     if owner is not None:
         owner.owned.discard(actor.actor_id)
     _free_name(tables, actor)
     note(tables, actor, EventKind.ACTOR_DEAD, wall_s, death)
     tell(tables, out, actor)
-    let_go = carried(actor.spec) | actor.kept
+    let_go, created = carried(actor.spec) | actor.kept, actor.created
     tables.bury(actor)
+    for created_id in created:
+        end_orphan(tables, out, created_id, f"actor {actor.spec.name or actor.spec.class_name}", wall_s)
     for carried_id in let_go:
         carry_no_longer(tables, out, carried_id, actor.actor_id, wall_s)
 
@@ -256,6 +279,14 @@ def end_if_unheld(tables: Tables, out: Out, actor: Actor, wall_s: float) -> None
     """End the actor if nobody has a handle of it and it is not detached."""
     if not actor.spec.detached and not is_held(tables, actor):
         end(tables, out, actor, Ending(LossReason.INTENDED, "its last handle went"), wall_s)
+
+
+def end_orphan(tables: Tables, out: Out, actor_id: bytes, who: str, wall_s: float) -> None:
+    """End an actor whose owner is gone, unless it is detached, or has been forgotten."""
+    actor = tables.actors.get(actor_id)
+    if actor is not None and not actor.spec.detached:
+        ending = Ending(LossReason.OWNER_DIED, f"{who}, which owned it, is gone")
+        end(tables, out, actor, ending, wall_s)
 
 
 # -- telling ---------------------------------------------------------------------------------------------------------
@@ -303,6 +334,7 @@ def status_of(tables: Tables, actor: Actor) -> ActorStatus:
         detached=spec.detached,
         definition_id=spec.definition.definition_id,
         level="" if spec.durability is None else spec.durability.level,
+        busy_with=actor.busy_with,
     )
 
 

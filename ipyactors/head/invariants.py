@@ -121,4 +121,7 @@ def _check_actor(tables: Tables, actor: Actor) -> None:
     assert (actor.actor_id in tables.dead) == is_dead, f"{actor.actor_id!r}: {actor.state}, but buried otherwise"
     if tables.is_settled and not actor.is_ended and not actor.spec.detached:
         assert is_held(tables, actor), f"{actor.actor_id!r} lives on without a handle"
-        assert actor.owner_id in tables.owners, f"{actor.actor_id!r} lives on without its owner"
+        has_owner = actor.owner_id in tables.owners or any(
+            actor.actor_id in other.created for other in tables.actors.values()
+        )
+        assert has_owner, f"{actor.actor_id!r} lives on without its owner"

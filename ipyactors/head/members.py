@@ -14,7 +14,7 @@ import msgspec
 
 from ipyactors.head import actors, claims, copies, durable, handles, leases
 from ipyactors.head.out import Out
-from ipyactors.head.tables import Actor, Ending, Owner, Tables, Worker, WorkerUse
+from ipyactors.head.tables import Actor, Owner, Tables, Worker, WorkerUse
 from ipyactors.wire.deaths import describe_death
 from ipyactors.wire.events import Event, EventKind
 from ipyactors.wire.head_messages import (
@@ -27,7 +27,7 @@ from ipyactors.wire.head_messages import (
     WorkerLost,
 )
 from ipyactors.wire.node_messages import WorkerDied, WorkerStarted
-from ipyactors.wire.specs import Death, LossReason
+from ipyactors.wire.specs import Death
 from ipyactors.wire.store_messages import NodeLost
 
 # -- coming ------------------------------------------------------------------------------------------------------------
@@ -110,7 +110,7 @@ def on_process_gone(tables: Tables, out: Out, process_id: bytes, wall_s: float) 
         return
     leases.end_leases_of(tables, out, owner)
     for actor_id in list(owner.owned):
-        _end_orphan(tables, out, actor_id, actors.owner_words(owner), wall_s)
+        actors.end_orphan(tables, out, actor_id, actors.owner_words(owner), wall_s)
     for actor_id in list(owner.holding):
         actor = tables.actors.get(actor_id)
         if actor is not None:
@@ -164,17 +164,9 @@ def bury_worker(tables: Tables, out: Out, worker: Worker, death: Death, now_s: f
 
 def end_if_unwanted(tables: Tables, out: Out, actor: Actor, wall_s: float) -> None:
     """End an adopted actor that no process of this session owns or holds."""
-    if actor.owner_id not in tables.owners:
-        _end_orphan(tables, out, actor.actor_id, "the process that created it", wall_s)
+    if actor.owner_id not in tables.owners and not durable.is_created_by_one(tables, actor):
+        actors.end_orphan(tables, out, actor.actor_id, "the process that created it", wall_s)
     actors.end_if_unheld(tables, out, actor, wall_s)
-
-
-def _end_orphan(tables: Tables, out: Out, actor_id: bytes, who: str, wall_s: float) -> None:
-    """End an actor whose owner is gone, unless it is detached."""
-    actor = tables.actors[actor_id]
-    if not actor.spec.detached:
-        ending = Ending(LossReason.OWNER_DIED, f"{who}, which owned it, is gone")
-        actors.end(tables, out, actor, ending, wall_s)
 
 
 def tell_all(tables: Tables, out: Out, worker_id: bytes, death: Death) -> None:

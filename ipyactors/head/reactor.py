@@ -28,6 +28,7 @@ from ipyactors.head import (
 from ipyactors.head.out import Out
 from ipyactors.head.tables import Owner, Tables
 from ipyactors.wire import census_messages as counted
+from ipyactors.wire import durable_messages as durably
 from ipyactors.wire import head_messages as said
 from ipyactors.wire import kv_messages as kept
 from ipyactors.wire import node_messages as reported
@@ -204,13 +205,17 @@ def _on_actor_word(tables: Tables, out: Out, owner: Owner, message: Message, wal
             handles.on_kill(tables, out, owner, message, wall_s)
         case said.ActorReady():
             actor = actors.on_actor_ready(tables, out, owner, message, wall_s)
-            if actor is not None and actor.kept:
-                durable.hand_over(tables, out, actor, wall_s)
-        case said.ActorProgressed():
+            if actor is not None:
+                durable.hand_over_created(tables, actor)
+        case durably.ActorProgressed():
             durable.on_progressed(tables, owner, message)
-        case said.CheckpointMade():
+        case durably.ActorCaughtUp():
+            durable.on_caught_up(tables, out, owner, message, wall_s)
+        case durably.ActorBusy():
+            durable.on_busy(tables, owner, message)
+        case durably.CheckpointMade():
             durable.on_checkpoint_made(tables, owner, message, wall_s)
-        case said.ActorUpgraded():
+        case durably.ActorUpgraded():
             durable.on_upgraded(tables, owner, message, wall_s)
         case said.ActorInitFailed():
             actors.on_actor_init_failed(tables, out, owner, message, wall_s)

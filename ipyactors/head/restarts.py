@@ -4,6 +4,9 @@ The number of restarts is the user's to choose; the intensity guard is not. It i
 constructor crashes again and again would otherwise burn a core for ever under ``max_restarts=-1``. An actor that
 became alive in between did some work, so only crashes without that are counted. A durable actor is alive before it runs
 the calls that it may be dying of: there, work is a call that has ended.
+
+What takes long dies seldom, and each time of the same: a replay that ends its process after a minute does so for ever.
+Processes that end in a row before the actor is alive are counted without a clock.
 """
 
 from __future__ import annotations
@@ -16,7 +19,10 @@ from ipyactors.ground.exceptions import OptionError
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class RestartPolicy:
-    """``max_restarts`` is -1 for no limit; at most ``intensity`` restarts in ``period_s`` without becoming alive."""
+    """``max_restarts`` is -1 for no limit; at most ``intensity`` restarts in ``period_s`` without becoming alive.
+
+    More than ``intensity`` processes that end in a row before the actor is alive are too many in any time.
+    """
 
     max_restarts: int = 0
     intensity: int = 5
@@ -35,21 +41,41 @@ class RestartPolicy:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Verdict:
-    """``why`` is set when the intensity guard refused; a used-up count needs no words beyond the status."""
+    """``why`` is set when the intensity guard refused; a used-up count needs no words beyond the status.
+
+    ``is_recovery``: what it was given up for is that it did not come back.
+    """
 
     is_restart: bool
     why: str = ""
+    is_recovery: bool = False
 
 
 def decide(
-    policy: RestartPolicy, used: int, fruitless_s: Sequence[float], now_s: float, *, is_durable: bool = False
+    policy: RestartPolicy,
+    used: int,
+    fruitless_s: Sequence[float],
+    now_s: float,
+    *,
+    unready: int = 0,
+    is_durable: bool = False,
 ) -> Verdict:
-    """Return whether to restart. ``fruitless_s`` are the times of the restarts since the actor last did some work."""
+    """Return whether to restart. ``fruitless_s`` are the times of the restarts since the actor last did some work.
+
+    ``unready`` is how many of its processes have ended in a row, this one included, before the actor was alive.
+    """
     if policy.restarts_left(used) == 0:
         return Verdict(is_restart=False)
     recent = sum(1 for at_s in fruitless_s if at_s > now_s - policy.period_s)
-    if recent >= policy.intensity:
-        fruitless = "it never ended a call; its log is kept" if is_durable else "its constructor never returned"
-        why = f"given up after {recent} restarts in {policy.period_s:.0f} s in which {fruitless}"
-        return Verdict(is_restart=False, why=why)
-    return Verdict(is_restart=True)
+    if recent < policy.intensity and unready <= policy.intensity:
+        return Verdict(is_restart=True)
+    if is_durable and 1 < unready <= used:  # it was alive once
+        return Verdict(
+            is_restart=False, why=f"its process ended {unready} times in a row while it came back", is_recovery=True
+        )
+    if recent < policy.intensity:
+        return Verdict(is_restart=False, why=f"given up: its process ended {unready} times in a row while it came back")
+    is_begun = is_durable and not unready
+    fruitless = "it never ended a call; its log is kept" if is_begun else "its constructor never returned"
+    why = f"given up after {recent} restarts in {policy.period_s:.0f} s in which {fruitless}"
+    return Verdict(is_restart=False, why=why)

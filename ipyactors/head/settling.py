@@ -13,7 +13,7 @@ whoever has not come back is taken for gone.
 from __future__ import annotations
 
 from ipyactors.ground import ids
-from ipyactors.head import claims, handles, leases, members, nodes
+from ipyactors.head import claims, durable, handles, leases, members, nodes
 from ipyactors.head.out import Out
 from ipyactors.head.tables import Owner, Tables, WorkerUse
 from ipyactors.wire.events import Event, EventKind
@@ -52,6 +52,7 @@ def settle(tables: Tables, out: Out, wall_s: float) -> None:
     for owner_id in absent:
         if owner_id not in tables.workers:
             members.on_process_gone(tables, out, owner_id, wall_s)
+    durable.adopt_all(tables)
     for actor in tables.live_actors():
         members.end_if_unwanted(tables, out, actor, wall_s)
     for actor_id, early in tables.early_holds.items():

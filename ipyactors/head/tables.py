@@ -183,7 +183,10 @@ class Actor:
     ``incarnation`` is also the number of restarts used, since each restart raises it by one: so that number
     survives a restart of the head. ``worker_id`` is empty while it has no process. ``ticket`` is its place in the
     line while it waits for one. ``is_told``: its holders know of the present state. While a durable actor comes back,
-    ``kept`` are the actors of which its process had handles, and ``created`` those that its process had created.
+    ``kept`` are the actors of which its processes had handles, until it has caught up (``is_caught_up``), and
+    ``created`` those that they had created, until it is ready. ``unready`` counts its processes that have ended in a
+    row before it was.
+    ``busy_with`` is what its process says that it is at for long.
     """
 
     spec: ActorSpec
@@ -200,6 +203,9 @@ class Actor:
     unplaceable: Units | None = None
     kept: set[bytes] = dataclasses.field(default_factory=set)
     created: set[bytes] = dataclasses.field(default_factory=set)
+    is_caught_up: bool = False
+    unready: int = 0
+    busy_with: str = ""
 
     @property
     def actor_id(self) -> bytes:

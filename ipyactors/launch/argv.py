@@ -7,6 +7,7 @@ and there is no limit to its length.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 
@@ -18,6 +19,8 @@ THREAD_LIMITS = (
     "OPENBLAS_NUM_THREADS",
     "VECLIB_MAXIMUM_THREADS",
 )
+
+_HASH_SEED = "PYTHONHASHSEED"
 
 # Our own package goes first unless it can be had anyway; the driver's other folders go last, so that a notebook's
 # neighbour called ``select.py`` cannot break the agent. Workers put the driver's exact order in place themselves.
@@ -49,3 +52,15 @@ def role_input(package_parent: str, sys_path: Sequence[str], config: bytes) -> b
 def worker_environment(inherited: Mapping[str, str]) -> dict[str, str]:
     """Return what to set in workers: one thread for each library whose limit nobody has set."""
     return {name: "1" for name in THREAD_LIMITS if name not in inherited}
+
+
+def session_environment(inherited: Mapping[str, str], session: str) -> dict[str, str]:
+    """Return what to set in all processes of a session: one way to hash strings, unless the user has chosen one.
+
+    The order of a set follows it, and so may what an actor does: a replay must find the same order, also in a process
+    that is no fork of those before.
+    """
+    if inherited.get(_HASH_SEED, "").isdecimal():
+        return {}
+    digest = hashlib.blake2b(session.encode("utf-8", "surrogateescape"), digest_size=4).digest()
+    return {_HASH_SEED: str(int.from_bytes(digest, "big"))}

@@ -25,7 +25,7 @@ import msgspec
 from ipyactors.ground.config import AgentConfig
 from ipyactors.ground.exceptions import StartError
 from ipyactors.launch.address import SessionNote, publish, unpublish
-from ipyactors.launch.argv import role_argv, role_input
+from ipyactors.launch.argv import role_argv, role_input, session_environment
 from ipyactors.launch.folders import PreparedSession, end_machine, remove_folders
 from ipyactors.launch.machines import folder_of, sweep_machine, sweep_machines
 from ipyactors.wire import liveness
@@ -45,9 +45,16 @@ def package_parent() -> str:
 
 
 def spawn(
-    role: str, arguments: Sequence[str], config: bytes, *, sys_path: Sequence[str], pass_fds: Sequence[int], log: str
+    role: str,
+    arguments: Sequence[str],
+    config: bytes,
+    *,
+    session: str,
+    sys_path: Sequence[str],
+    pass_fds: Sequence[int],
+    log: str,
 ) -> subprocess.Popen[bytes]:
-    """Exec a role in a new session of the operating system; its output is appended to the file ``log``.
+    """Exec a role of a session in a new session of the operating system; its output is appended to the file ``log``.
 
     ``config`` is what it reads after the path list. Raises StartError when the interpreter cannot be started; whether
     it gets anywhere is for the caller to see, who is its parent.
@@ -65,6 +72,7 @@ def spawn(
                 stderr=output,
                 pass_fds=pass_fds,
                 start_new_session=True,
+                env={**os.environ, **session_environment(os.environ, session)},
             )
     except OSError as error:
         raise StartError(f"{role} could not be started with {sys.executable}: {error}. Nothing was run.") from error
@@ -95,6 +103,7 @@ def start_agent(session: PreparedSession, config: AgentConfig, *, role: str = AG
             role,
             [str(descriptor) for descriptor in descriptors],
             msgspec.msgpack.encode(config),
+            session=session.paths.name,
             sys_path=config.sys_path,
             pass_fds=descriptors,
             log=agent_log(session),

@@ -187,6 +187,7 @@ class Processes:
             role,
             arguments,
             config,
+            session=self._config.paths.name,
             sys_path=self._config.sys_path,
             pass_fds=(descriptor,),
             log=self._log(name),

@@ -26,6 +26,8 @@ _COLOURS = {
 }
 _HEADINGS = ("actor", "namespace", "class", "durable", "state", "incarnation", "restarts left", "why")
 _RARE = ("namespace", "durable")
+#: How the process of a durable actor ends itself to go on with what its log has; it has said why.
+_ON_PURPOSE = (74, 75)
 _NUMBERS = {"incarnation", "restarts left"}
 
 
@@ -98,10 +100,21 @@ def _row(status: ActorStatus, own_namespace: str) -> tuple[str, ...]:
 def _why(status: ActorStatus) -> str:
     if status.state is ActorState.PENDING:
         return status.waiting_for and f"waiting: {status.waiting_for}"
-    if status.death is not None:
-        which = "" if status.state is ActorState.DEAD else f"incarnation {status.death.incarnation} "
-        return which + describe_death(status.death)
-    return ""
+    if status.busy_with:
+        return status.busy_with
+    death = status.death
+    if death is None:
+        return ""
+    which = "" if status.state is ActorState.DEAD else f"incarnation {death.incarnation} "
+    words = which + _first_sentence(describe_death(death))
+    if status.level and death.exit_code in _ON_PURPOSE and death.last_output:
+        words += f": {_first_sentence(death.last_output[-1])}"
+    return words
+
+
+def _first_sentence(words: str) -> str:
+    """Return what there is room for in a table; errors have the rest."""
+    return words.partition("\n")[0].partition(". ")[0].removesuffix(".")
 
 
 def _without(cells: tuple[str, ...], column: int) -> tuple[str, ...]:

@@ -31,10 +31,11 @@ _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Definition:
-    """A top-level ``def`` or ``class`` of the cell."""
+    """A top-level ``def`` or ``class`` of the cell. ``source`` is its code, without comments and spaces."""
 
     name: str
     is_class: bool
+    source: str = dataclasses.field(default="", compare=False, repr=False)
 
     @property
     def place(self) -> Place:
@@ -100,7 +101,7 @@ def _split(body: Iterable[ast.stmt]) -> Iterator[tuple[list[ast.stmt], Definitio
             if between:
                 yield between, None
                 between = []
-            yield [statement], Definition(statement.name, isinstance(statement, ast.ClassDef))
+            yield [statement], Definition(statement.name, isinstance(statement, ast.ClassDef), ast.unparse(statement))
         else:
             between.append(statement)
     if between:

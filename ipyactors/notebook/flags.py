@@ -92,14 +92,21 @@ def parse_flags(magic: Any, line: str) -> dict[str, str | None]:
     """Return what was given to the flags of a cell magic with options. Raises OptionError for what is no flag."""
     given, unknown = magic.parser.parse_known_args(arg_split(line))
     if unknown:
-        raise OptionError(f"{_explain_unknown(unknown[0])} Nothing was defined; %%remote? lists the options.")
+        raise OptionError(
+            f"{_explain_unknown(unknown[0], given.checkpoint)} Nothing was defined; %%remote? lists the options."
+        )
     flags: dict[str, str | None] = vars(given)
     return flags
 
 
-def _explain_unknown(word: str) -> str:
-    """Return what is wrong with a word of the magic's line that is neither a flag nor the value of one."""
+def _explain_unknown(word: str, policy: str | None) -> str:
+    """Return what is wrong with a word of the magic's line that is neither a flag nor the value of one.
+
+    ``policy`` is what stands after ``--checkpoint``.
+    """
     name = word.lstrip("-").partition("=")[0].replace("-", "_")
+    if policy and name in ("calls", "seconds"):
+        return f"Write both with a comma and no space: --checkpoint {policy.rstrip(',')},{word}."
     if not name.isidentifier():
         return f"{word!r} is not an option."
     try:

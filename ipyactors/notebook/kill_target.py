@@ -40,6 +40,15 @@ def find_actor(
     raise ActorNotFoundError(_missing(which, namespace, statuses))
 
 
+def handles_in(variables: Mapping[str, Any]) -> dict[bytes, str]:
+    """Return the variables of the user's that hold a handle, by the id of its actor; not those of IPython."""
+    return {
+        value._ipyactors_client.actor_id: name
+        for name, value in list(variables.items())
+        if type(value) is ActorHandle and not name.startswith("_")
+    }
+
+
 def _missing(which: str, namespace: str, statuses: Sequence[ActorStatus]) -> str:
     hint = "%actors shows which there are."
     for status in statuses:

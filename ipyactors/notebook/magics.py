@@ -14,7 +14,7 @@ from IPython.core.magic import Magics, magics_class
 from IPython.core.magic_arguments import parse_argstring
 
 from ipyactors.api import remote, runtime
-from ipyactors.api.actor import ActorClass
+from ipyactors.api.actor import ActorClass, lacking
 from ipyactors.api.init import init
 from ipyactors.ground.exceptions import ActorNotFoundError, OptionError
 from ipyactors.notebook import cell_compiler, replies
@@ -28,7 +28,7 @@ from ipyactors.notebook.flags import (
     read_options,
     without_quotes,
 )
-from ipyactors.notebook.kill_target import find_actor
+from ipyactors.notebook.kill_target import find_actor, handles_in
 from ipyactors.wire.specs import ActorStatus
 
 
@@ -39,8 +39,10 @@ class RemoteMagics(Magics):  # type: ignore[misc]
     def __init__(self, shell: Any) -> None:
         super().__init__(shell)
         self.raw_cell = ""
-        #: The definition ids of the classes that a name has meant when a cell was about to define it.
-        self._earlier: defaultdict[str, set[bytes]] = defaultdict(set)
+        #: What a name has meant when a cell was about to define it: the code of each class, by its definition id.
+        self._earlier: defaultdict[str, dict[bytes, str]] = defaultdict(dict)
+        #: The class that a cell has defined last, and its code, by name.
+        self._made: dict[str, tuple[Any, str]] = {}
 
     def note_cell(self, info: Any) -> None:
         """Remember the cell that starts now; called by IPython before each cell."""
@@ -69,13 +71,26 @@ class RemoteMagics(Magics):  # type: ignore[misc]
         before = {item.name: self.shell.user_ns.get(item.name) for item in compiled.definitions}
         self._note_earlier(before)
         self._run(compiled, options)
-        plain = {item.name for item in compiled.definitions if replies.stays_plain(self.shell.user_ns[item.name])}
-        print(replies.defined(compiled.definitions, options, plain, before, self._earlier, _actors()))
+        names = self.shell.user_ns
+        self._made |= {item.name: (names[item.name], item.source) for item in compiled.definitions}
+        plain = {item.name for item in compiled.definitions if replies.stays_plain(names[item.name])}
+        actors = _actors()
+        variables = handles_in(names) if actors else {}
+        print(replies.defined(compiled.definitions, options, plain, before, self._others(), actors, variables))
 
     def _note_earlier(self, before: Mapping[str, Any]) -> None:
         for name, value in before.items():
             if isinstance(value, ActorClass) and (definition_id := value.definition_id):
-                self._earlier[name].add(definition_id)
+                made, source = self._made.get(name, (None, ""))
+                self._earlier[name][definition_id] = source if made is value else ""
+
+    def _others(self) -> dict[str, set[bytes]]:
+        """Return the ids of the classes that names have meant and whose code is not what it is now, by name."""
+        return {
+            name: {one for one, source in earlier.items() if not source or source != self._made[name][1]}
+            for name, earlier in self._earlier.items()
+            if name in self._made
+        }
 
     def _compile(self, line: str, cell: str) -> Cell:
         """Return the cell, compiled under the name that IPython has for it."""
@@ -95,6 +110,8 @@ class RemoteMagics(Magics):  # type: ignore[misc]
             if replies.stays_plain(value):
                 return value
             with _as_usage_error():
+                if isinstance(value, type) and (problem := lacking(value)):
+                    raise UsageError(problem)
                 return remote.remote(**options[definition])(value)
 
         cell_compiler.run(compiled, self.shell.user_ns, make_remote)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 import textwrap
 from collections.abc import Collection, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from ipyactors.api.actor import ActorClass
@@ -37,17 +38,19 @@ def defined(
     before: Mapping[str, Any],
     earlier: Mapping[str, Collection[bytes]],
     actors: Sequence[ActorStatus],
+    variables: Mapping[bytes, str] = MappingProxyType({}),
 ) -> str:
     """Return the lines, broken between words where they are too long.
 
     ``plain`` are the names of what was left as it is, ``before`` holds what the names meant until now, ``earlier`` the
-    definition ids of the classes that they have meant at some time, ``actors`` are those of the session.
+    definition ids of the other classes that they have meant at some time, ``actors`` are those of the session, and
+    ``variables`` those that hold a handle, by the actor's id.
     """
     return "\n".join(
         _folded(
             f"left {definition.name} plain, as exceptions and enums are"
             if definition.name in plain
-            else _about(definition, options[definition], before.get(definition.name), earlier, actors)
+            else _about(definition, options[definition], before.get(definition.name), earlier, actors, variables)
         )
         for definition in dict.fromkeys(definitions)
     )
@@ -63,6 +66,7 @@ def _about(
     before: Any,
     earlier: Mapping[str, Collection[bytes]],
     actors: Sequence[ActorStatus],
+    variables: Mapping[bytes, str],
 ) -> str:
     replaced = is_remote(before)
     words = f"{'replaced' if replaced else 'defined'} {_NOUNS[definition.place]} {definition.name}"
@@ -71,11 +75,16 @@ def _about(
     if not replaced or definition.place is Place.TASK:
         return words
     mine = earlier.get(definition.name, frozenset())
-    old = [label(status) for status in actors if status.definition_id in mine and _is_live(status)]
+    old = [status for status in actors if status.definition_id in mine and _is_live(status)]
     if not old:
         return words
-    words += f", and the class before it is still run by {', '.join(old)}"
-    return f"{words}; to change that: handle.upgrade({definition.name})" if options.get("durable") else words
+    words += f", and the class before it is still run by {', '.join(map(label, old))}"
+    if not options.get("durable"):
+        return words
+    whose = "each handle's " if len(old) > 1 else "the handle's "
+    if len(old) == 1 and old[0].actor_id in variables:
+        whose = f"{variables[old[0].actor_id]}."
+    return f"{words}; to change that: {whose}upgrade({definition.name})"
 
 
 def _shown(value: Any) -> str:

@@ -75,16 +75,16 @@ class Turn(Protocol):
         """Return the values of objects: those that the log has, else what ``take()`` returns or raises."""
         ...
 
-    def given(self, entries: Sequence[Any]) -> list[Any] | None:
-        """Return the values of objects as the log has them, or raise; None if they are to be waited for."""
+    def given(self, entries: Sequence[Any]) -> list[Any] | BaseException | None:
+        """Return the values of objects as the log has them, or what to raise; None if they are to be waited for."""
         ...
 
     def received(self, entries: Sequence[Any]) -> None:
         """Note the values of objects, which are there."""
         ...
 
-    def failed(self, error: Exception) -> None:
-        """Note what the first of some objects has failed with."""
+    def failed(self, entries: Sequence[Any], error: Exception) -> BaseException:
+        """Note what the first of some objects has failed with; return it as a replay will have it, to be raised."""
         ...
 
     def cancelled(self) -> None:
@@ -108,7 +108,7 @@ CALL_INSIDE_ONCE = (
 
 
 class WasCancelled(Exception):  # noqa: N818  # no error: it tells what to do
-    """Raised where replayed code had been cancelled while it waited for a result: it waits until it is again."""
+    """Stands for the result where replayed code had been cancelled while it waited: it waits until it is again."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ import shlex
 
 from ipyactors.ground.exceptions import (
     ActorDiedError,
+    ActorError,
     ActorUnavailableError,
     CallAbortedError,
     CallOutcomeUnknownError,
@@ -25,6 +26,7 @@ from ipyactors.ground.exceptions import (
 from ipyactors.ground.quantities import Units, describe
 from ipyactors.owner.actors import ActorClient, MethodCall
 from ipyactors.owner.calls import PendingCall
+from ipyactors.owner.templates import CHECKPOINT, UPGRADE
 from ipyactors.wire.deaths import describe_death
 from ipyactors.wire.specs import Death, LossReason
 
@@ -64,6 +66,16 @@ def what_became(call: PendingCall, *, started: bool | None) -> str:
     return f"The call {call.name} {'had started and may have taken effect' if started else 'was not run'}"
 
 
+def has_ended_it(call: PendingCall, death: Death | None, *, started: bool | None) -> bool:
+    """Return whether it was this call that has ended its actor, by ``exit_actor()``."""
+    return (
+        bool(started)
+        and death is not None
+        and death.reason is LossReason.INTENDED
+        and death.detail == f"exit_actor() was called in {call.name}"
+    )
+
+
 def actor_died(client: ActorClient, call: PendingCall, *, started: bool | None) -> IpyactorsError:
     """Return the error of a call to an actor that is dead for good."""
     death = client.death
@@ -76,18 +88,27 @@ def actor_died(client: ActorClient, call: PendingCall, *, started: bool | None) 
         why = (
             f"its constructor raised {death.init_error.words}. An exception in "
             f"__init__ is final, whatever max_restarts says\n{death.init_error.traceback_text}"
-        )
+        ).rstrip()
     elif death is not None and death.reason is LossReason.RECOVERY_FAILED and death.init_error is not None:
         has_diverged = death.init_error.type_name == ReplayDivergenceError.__name__
         kind = RecoveryDivergedError if has_diverged else RecoveryFailedError
         why = f"its state could not be brought back: {death.init_error.words.removesuffix('.')}"
+    elif death is not None and death.reason is LossReason.RECOVERY_FAILED:
+        kind, why = RecoveryFailedError, death.detail
     else:
         why = f"its process {describe_death(death)}"
     incarnation = f" (incarnation {client.incarnation})" if client.incarnation else ""
+    became = what_became(call, started=started)
+    if has_ended_it(call, death, started=started):
+        became = (
+            f"The call {call.name} had begun, and ended with it: it has no result, and the actor does not come back"
+        )
     is_durable = isinstance(call, MethodCall) and call.template.is_durable
+    is_unlimited = isinstance(call, MethodCall) and call.template.max_task_retries < 0
+    stop = "\n" if "\n" in why else ". "  # a line of a traceback ends without a full stop
     return kind(
-        f"Actor {client.label}{incarnation} is dead: {why}. {what_became(call, started=started)}. "
-        f"{_advice(client, death, is_durable=is_durable)}{last_output(death)}",
+        f"Actor {client.label}{incarnation} is dead: {why}{stop}{became}. "
+        f"{_advice(client, death, is_durable=is_durable, is_unlimited=is_unlimited)}{last_output(death)}",
         actor_id=client.actor_id.hex(),
         incarnation=client.incarnation,
         started=started,
@@ -104,9 +125,10 @@ def actor_died_before(client: ActorClient, call: MethodCall, *, started: bool | 
     """
     template, death = call.template, client.death
     is_unbegun = started is False and not call.may_be_known
-    if death is not None and death.reason is LossReason.RECOVERY_FAILED and call.unbegun == client.incarnation - 1:
-        is_unbegun = call.unbegun >= 0  # the last incarnation has run nothing
-    if not template.is_durable or template.is_readonly or is_unbegun:
+    if death is not None and death.reason is LossReason.RECOVERY_FAILED and call.unbegun >= 0:
+        # The last incarnation has run nothing, nor have those before it that were not ready either.
+        is_unbegun = call.unbegun >= client.incarnation - max(1, death.unready)
+    if not template.is_durable or template.is_counted or is_unbegun or has_ended_it(call, death, started=started):
         return actor_died(client, call, started=started)
     how = describe_death(death).removesuffix(".")
     return CallOutcomeUnknownError(
@@ -118,7 +140,7 @@ def actor_died_before(client: ActorClient, call: MethodCall, *, started: bool | 
     )
 
 
-def _advice(client: ActorClient, death: Death | None, *, is_durable: bool) -> str:
+def _advice(client: ActorClient, death: Death | None, *, is_durable: bool, is_unlimited: bool) -> str:
     if death is None or death.reason in (LossReason.INTENDED, LossReason.OWNER_DIED):
         return "Create the actor again to go on."
     if death.init_error is not None and death.init_error.type_name == _NO_ROOM:
@@ -127,16 +149,25 @@ def _advice(client: ActorClient, death: Death | None, *, is_durable: bool) -> st
         return "Correct the constructor or its arguments, and create the actor again."
     if death.reason is LossReason.RECOVERY_FAILED:
         folder = shlex.quote(client.folder)
+        if death.init_error is None:
+            return (
+                "Correct what the calls run into that are replayed, and create the actor again. Its log and its "
+                f"checkpoints are kept: `ipyactors fsck {folder}` says what can be had from them, "
+                f"`ipyactors replay {folder}` runs the replay again, for you to see where it ends."
+            )
         has_diverged = death.init_error is not None and death.init_error.type_name == ReplayDivergenceError.__name__
         replay = f"ipyactors replay {folder} --verify shows which call differs, and " if has_diverged else ""
         return f"Its log and its checkpoints are kept: {replay}ipyactors fsck {folder} says what can be had from them."
     if client.restarts_left and is_durable:
-        return (
-            "Correct what its calls run into, and create the actor again. With max_task_retries=3, say, a call that "
-            "ends each process is given up alone, and the actor goes on."
-        )
+        more = " With max_task_retries=3, say, a call that ends each process is given up alone, and the actor goes on."
+        return f"Correct what its calls run into, and create the actor again.{more if is_unlimited else ''}"
     if client.restarts_left:
         return "Correct what its constructor runs into, and create the actor again."
+    if is_durable:
+        return (
+            f"Its log is kept: ipyactors fsck {shlex.quote(client.folder)} says what can be had from it. It has no "
+            "restarts left: leave max_restarts out, and a durable actor comes back as often as it has to."
+        )
     if client.incarnation:
         return "Its max_restarts are used up; -1 means no limit."
     return "It has no restarts left; max_restarts=n lets it come back, and max_task_retries=n resends its calls."
@@ -155,13 +186,23 @@ def actor_unavailable(
     )
 
 
-def readonly_given_up(client: ActorClient, call: PendingCall, death: Death | None) -> CallAbortedError:
-    """Return the error of a readonly call to a durable actor whose processes have ended too often while it ran."""
+def given_up(client: ActorClient, call: MethodCall, death: Death | None) -> ActorError:
+    """Return the error of a call to a durable actor whose processes have ended too often while it ran.
+
+    It is none that the actor has in its log; that knows of the others how often they have ended a process.
+    """
     tried = "once" if not call.attempt else f"{call.attempt + 1} times"
-    return CallAbortedError(
-        f"The call {call.name} was given up: while it ran, or may have run, the process of actor {client.label} "
-        f"{describe_death(death)}. It was tried {tried}, and had no effect on the actor, for it is readonly; "
-        f"later calls go on. To try more often, set max_task_retries (-1: no limit).{last_output(death)}",
+    kind: type[ActorError] = CallAbortedError
+    became = "had no effect on the actor, for it is readonly"
+    if not call.template.is_readonly:
+        kind = ActorError
+        became = "no call to the actor is lost by that"
+    runs = " The actor runs the class that it had, or the new one." if call.template.method == UPGRADE else ""
+    name = {UPGRADE: "upgrade()", CHECKPOINT: "checkpoint()"}.get(call.template.method, call.name)
+    return kind(
+        f"The call {name} was given up: while it ran, or may have run, the process of actor {client.label} "
+        f"{describe_death(death)}. It was tried {tried}, and {became}; later calls go on.{runs} "
+        f"To try more often, set max_task_retries (-1: no limit).{last_output(death)}",
         actor_id=client.actor_id.hex(),
     )
 

@@ -3,7 +3,8 @@
 Calls wait in the actor's outbox until it is alive, so a call made while the actor restarts costs no retry. A death
 tells which calls had started. Those that had not are sent again, at no cost and in their order; one that had is
 sent again only if ``max_task_retries`` allows. What a durable actor logs is sent until it is answered: the actor itself
-knows what it has run, and how often; of its readonly calls it keeps nothing, and they are counted here as any others.
+knows what it has run, and how often; of its readonly calls, and of the wish for a checkpoint or another class, it keeps
+nothing, and they are counted here as any others.
 """
 
 from __future__ import annotations
@@ -201,7 +202,7 @@ def on_actor_lost(state: OwnerState, out: Out, client: ActorClient, death: Death
     again: list[MethodCall] = []
     for seq, call in in_flight.items():
         started = None if last is None else seq <= last
-        is_logged = call.template.is_durable and not call.template.is_readonly
+        is_logged = call.template.is_durable and not call.template.is_counted
         if client.state is ActorState.DEAD and is_logged:
             _fail(state, out, call, failures.actor_died_before(client, call, started=started))
         elif is_logged:
@@ -220,7 +221,7 @@ def on_actor_lost(state: OwnerState, out: Out, client: ActorClient, death: Death
             call.take_retry()
             again.append(call)
         elif call.template.is_durable:
-            _fail(state, out, call, failures.readonly_given_up(client, call, death))
+            _fail(state, out, call, failures.given_up(client, call, death))
         else:
             _fail(state, out, call, failures.actor_unavailable(client, call, death, started=started))
     for call in again:

@@ -68,23 +68,27 @@ class ObjectRef(Reference):
             return await self._arrive()
         import asyncio
 
+        entries = [self._entry]
+        taken = turn.given(entries)
+        if isinstance(taken, current.WasCancelled):
+            taken = await _cancellation()
+        if taken is None:
+            try:
+                await asyncio.sleep(0)  # so that others come between however fast the result is
+                taken = [await self._arrive()]
+            except asyncio.CancelledError as error:
+                turn.cancelled()
+                taken = error.with_traceback(None)
+            except Exception as error:
+                taken = turn.failed(entries, error)
+            else:
+                turn.received(entries)
+        if isinstance(taken, list):
+            return taken[0]
         try:
-            given = turn.given([self._entry])
-        except current.WasCancelled:
-            return await asyncio.get_running_loop().create_future()  # until it is cancelled again
-        if given is not None:
-            return given[0]
-        try:
-            await asyncio.sleep(0)  # so that it does not depend on how fast the result is whether others come between
-            value = await self._arrive()
-        except asyncio.CancelledError:
-            turn.cancelled()
-            raise
-        except Exception as error:
-            turn.failed(error)
-            raise
-        turn.received([self._entry])
-        return value
+            raise taken  # here in either case: so its traceback is the same
+        finally:
+            del taken
 
     async def _arrive(self) -> Any:
         import asyncio  # here and below: who awaits has it, and the others need not pay for it
@@ -138,6 +142,17 @@ class ObjectRef(Reference):
 
     def __repr__(self) -> str:
         return f"ObjectRef({self._entry.object_id.hex()})"
+
+
+async def _cancellation() -> BaseException:
+    """Wait until the running task is cancelled; return that."""
+    import asyncio
+
+    try:
+        await asyncio.get_running_loop().create_future()
+    except asyncio.CancelledError as error:
+        return error.with_traceback(None)
+    raise AssertionError("nobody has that future")
 
 
 async def _look_up(session: Session, waiter: asyncio.Future[Any], is_done: Callable[[], bool]) -> None:

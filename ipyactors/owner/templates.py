@@ -13,6 +13,9 @@ from ipyactors.wire.specs import Definition, Durability
 #: ``num_returns`` of a generator whose items are references of their own.
 STREAMING = -1
 
+#: The methods of every durable actor that are no part of its history.
+CHECKPOINT, UPGRADE = "__ipyactors_checkpoint__", "__ipyactors_upgrade__"
+
 #: ``retry_on`` when every exception may be retried.
 ANY_EXCEPTION = b"*"
 
@@ -31,6 +34,7 @@ class TaskFacts:
 class TaskTemplate:
     """A remote function with its options. ``retry_on`` is as in :class:`~ipyactors.wire.worker_messages.RunTask`.
 
+    ``full_name`` has its module, and is the same in every process, which the definition's bytes need not be.
     ``max_retries`` is -1 for no limit. ``lineage``: what is needed to make lost results again is kept. Who is to call
     the function no more keeps the ``facts``, for the template keeps the function, here and in workers.
     """
@@ -42,6 +46,7 @@ class TaskTemplate:
     max_retries: int = 3
     retry_on: bytes = b""
     lineage: bool = True
+    full_name: str = ""
     facts: TaskFacts = dataclasses.field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -69,10 +74,18 @@ class MethodTemplate:
     is_durable: bool = False
     key: str = ""
 
+    @property
+    def is_counted(self) -> bool:
+        """Whether a durable actor keeps nothing of such a call: how often it has ended a process is counted here."""
+        return self.is_durable and (self.is_readonly or self.method in (CHECKPOINT, UPGRADE))
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ActorTemplate:
-    """A remote class with its options. ``handle`` is what a handle of it is rebuilt from, pickled."""
+    """A remote class with its options. ``handle`` is what a handle of it is rebuilt from, pickled.
+
+    ``full_name`` is as in :class:`TaskTemplate`.
+    """
 
     definition: Definition
     class_name: str
@@ -86,3 +99,4 @@ class ActorTemplate:
     is_async: bool = False
     handle: bytes = b""
     durability: Durability | None = None
+    full_name: str = ""

@@ -6,6 +6,7 @@ pair; its traceback continues with the remote frames, so that it reads as if the
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import weakref
 from typing import Any
@@ -57,7 +58,7 @@ def exception_of(remote: RemoteError) -> BaseException:
         error: BaseException = TaskError(_as_text(remote), cause=None)
         frames = [(frame.filename, frame.line, frame.name) for frame in remote.frames]
         error.__traceback__ = tracebacks.rebuild(frames)
-    elif isinstance(cause, TaskError):
+    elif remote.is_local or isinstance(cause, TaskError):
         error = cause
     else:
         error = _both(cause)
@@ -109,19 +110,25 @@ def _both(cause: BaseException) -> BaseException:
 
 
 def _copy_into(kind: type[BaseException], cause: BaseException) -> BaseException:
-    # Built-in types keep facts outside their dict (OSError.filename, say): their own __reduce__ knows them all.
+    # Built-in types keep facts outside their dict (OSError.filename, say). Their __init__ sets them, from what their
+    # __reduce__ tells.
     reduced = cause.__reduce__()
     args = reduced[1] if isinstance(reduced, tuple) and reduced[0] is type(cause) else cause.args
     error = kind.__new__(kind, *args)
-    if isinstance(error, OSError):
-        OSError.__init__(error, *args)
+    for base in reversed(kind.__mro__):
+        if base.__module__ == "builtins" and issubclass(base, BaseException):
+            with contextlib.suppress(TypeError):  # a subclass may have other arguments
+                base.__init__(error, *args)
+    if isinstance(reduced, tuple) and len(reduced) > 2 and isinstance(reduced[2], dict):
+        for name, value in reduced[2].items():  # an ImportError has a name, and not in its dict
+            setattr(error, name, value)
     error.args = cause.args
     error.__dict__.update(cause.__dict__)
     return error
 
 
 def _describe(error: BaseException, remote: RemoteError, cause: BaseException | None) -> None:
-    if isinstance(error, TaskError):
+    if isinstance(error, TaskError) and (cause is None or not remote.is_local):
         error.cause = cause
         error.remote_traceback = remote.traceback_text
         error.function_name = remote.function_name

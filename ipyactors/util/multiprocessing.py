@@ -14,6 +14,7 @@ from typing import Any, Self
 
 from ipyactors.api.calls import put
 from ipyactors.api.inspect import cluster_resources
+from ipyactors.owner import current
 from ipyactors.util.pool_processes import Chunk, PoolProcesses
 from ipyactors.util.pool_results import ApplyResult, ImapIterator, MapResult, TimeoutError  # noqa: A004
 
@@ -47,7 +48,7 @@ class Pool:
                 raise ValueError(f"{name}={value!r}: takes an int >= 1 or None.")
         if initializer is not None and not callable(initializer):
             raise TypeError(f"initializer={initializer!r}: takes a function or None.")
-        count = processes or max(1, int(cluster_resources().get("CPU", 1)))
+        count = processes or _count_processors()
         options = {"max_restarts": -1, "max_task_retries": _RETRIES, **(actor_options or {})}
         self._processes = PoolProcesses(count, initializer, tuple(initargs), maxtasksperchild, options)
         self._closed = False
@@ -176,6 +177,16 @@ class Pool:
         chunks = _chunks(((item,) for item in iterable), chunksize)
         refs = self._processes.feed(function, chunks)
         return ImapIterator(refs, window=2 * len(self._processes), ordered=ordered)
+
+
+def _count_processors() -> int:
+    """Return how many processors the cluster has; code that is done again is told what it was told then."""
+
+    def count() -> int:
+        return max(1, int(cluster_resources().get("CPU", 1)))
+
+    notes = current.notes()
+    return count() if notes is None else int(notes.once(count))
 
 
 def _chunks(arguments: Iterable[tuple[Any, ...]], size: int) -> Iterator[Chunk]:

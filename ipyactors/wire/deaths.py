@@ -6,6 +6,10 @@ import signal
 
 from ipyactors.wire.specs import Death, LossReason
 
+#: The status of a process that leaves its work to the next one, which may find what was missing. It is no fault of the
+#: actor's, and not counted as one.
+TRY_AGAIN = 75
+
 
 def signal_name(number: int) -> str:
     """Return ``SIGKILL`` for 9, and ``signal 99`` for what has no name."""

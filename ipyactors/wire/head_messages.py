@@ -9,8 +9,9 @@ from __future__ import annotations
 import msgspec
 
 from ipyactors.ground.quantities import Units
+from ipyactors.wire.durable_messages import DurableToHead
 from ipyactors.wire.events import Event
-from ipyactors.wire.specs import ActorSpec, ActorStatus, Death, Definition, NodeStatus, RemoteError, WaitingDemand
+from ipyactors.wire.specs import ActorSpec, ActorStatus, Death, NodeStatus, RemoteError, WaitingDemand
 
 
 class _Word(msgspec.Struct, array_like=True, tag=True):
@@ -145,33 +146,6 @@ class ActorReady(_Word):
     replayed: int = 0
 
 
-class ActorProgressed(_Word):
-    """Sent by a durable actor's worker: this incarnation has ended its first call."""
-
-    actor_id: bytes
-    incarnation: int
-
-
-class CheckpointMade(_Word):
-    """Sent by a durable actor's worker; ``detail`` is for people."""
-
-    actor_id: bytes
-    incarnation: int
-    checkpoint_id: str
-    lsn: int
-    duration_s: float
-    detail: str
-
-
-class ActorUpgraded(_Word):
-    """Sent by a durable actor's worker: it runs another class from now on; ``handle`` describes that to callers."""
-
-    actor_id: bytes
-    incarnation: int
-    definition: Definition
-    handle: bytes
-
-
 class ActorInitFailed(_Word):
     """Sent by an actor's worker: the constructor raised, or its state cannot be brought back. Final."""
 
@@ -246,9 +220,7 @@ OwnerToHead = (
     | ReleaseActor
     | KillActor
     | ActorReady
-    | ActorProgressed
-    | CheckpointMade
-    | ActorUpgraded
+    | DurableToHead
     | ActorInitFailed
     | ActorExited
     | WatchOwner

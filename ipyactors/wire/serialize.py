@@ -208,14 +208,16 @@ def can_pickle(value: Any) -> BaseException | None:
     return None
 
 
-def explain_failure(value: Any, what: str, error: BaseException, parts: Parts, fate: str) -> SerializationError:
-    """Return the error for a ``value`` that did not pickle, naming the shortest path to the culprit."""
+def explain_failure(
+    value: Any, what: str, error: BaseException, parts: Parts, fate: str, cannot: str = "be sent to another process"
+) -> SerializationError:
+    """Return the error for a ``value`` that did not pickle and so ``cannot``; name the shortest path to the culprit."""
     path = find_culprit(value, what, parts)
     kind = type(path[-1][1]).__qualname__
     where = " -> ".join(step for step, _ in path[1:]) or "it"
     why = message_of(error).strip("()") or type(error).__qualname__
     return SerializationError(
-        f"{what} cannot be sent to another process: {where} is a {kind}, which cannot be pickled ({why}). {fate}",
+        f"{what} cannot {cannot}: {where} is a {kind}, which cannot be pickled ({why}). {fate}",
         path=tuple(step for step, _ in path),
         type_name=kind,
     )

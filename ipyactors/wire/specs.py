@@ -138,7 +138,8 @@ class RemoteError(msgspec.Struct, array_like=True, frozen=True):
 
     ``payload`` is the pickled exception (its ``__cause__`` chain included), or None where it cannot be pickled:
     then ``type_name``, ``message`` and ``traceback_text`` are what is left, and they are always there. ``notes`` are
-    what the runtime has to say of it, beside those of the exception itself.
+    what the runtime has to say of it, beside those of the exception itself. One that ``is_local`` was not raised by a
+    call, but here, by what asked for its result or in ``once()``: it is raised again as it is, as no TaskError.
     """
 
     type_name: str
@@ -150,6 +151,7 @@ class RemoteError(msgspec.Struct, array_like=True, frozen=True):
     function_name: str = ""
     pickling_problem: str = ""
     notes: tuple[str, ...] = ()
+    is_local: bool = False
 
     @property
     def words(self) -> str:
@@ -165,7 +167,8 @@ class Death(msgspec.Struct, array_like=True, frozen=True):
     stream; of a worker that runs tasks, those since its last task began. ``started`` maps each caller's process id to
     the highest ``seq`` that had begun to run: a call with a higher ``seq`` certainly did not run. Memory is in bytes;
     0 where unknown. ``was_leaving``: it had noted that it was ending on purpose, or it was ended as an actor that is
-    not to return.
+    not to return. ``unready`` tells of a durable actor that was given up how many of its processes, the last ones, had
+    certainly run none of its calls but those of the replay.
     """
 
     reason: LossReason
@@ -182,6 +185,7 @@ class Death(msgspec.Struct, array_like=True, frozen=True):
     started: dict[bytes, int] = {}
     init_error: RemoteError | None = None
     was_leaving: bool = False
+    unready: int = 0
 
 
 class Durability(msgspec.Struct, array_like=True, frozen=True):
@@ -221,6 +225,7 @@ class ActorSpec(msgspec.Struct, array_like=True, frozen=True):
     description from which :func:`get_actor` rebuilds a handle; the head keeps it and never opens it.
     ``arg_values`` are the values of the top-level references among the constructor's arguments. What is large among
     these and ``args`` only names the object that it is (:attr:`Payload.stands_for`), unless the actor is detached.
+    ``creator_id`` is the durable actor that has created it, if one has: ``owner_id`` was a process of that.
     """
 
     actor_id: bytes
@@ -238,13 +243,15 @@ class ActorSpec(msgspec.Struct, array_like=True, frozen=True):
     is_async: bool = False
     handle: bytes = b""
     durability: Durability | None = None
+    creator_id: bytes = b""
 
 
 class ActorStatus(msgspec.Struct, array_like=True, frozen=True):
     """An actor as the head sees it at one moment. ``restarts_left`` is -1 for no limit.
 
     ``definition_id`` tells which class it runs, where a class of the same name has been defined since. ``level`` is
-    what a durable one survives, see :class:`Durability`; empty of any other.
+    what a durable one survives, see :class:`Durability`; empty of any other. ``busy_with`` is what it is at for
+    long, in words, as it has said; empty of most.
     """
 
     actor_id: bytes
@@ -263,6 +270,7 @@ class ActorStatus(msgspec.Struct, array_like=True, frozen=True):
     detached: bool = False
     definition_id: bytes = b""
     level: str = ""
+    busy_with: str = ""
 
 
 class NodeStatus(msgspec.Struct, array_like=True, frozen=True):

@@ -6,16 +6,19 @@ loss: it is said, and tried again later. Used by the thread that runs calls, bet
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import platform
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 from ipyactors.durable.call_tables import Recorded
 from ipyactors.durable.carried import CarriedCall
+from ipyactors.durable.checkpoint_store import CheckpointStore
 from ipyactors.durable.log import LogSealedError
 from ipyactors.durable.manifest import CheckpointData, Manifest
 from ipyactors.ground import faultpoints, ids
@@ -34,6 +37,10 @@ REPLAY_OVERHEAD_S = 20e-6
 #: A replay has no more than so much of the log to read.
 LOG_AT_MOST_BYTES = 64 * 1024 * 1024
 
+#: What a call is taken to need as long as none has been measured; and the weight of each that is.
+_FIRST_CALL_S = 0.1
+_SMOOTHING = 0.2
+
 #: How long an actor rests, when a checkpoint is due, for answers to calls that no checkpoint can have.
 QUIET_WITHIN_S = 1.0
 
@@ -42,27 +49,6 @@ AWAITED_AT_MOST_S = 60.0
 
 #: Checkpoints take no more than this share of the time, unless the user has said when to make them.
 _SHARE_AT_MOST = 0.05
-
-
-class Store(Protocol):
-    """Where the data is; see :mod:`ipyactors.durable.checkpoint_store`."""
-
-    @property
-    def is_lasting(self) -> bool:
-        """Whether what is saved outlives this process."""
-        ...
-
-    def save(self, name: str, data: bytes) -> str:
-        """Keep data; return where it is, once it is safe. Raises OSError."""
-        ...
-
-    def load(self, locator: str) -> bytes:
-        """Return data. Raises OSError."""
-        ...
-
-    def remove(self, locator: str) -> None:
-        """Remove data. Raises OSError."""
-        ...
 
 
 class Subject(Protocol):
@@ -82,6 +68,14 @@ class Subject(Protocol):
         """Return its state. Raises SerializationError."""
         ...
 
+    def copy_of(self, data: bytes) -> Any:
+        """Return another instance with a state that was dumped. Raises SerializationError."""
+        ...
+
+    def go_on_as(self, instance: Any) -> None:
+        """Be another instance from now on."""
+        ...
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Made:
@@ -99,6 +93,10 @@ class Checkpointer:
     ``carry(timeout_s)`` returns the calls to durable actors that this one has made and that have no answer: one that
     has not arrived would be lost with this process, for what is before a checkpoint is not done again. Raises
     TimeoutError for those that no checkpoint can have, if they are still not answered then.
+
+    The actor ``goes_on`` as the copy that the checkpoint has, unless calls run beside: else it would not be what comes
+    back (in another order of a set, say, or another object that is compared with ``is``). ``saving`` is entered while
+    one is made, for the next process to know; ``deaths`` processes in a row before this one have ended in there.
     """
 
     def __init__(
@@ -106,11 +104,15 @@ class Checkpointer:
         actor: Subject,
         log: CallLog,
         durability: Durability,
-        store: Store,
+        store: CheckpointStore,
         tell: Callable[[Made], None],
         monotonic: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
         carry: Callable[[float], tuple[CarriedCall, ...]] = lambda _timeout_s: (),
+        *,
+        goes_on: bool = True,
+        saving: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext,
+        deaths: int = 0,
     ) -> None:
         self._actor = actor
         self._log = log
@@ -120,9 +122,13 @@ class Checkpointer:
         self._monotonic = monotonic
         self._wall = wall
         self._carry = carry
+        self._goes_on = goes_on
+        self._saving = saving
+        self._copy: Any = None
+        self._call_s = _FIRST_CALL_S
         self._is_requested = False
-        self._wait_factor = 1.0
-        self._problem = ""
+        self._wait_factor = 2.0**deaths
+        self._problems: dict[str, str] = {}
         self._cost_s = 0.0
         self._begin_again()
 
@@ -136,11 +142,14 @@ class Checkpointer:
 
     def note_call(self, duration_s: float) -> None:
         """Count a call that a replay would have to run again."""
+        self._call_s += _SMOOTHING * (duration_s - self._call_s)
         self._calls += 1
         self._replay_s += duration_s + REPLAY_OVERHEAD_S
 
     def note_replayed(self, calls: int, duration_s: float) -> None:
         """Count what a recovery has replayed, and the next would have to again."""
+        if calls:
+            self._call_s = duration_s / calls
         self._calls += calls
         self._replay_s += duration_s
 
@@ -155,7 +164,10 @@ class Checkpointer:
             return 1
         if durability.every_calls:
             return max(1, min(most, durability.every_calls - self._calls))
-        return most
+        due_in_s = self._budget_s - self._replay_s
+        if durability.every_s:
+            due_in_s = min(self._since_s + durability.every_s * self._wait_factor - self._monotonic(), REPLAY_AT_MOST_S)
+        return max(1, min(most, int(due_in_s / (self._call_s + REPLAY_OVERHEAD_S))))
 
     def due_in_s(self) -> float | None:
         """Return in how many seconds the clock alone makes one due; None if it does not."""
@@ -179,8 +191,12 @@ class Checkpointer:
             due_in_s = self.due_in_s()
             return due_in_s is not None and due_in_s <= 0
         grown = self._log.position - self._position
-        budget_s = max(REPLAY_AT_MOST_S, self._cost_s / _SHARE_AT_MOST) * self._wait_factor
-        return self._replay_s > budget_s or grown > LOG_AT_MOST_BYTES * self._wait_factor
+        return self._replay_s > self._budget_s or grown > LOG_AT_MOST_BYTES * self._wait_factor
+
+    @property
+    def _budget_s(self) -> float:
+        """How long a replay may take before a checkpoint is made by itself."""
+        return max(REPLAY_AT_MOST_S, self._cost_s / _SHARE_AT_MOST) * self._wait_factor
 
     def _ask_actor(self) -> bool:
         elapsed_ms = int((self._monotonic() - self._since_s) * 1000)
@@ -189,7 +205,12 @@ class Checkpointer:
             with current.outside_calls():
                 return bool(self._actor.instance.should_checkpoint(context))
         except Exception as error:
-            self._complain(f"should_checkpoint raised {in_words(error)}")
+            problem = in_words(error)
+            text = (
+                f"should_checkpoint raised {problem.rstrip('.')}. No checkpoint was made. Nothing is lost: the log "
+                "has all calls since the last one. It is asked again after the next call."
+            )
+            self._complain("asked", problem, text)
             return False
 
     # -- how ----------------------------------------------------------------------------------------------------
@@ -206,16 +227,20 @@ class Checkpointer:
     def _postpone(self, problem: str) -> None:
         self._is_requested = False
         self._wait_factor *= 2
-        self._complain(problem)
+        what, again = f"{self._calls} calls", "has all of them, and a recovery runs them again"
+        if self._calls == 1:
+            what, again = "1 call", "has it, and a recovery runs it again"
+        text = (
+            f"No checkpoint could be made after {what}: {problem.rstrip('.')}. Nothing is lost: the log {again}. It is "
+            "tried again later."
+        )
+        self._complain("made", problem, text)
 
-    def _complain(self, problem: str) -> None:
-        if problem != self._problem:  # not at every call
-            self._problem = problem
-            print(
-                f"No checkpoint could be made after {self._calls} calls: {problem.rstrip('.')}. Nothing is lost: the "
-                "log has all of them, and a recovery runs them again. It is tried again later.",
-                file=sys.stderr,
-            )
+    def _complain(self, what: str, problem: str, text: str) -> None:
+        """Tell in the actor's output what could not be done, and why; not at every call again."""
+        if problem != self._problems.get(what):
+            self._problems[what] = problem
+            print(text, file=sys.stderr)
 
     def make(self, wait_s: float = AWAITED_AT_MOST_S) -> Made:
         """Make one now; no call may be open. Raises what keeps it from being made; then everything is as before.
@@ -224,19 +249,21 @@ class Checkpointer:
         """
         carried = self._carry(wait_s)
         began_s = self._monotonic()
-        data = self._save(carried)
-        expired = self._log.add_checkpoint(data, self._durability.keep, drops_log=self._drops_log)
-        return self._made(data, expired, began_s)
+        with self._saving():
+            data = self._save(carried)
+            expired = self._log.add_checkpoint(data, self._durability.keep, drops_log=self._drops_log)
+            return self._made(data, expired, began_s)
 
     def make_with(self, ends: Sequence[End]) -> list[Recorded]:
         """Make one by which calls are over; return their records. Raises as :meth:`make`; then none is over."""
         carried = self._carry(AWAITED_AT_MOST_S)
         began_s = self._monotonic()
-        data = self._save(carried)
-        recorded, expired = self._log.finish_with_checkpoint(
-            ends, data, self._durability.keep, drops_log=self._drops_log
-        )
-        self._made(data, expired, began_s)
+        with self._saving():
+            data = self._save(carried)
+            recorded, expired = self._log.finish_with_checkpoint(
+                ends, data, self._durability.keep, drops_log=self._drops_log
+            )
+            self._made(data, expired, began_s)
         return recorded
 
     @property
@@ -253,6 +280,7 @@ class Checkpointer:
         else:
             with current.outside_calls():
                 state = self._actor.dump_state()
+                self._copy = self._actor.copy_of(state)  # one that cannot be loaded is none
             locator, size = self._store.save(checkpoint_id, state), len(state)
             digest = hashlib.blake2b(state, digest_size=16).digest()
         faultpoints.hit("durable.checkpoint.saved")
@@ -268,10 +296,16 @@ class Checkpointer:
         )
 
     def _made(self, data: CheckpointData, expired: list[Manifest], began_s: float) -> Made:
+        copy, self._copy = self._copy, None
+        if self._goes_on and copy is not None:
+            self._actor.go_on_as(copy)
+        del copy
         for manifest in expired:
             self._let_go(manifest)
         self._cost_s = self._monotonic() - began_s
-        self._is_requested, self._wait_factor, self._problem = False, 1.0, ""
+        self._is_requested, self._wait_factor = False, 1.0
+        self._problems.pop("made", None)
+        self._problems.pop("asked", None)
         self._begin_again()
         faultpoints.hit("durable.checkpoint.made")
         made = Made(data.checkpoint_id, self._log.last_lsn, data.size, self._cost_s)
@@ -288,6 +322,11 @@ class Checkpointer:
             elif manifest.data.locator:
                 self._store.remove(manifest.data.locator)
         except Exception as error:
-            self._complain(
-                f"checkpoint {manifest.data.checkpoint_id} has expired, and its data stays: {in_words(error)}"
+            problem, data = in_words(error), manifest.data
+            where = f" at {data.locator}" if data.locator else ""
+            text = (
+                f"Checkpoint {data.checkpoint_id} has expired, and its data could not be removed{where}: "
+                f"{problem.rstrip('.')}. It is of no use any more, takes room, and that is not tried again: remove it "
+                "yourself. The actor is not affected."
             )
+            self._complain("expired", problem, text)

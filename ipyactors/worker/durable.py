@@ -19,7 +19,6 @@ import msgspec
 from ipyactors.durable import recovery, spec_file, waste
 from ipyactors.durable.actor_log import ActorLog, Remains, read_remains
 from ipyactors.durable.begun import Begun
-from ipyactors.durable.carried import CarriedCall
 from ipyactors.durable.checkpoint_store import open_store
 from ipyactors.durable.folder import Folder
 from ipyactors.durable.lock import FolderLock
@@ -32,12 +31,10 @@ from ipyactors.owner.actors import HandleToken
 from ipyactors.owner.kv import HeadKv
 from ipyactors.owner.objects import Entry
 from ipyactors.owner.session import Session
-from ipyactors.wire.deaths import describe_death
+from ipyactors.wire.deaths import TRY_AGAIN, describe_death
+from ipyactors.wire.durable_messages import ActorBusy, ActorCaughtUp, ActorProgressed, ActorUpgraded, CheckpointMade
 from ipyactors.wire.head_messages import (
     ActorInitFailed,
-    ActorProgressed,
-    ActorUpgraded,
-    CheckpointMade,
     DescribeCluster,
 )
 from ipyactors.wire.interrupts import deferred
@@ -62,15 +59,13 @@ from ipyactors.worker.logged_answers import LoggedAnswers
 from ipyactors.worker.logged_call import LoggedCall
 from ipyactors.worker.loop import Loop
 from ipyactors.worker.mailbox import Mailbox
-from ipyactors.worker.nested import Nested
+from ipyactors.worker.nested import Nested, complete_entry
 from ipyactors.worker.out import WorkerSession
 from ipyactors.worker.output import Output
 from ipyactors.worker.replay import Recovered, Replayer
+from ipyactors.worker.replay_progress import ReplayProgress
 from ipyactors.worker.rounds import Rounds
 from ipyactors.worker.turn import Turn
-
-#: The status of a process that could not go on.
-_GIVEN_UP = 75
 
 Load = Callable[[ActorSpec], tuple[type, tuple[Any, ...], dict[str, Any]]]
 
@@ -114,6 +109,7 @@ class DurableActor:
         self._actor = actor
         self._executor = executor
         self._answers = answers
+        self._tell_busy = functools.partial(_tell_busy, session, actor)
         self._output = output
         self._rounds = self._make_rounds(box, line, marks)
         self.loop = self._choose_loop(box, line, marks)
@@ -134,7 +130,8 @@ class DurableActor:
         limit = self._actor.spec.max_concurrency
         if limit == 1:
             return None
-        return Rounds(box, line, self._executor, self._answers, marks, limit, self._note_progress, self._give_up)
+        told = self._note_progress, self._give_up, self._tell_busy
+        return Rounds(box, line, self._executor, self._answers, marks, limit, *told)
 
     def _choose_loop(self, box: Mailbox, line: Line, marks: Marks) -> OpenedLoop:
         session, executor, answers, rounds = self._session, self._executor, self._answers, self._rounds
@@ -171,6 +168,7 @@ class DurableActor:
             self._load_class,
             self._run,
         )
+        replayer.progress = ReplayProgress(self._tell_busy)
         history = replayer.newest_history()
         interrupted = self._interrupted(history)
         # Before the constructor may run, which may take something from outside.
@@ -187,7 +185,7 @@ class DurableActor:
         self._serve(log, journal, recovered)
         if recovery.has_progressed(remains.contents, next(iter(remains.checkpoints), None)):
             self._note_progress()  # its word of that may not have arrived
-        return Back(_in_words(recovered), recovered.replay_s, recovered.replayed) if self.has_past else Back()
+        return Back(recovered.in_words(), recovered.replay_s, recovered.replayed) if self.has_past else Back()
 
     def _interrupted(self, history: History) -> list[int]:
         """Return the lsns of the calls that ran when the process before this one ended.
@@ -243,7 +241,15 @@ class DurableActor:
             call_log, self._session, self._executor.describe, self._answers.send, self._session.custody.lend
         )
         checkpointer = Checkpointer(
-            actor, call_log, actor.durability, self._store, self._tell_checkpoint, carry=self._carry
+            actor,
+            call_log,
+            actor.durability,
+            self._store,
+            self._tell_checkpoint,
+            carry=carried.carrier(self._nested.unanswered, self._session, log, actor.actor_id),
+            goes_on=self._rounds is None,
+            saving=self._begun.saving,
+            deaths=self._begun.saving_deaths,
         )
         checkpointer.note_replayed(recovered.replayed, recovered.replay_s)
         calls.checkpointer = self._checkpointer = checkpointer
@@ -253,9 +259,15 @@ class DurableActor:
         unfinished = self._take_up(calls, recovered)
         log.write()  # what was given up is over, also if the next call ends this process at once
         if recovered.checkpoint is not None:  # before anything else is sent: these were made first
-            self._nested.take_up(carried.send_again(self._session, recovered.checkpoint.data.carried))
-        self.loop.open(DurableParts(log, journal, calls, self._begun, checkpointer), unfinished)
+            made = recovered.checkpoint.data.carried
+            self._nested.take_up(carried.send_again(self._session, made, self._disk))
+        # To each head: one that is started again would keep for ever what the processes before this one had held.
+        told = functools.partial(self._session.repeat_to_head, ActorCaughtUp(actor.actor_id, actor.incarnation))
+        parts = DurableParts(log, journal, calls, self._begun, checkpointer, unfinished, told)
+        self.loop.open(parts, unfinished)
         self._nested.release()
+        if not unfinished:
+            told()
         faultpoints.hit("durable.open.served")
 
     def _take_up(self, calls: LoggedCalls, recovered: Recovered) -> list[LoggedCall]:
@@ -302,10 +314,7 @@ class DurableActor:
     def _complete(self, entry: Entry, given: Payload | RemoteError) -> None:
         """Give an object what the log says that it is."""
         with deferred(), self._session.lock:
-            if isinstance(given, RemoteError):
-                entry.fail(given)
-            else:
-                entry.complete(given)
+            complete_entry(entry, given)
 
     def _note_progress(self) -> None:
         """Tell the head that this incarnation has ended its first call."""
@@ -316,12 +325,12 @@ class DurableActor:
         self._answers.flush()
         self._output.end_all()
         print(error, file=sys.__stderr__, flush=True)
-        if isinstance(error, ReplayDivergenceError):
+        if isinstance(error, (ReplayDivergenceError, RecoveryFailedError)):
             described = describe_error(error, function_name=f"{self._actor.class_name} (recovery)")
             actor = self._actor
             self._session.repeat_to_head(ActorInitFailed(actor.actor_id, actor.incarnation, described, True))
             wait_to_be_ended(self._session)
-        leave(self._session, _GIVEN_UP)
+        leave(self._session, TRY_AGAIN)
 
     # -- checkpoints and classes --------------------------------------------------------------------------------
 
@@ -335,29 +344,24 @@ class DurableActor:
         assert self._checkpointer is not None
         actor = self._actor
         new = msgspec.msgpack.decode(definition, type=Definition)
-        old_id, old = actor.definition_id, actor.instance
         spec_file.write_class(self._disk, actor.spec.definition)
         spec_file.write_class(self._disk, new)
-        state = actor.dump_state()
         faultpoints.hit("durable.upgrade.kept")
         self._checkpointer.make()
         faultpoints.hit("durable.upgrade.checkpointed")
         cls: type = load_definition(new)
+        old_id, old = actor.definition_id, actor.instance
         try:
-            actor.restore(cls, state)
+            actor.restore(cls, actor.dump_state())
             actor.definition_id = new.definition_id
             faultpoints.hit("durable.upgrade.switched")
             self._checkpointer.make()
         except BaseException:
             actor.definition_id = old_id
-            actor.put_back(old)
+            actor.go_on_as(old)
             raise
         faultpoints.hit("durable.upgrade.done")
         self._session.tell_head(ActorUpgraded(actor.actor_id, actor.incarnation, new, handle))
-
-    def _carry(self, timeout_s: float) -> tuple[CarriedCall, ...]:
-        """Return the calls to durable actors that have no answer. Raises TimeoutError, see :class:`Checkpointer`."""
-        return carried.carry_all(self._nested.unanswered, self._session.wait, self._actor.actor_id, timeout_s)
 
     def _tell_checkpoint(self, made: Made) -> None:
         actor = self._actor
@@ -366,6 +370,11 @@ class DurableActor:
             actor.actor_id, actor.incarnation, made.checkpoint_id, made.lsn, made.duration_s, detail
         )
         self._session.tell_head(message)
+
+
+def _tell_busy(session: Session, actor: HostedActor, words: str) -> None:
+    """Tell the head what the actor is at for long."""
+    session.tell_head(ActorBusy(actor.actor_id, actor.incarnation, words))
 
 
 def _last_death(session: Session, actor_id: bytes) -> str:
@@ -377,15 +386,3 @@ def _last_death(session: Session, actor_id: bytes) -> str:
             words = f" and had written {death.last_output[-1]!r}" if death.exit_code and death.last_output else ""
             return f"; the last time it {describe_death(death)}{words}"
     return ""
-
-
-def _in_words(recovered: Recovered) -> str:
-    checkpoint = recovered.checkpoint
-    begun = "from its constructor" if checkpoint is None else f"from checkpoint {checkpoint.data.checkpoint_id[:10]}"
-    words = f"{begun}, {recovered.replayed:,} call{'s' * (recovered.replayed != 1)} replayed"
-    open_calls = len(recovered.unfinished())
-    if open_calls:
-        words += f", {open_calls:,} taken up again"
-    if recovered.problems:
-        words += f"; not used: {'; '.join(recovered.problems)}"
-    return words

@@ -29,6 +29,7 @@ class DurableAsyncLoop(AsyncLoop):
     ) -> None:
         super().__init__(session, box, executor, marks, answers, limit=0)
         self._rounds = rounds
+        self._timer: asyncio.TimerHandle | None = None
 
     def open(self, parts: DurableParts, unfinished: list[LoggedCall]) -> None:
         """Go on with an actor that is there; what was unfinished runs first."""
@@ -55,8 +56,25 @@ class DurableAsyncLoop(AsyncLoop):
                 task = self._loop.create_task(self._executor.run_async(running, logged.call))
                 self._tasks[running.caller, running.seq] = task
                 task.add_done_callback(lambda task, logged=logged: self._on_ended(logged, task))  # type: ignore[misc]
+            self._set_timer(self._rounds.look_in_s())
         if self._rounds.exit is not None:
             self._end(self._rounds.exit)
+
+    def _set_timer(self, due_in_s: float | None) -> None:
+        """Look again in so many seconds; not for what comes or ends before."""
+        if due_in_s is None:
+            return  # one that is set does no harm
+        assert self._loop is not None
+        due_s = self._loop.time() + due_in_s
+        if self._timer is not None:
+            if self._timer.when() <= due_s:
+                return
+            self._timer.cancel()
+        self._timer = self._loop.call_at(due_s, self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        self._dispatch()
 
     def _on_ended(self, logged: LoggedCall, task: asyncio.Task[None]) -> None:
         del self._tasks[logged.running.caller, logged.running.seq]

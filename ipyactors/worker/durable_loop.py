@@ -10,12 +10,12 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NoReturn
 
 from ipyactors.durable.begun import Begun
 from ipyactors.ground import faultpoints
-from ipyactors.ground.exceptions import ReplayDivergenceError
+from ipyactors.ground.exceptions import RecoveryFailedError, ReplayDivergenceError
 from ipyactors.owner import current
 from ipyactors.owner.current import CurrentCall
 from ipyactors.owner.missing import SegmentsMissing
@@ -87,16 +87,35 @@ class Line:
 
 
 class DurableParts:
-    """What the loop works with once the actor is there: recovery makes it."""
+    """What the loop works with once the actor is there: recovery makes it.
+
+    ``on_caught_up`` is called when what it had found ``unfinished`` is over.
+    """
 
     def __init__(
-        self, log: GuardedLog, journal: LogJournal, calls: LoggedCalls, begun: Begun, checkpointer: Checkpointer
+        self,
+        log: GuardedLog,
+        journal: LogJournal,
+        calls: LoggedCalls,
+        begun: Begun,
+        checkpointer: Checkpointer,
+        unfinished: Iterable[LoggedCall] = (),
+        on_caught_up: Callable[[], None] = lambda: None,
     ) -> None:
         self.log = log
         self.calls = calls
         self.checkpointer = checkpointer
         self._journal = journal
         self._begun = begun
+        self._unfinished = {logged.lsn for logged in unfinished}
+        self._on_caught_up = on_caught_up
+
+    def note_over(self, *lsns: int) -> None:
+        """Note that calls are over, and that in the log."""
+        if self._unfinished:
+            self._unfinished.difference_update(lsns)
+            if not self._unfinished:
+                self._on_caught_up()
 
     def begin(self, logged: LoggedCall, *, may_overlap: bool) -> None:
         """Let a call that is in the log begin, in this thread: whoever comes after its end knows that it had."""
@@ -158,7 +177,7 @@ class DurableLoop:
             if call is not None:
                 self._run(call)
                 if not call.running.caller:
-                    self._catch_up()
+                    self._catch_up(call.lsn)
             del call  # its arguments must not live on while this thread waits for the next
         self._answers.flush()
         return executor.exit
@@ -212,7 +231,7 @@ class DurableLoop:
             faultpoints.hit("durable.call.written")
         return has_any
 
-    def _catch_up(self) -> None:
+    def _catch_up(self, lsn: int) -> None:
         """Have the end of a call that was found in the log outlive this process, and hear who waits for such calls.
 
         There may be many, and long ones. Nobody waits for them until they are sent again, so that no answer which is
@@ -221,6 +240,7 @@ class DurableLoop:
         parts, ready = self._parts, self._box.ready
         assert parts is not None
         parts.log.write()
+        parts.note_over(lsn)
         while ready:
             caller, call = ready[0]
             if isinstance(call, FinishAndExit) or call.is_readonly or parts.calls.is_new(call):  # type: ignore[union-attr, arg-type]
@@ -289,7 +309,7 @@ class DurableLoop:
         began_s = time.monotonic()
         try:
             self._executor.run(running, logged.call)
-        except (UndoneError, ReplayDivergenceError) as error:
+        except (UndoneError, ReplayDivergenceError, RecoveryFailedError) as error:
             self._give_up(error)
         finally:
             self._answers.forget(logged)

@@ -36,7 +36,7 @@ class DurableThreadedLoop:
         self._threads: list[threading.Thread] = []
         self._lock = threading.Lock()
         self._idle = 0
-        self._is_stirred = False
+        self._is_stirred = self._has_timer = False
 
     def open(self, parts: DurableParts, unfinished: list[LoggedCall]) -> None:
         """Go on with an actor that is there; what was unfinished runs first."""
@@ -46,9 +46,12 @@ class DurableThreadedLoop:
         """See :class:`Loop`."""
         start()
         while (reason := self._exit()) is None:
-            self._is_stirred = False  # before looking: what is cancelled or ends later has this thread look again
+            # Before looking: what is cancelled or ends later has this thread look again.
+            self._is_stirred = self._has_timer = False
             self._look()
-            if not self._session.wait(self._has_work):
+            due_in_s = self._rounds.look_in_s()
+            self._has_timer = due_in_s is not None
+            if not self._session.wait(self._has_work, due_in_s):
                 time.sleep(_REST_S)
         with self._lock:  # who looks now has nothing to give
             for _ in self._threads:
@@ -105,6 +108,6 @@ class DurableThreadedLoop:
                 self._idle += 1
             if self._exit() is None:
                 self._look()
-            if self._exit() is not None:
+            if self._exit() is not None or (self._rounds.is_held and not self._has_timer):
                 self._stir()
         self._stir()

@@ -2,8 +2,9 @@
 
 Equal values may be pickled to different bytes: which parts of a value are one object, and in which order a set has its
 elements, depends on how it came to be. So values are the same if they compare as equal, or if they are pickled to the
-same bytes when neither of that is told. What can neither be compared nor pickled so is not known to be the same or
-not.
+same bytes when neither of that is told. Exceptions are the same if they are of one type and say the same, texts if they
+differ in nothing but where an object lies in memory. What can neither be compared nor pickled so is not known to be the
+same or not.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import functools
 import hashlib
 import io
 import pickle
+import re
 import reprlib
 import types
 from typing import Any, NamedTuple
@@ -24,6 +26,9 @@ from ipyactors.wire import serialize
 from ipyactors.wire.specs import Payload
 
 _REFERENCE = "reference"
+
+#: In texts that Python makes of what has no words of its own: ``<Account object at 0x7f...>``.
+_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 
 _shown = reprlib.Repr()
 _shown.maxlevel, _shown.maxstring, _shown.maxother, _shown.maxlong = 4, 120, 120, 60
@@ -75,8 +80,24 @@ def same(was: Payload, now: Payload) -> bool:
         one, other = serialize.loads(was), serialize.loads(now)
     except Exception:  # the user's unpickling
         return False
+    return are_alike(one, other)
+
+
+def are_alike(one: Any, other: Any) -> bool:
+    """Return whether two values are the same, however they came to be."""
     digest = _digest(one)
     return (digest is not None and digest == _digest(other)) or _are_equal(one, other)
+
+
+def settled(text: str) -> str:
+    """Return a text without what is another one in each process: where objects lie in memory."""
+    return _ADDRESS.sub("", text) if " at 0x" in text else text
+
+
+def facts_of(error: BaseException) -> dict[str, Any]:
+    """Return what tells an exception from others of its type: what it says, and its plain attributes."""
+    plain = {name: value for name, value in vars(error).items() if serialize.is_plain(value)}
+    return {"args": error.args, **dict(sorted(plain.items())), "__notes__": list(getattr(error, "__notes__", ()))}
 
 
 def _with_refs_of(now: Payload, was: Payload) -> bytes:
@@ -189,7 +210,7 @@ def _pickled(value: Any) -> bytes | None:
 
 
 class _FlatPickler(pickle.Pickler):
-    """Tells neither what is one object, nor the order of a set, nor what is in a class or function."""
+    """Tells neither what is one object, nor the order of a set, nor what is in a class or function, nor addresses."""
 
     def persistent_id(self, value: Any) -> object:
         kind = type(value)
@@ -197,8 +218,12 @@ class _FlatPickler(pickle.Pickler):
             return _REFERENCE
         if kind is set or kind is frozenset:
             return kind.__name__, *sorted(map(_flat, value))
+        if kind is str:
+            return ("text", settled(value)) if " at 0x" in value else None
         if isinstance(value, type) or kind is types.FunctionType:
             return value.__module__, value.__qualname__
+        if isinstance(value, BaseException):
+            return kind.__module__, kind.__qualname__, _flat(facts_of(value))
         return None
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import pickle
 import sys
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator
 from types import CoroutineType
 from typing import Any, NoReturn
 
@@ -45,7 +45,7 @@ from ipyactors.worker.exit import ActorExit, exit_code_of, exit_words
 from ipyactors.worker.hosting import HostedActor
 from ipyactors.worker.mailbox import Call
 from ipyactors.worker.output import Output
-from ipyactors.worker.results import IN_MESSAGES, Items, Results, Values, load_args
+from ipyactors.worker.results import IN_MESSAGES, Items, Results, Values, items_of, load_args, not_unpickled
 from ipyactors.worker.running import Running
 
 _monotonic = time.monotonic
@@ -230,12 +230,7 @@ class Executor:
             self._output.end_call(caller, seq)
 
     def _stream(self, value: Any, running: CurrentCall, items: Items) -> None:
-        if not isinstance(value, Iterator):
-            raise TypeError(
-                f"{running.name} streams its results, so it must return a generator or an iterator; "
-                f"it returned a {type(value).__qualname__}"
-            )
-        done = object()
+        value, done = items_of(value, running.name), object()
         interruptible = self._interruptible
         while True:
             # Only the user's part of the loop may be interrupted.
@@ -274,11 +269,7 @@ class Executor:
         except SegmentsMissing:
             raise
         except Exception as error:
-            raise SerializationError(
-                f"The arguments of {running.name} could not be unpickled in the worker: "
-                f"{in_words(error)}. The call was not run. "
-                "What they are made of must be importable there, or defined in the notebook."
-            ) from error
+            raise not_unpickled(running.name, error) from error
         if type(call) is CallMethod and self._changes is not None:
             self._changes.begin(running, call)
         return function, args, kwargs

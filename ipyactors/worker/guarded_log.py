@@ -68,6 +68,11 @@ class GuardedLog:
         self._is_child = True
         self._lock.release()
 
+    @property
+    def folder(self) -> str:
+        """Where the log is, for people; empty if it is in no folder."""
+        return str(self.disk.path) if isinstance(self.disk, Folder) else ""
+
     def do(self, action: Callable[..., _Result], *args: Any) -> _Result:
         """Return what ``action`` returns, under the lock. Raises SessionError in a child that was forked."""
         if self._is_child:
@@ -99,9 +104,9 @@ class GuardedLog:
         is not in the log yet, which ``may_be_refused``, StorageFullError, and so for a result that has no room.
         """
         try:
-            return blobs.put_aside(self.disk, payloads, self._namer_of(lsn))
+            return blobs.put_aside(self.disk, payloads, self._namer_of(lsn), syncs=self.log.syncs)
         except OSError as error:
-            where = f" in {self.disk.path}" if isinstance(self.disk, Folder) else ""
+            where = f" in {self.folder}" if self.folder else ""
             if is_result and error.errno in FULL:
                 text = f"there is no room for its result{where}: {error.strerror}"
                 advice = "(make room on that disk, and call again)"
@@ -115,13 +120,20 @@ class GuardedLog:
             self.log.seal(problem)
             raise LogSealedError(problem) from error
 
+    def put_aside_for_checkpoint(self, payloads: Sequence[Payload]) -> tuple[tuple[Payload, ...], tuple[Blob, ...]]:
+        """Write what is large to files; return what goes into the next checkpoint's manifest.
+
+        To be given to :meth:`do`. Raises OSError: then there is no checkpoint, and nothing else has changed.
+        """
+        return blobs.put_aside(self.disk, payloads, self._namer_of(self.log.tables.last_lsn))
+
     def read_answer(self, answer: Answer) -> Sequence[Payload]:
         """Return the values of an answer, with their bytes. Raises BlobDamagedError."""
         return blobs.bring_back(self.disk, answer.results, answer.blobs)
 
     def _namer_of(self, lsn: int) -> Namer:
-        # A call that is run again after a crash must not write over files that its records name: names go on.
+        # A call that is run again after a crash must not write over files that its records name: names go on, also
+        # behind some that were removed in between.
         if self._namer.lsn != lsn:
-            taken = sum(1 for name in self.disk.names() if name.startswith(f"blob-{lsn:016x}-"))
-            self._namer = Namer(lsn, taken)
+            self._namer = Namer(lsn, blobs.last_of(self.disk, lsn))
         return self._namer

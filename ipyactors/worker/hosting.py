@@ -83,16 +83,20 @@ class HostedActor:
 
     def dump_state(self) -> bytes:
         """Return its state. Raises SerializationError."""
-        return state.dumps(self._instance, self._cls)
+        with current.outside_calls():
+            return state.dumps(self._instance, self._cls)
 
     def restore(self, cls: type, data: bytes) -> None:
         """Make it an instance of ``cls`` with a state that was dumped. Raises SerializationError."""
-        with current.outside_calls():
-            instance = state.loads(data, cls)
-        self._adopt(cls, instance)
+        self._adopt(cls, self.copy_of(data, cls))
 
-    def put_back(self, instance: Any) -> None:
-        """Go on with an instance that it was before."""
+    def copy_of(self, data: bytes, cls: type | None = None) -> Any:
+        """Return another instance, of its class or another, with a state that was dumped. Raises SerializationError."""
+        with current.outside_calls():
+            return state.loads(data, cls or self._cls)
+
+    def go_on_as(self, instance: Any) -> None:
+        """Be another instance from now on: a copy, or one that it was before."""
         self._adopt(type(instance), instance)
 
     def _adopt(self, cls: type, instance: Any) -> None:

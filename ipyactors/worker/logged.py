@@ -12,13 +12,16 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from ipyactors.durable import record
+from ipyactors.durable.blobs import BlobDamagedError
 from ipyactors.durable.call_tables import Recorded, Verdict
 from ipyactors.durable.record import Answer, Outcome, Value
 from ipyactors.ground import faultpoints, ids
 from ipyactors.ground.exceptions import (
     CallAbortedError,
     CallOutcomeUnknownError,
+    LogDamagedError,
     NotReplayableError,
+    RecoveryFailedError,
     ReplayDivergenceError,
     StorageFullError,
 )
@@ -27,7 +30,7 @@ from ipyactors.owner.current import CurrentCall
 from ipyactors.owner.templates import STREAMING
 from ipyactors.wire import serialize
 from ipyactors.wire.codec import Message
-from ipyactors.wire.specs import Payload
+from ipyactors.wire.specs import Payload, RemoteError
 from ipyactors.wire.worker_messages import (
     LOGGED,
     ActorHasChanged,
@@ -197,7 +200,8 @@ class LoggedCalls:
     def objection_to(self, logged: LoggedCall, message: Message, *, may_diverge: bool) -> str:
         """Return why a call that has ended cannot stand: nobody could do again what it did; empty if it can.
 
-        Raises ReplayDivergenceError for one that has not done the same again, unless it ``may_diverge``.
+        Raises ReplayDivergenceError for one that has not done the same again, unless it ``may_diverge``;
+        RecoveryFailedError for one that could not be given what it had.
         """
         faultpoints.hit("durable.call.ended")
         turn = logged.running.turn
@@ -206,7 +210,7 @@ class LoggedCalls:
                 turn.check_end(message.error.words if isinstance(message, CallRaised) else "")
         except NotReplayableError as error:
             return str(error)
-        except ReplayDivergenceError as error:
+        except (ReplayDivergenceError, RecoveryFailedError) as error:
             if not may_diverge:
                 raise
             return f"a crash interrupted it, and it could not be run again as it had begun: {in_words(error)}"
@@ -225,7 +229,7 @@ class LoggedCalls:
         except Exception as error:
             if self._log.is_over(ends[0].call_id):
                 raise UndoneError(f"{named}: over, but {in_words(error)}") from error
-            reason = f"it is to be in a checkpoint before it is answered, and none could be made: {in_words(error)}"
+            reason = f"it is to be in a checkpoint before it is answered, and none could be made: {in_words(error).rstrip('.')}"
             for logged, _ in ended:
                 self.undo(logged, reason)
             raise UndoneError(f"{named}: undone, because {reason}") from error
@@ -305,15 +309,19 @@ class LoggedCalls:
 
     def _send_again(self, caller: bytes, call: CallMethod, lsn: int) -> None:
         """Give the results of a call that has been answered long ago, and whose data was lost since."""
-        done = self._log.find_end(lsn)
+        changed = ActorHasChanged(call.seq)
+        try:
+            done = self._log.find_end(lsn)
+        except (LogDamagedError, OSError):  # then it is lost here, too, for this caller; for nobody else
+            done = None
         if done is None:
-            self._send(caller, ActorHasChanged(call.seq))
+            self._send(caller, changed)
             return
         recorded = Recorded(done.call_id, b"", 0, lsn, done.outcome, done.answer, b"")
-        self._repeat(waiter_of(caller, call), call.num_returns == STREAMING, recorded)
+        self._repeat(waiter_of(caller, call), call.num_returns == STREAMING, recorded, changed)
 
-    def _repeat(self, waiter: Waiter, is_streaming: bool, recorded: Recorded) -> None:
-        """Give the recorded answer."""
+    def _repeat(self, waiter: Waiter, is_streaming: bool, recorded: Recorded, instead: Message | None = None) -> None:
+        """Give the recorded answer; ``instead`` of one that cannot be read any more something else."""
         peer, seq = waiter.peer, waiter.seq
         if recorded.outcome is Outcome.ABORTED:
             reason = recorded.answer.decode()
@@ -328,9 +336,13 @@ class LoggedCalls:
             self._send(peer, CallRaised(seq, describe_error(error, function_name="")))
             return
         answer = _decode_answer(recorded.answer)
+        try:
+            payloads = self._log.guarded.read_answer(answer)
+        except BlobDamagedError as problem:  # its caller's loss: the actor is as it was
+            self._send(peer, instead or CallRaised(seq, _unreadable(self._log, recorded, problem)))
+            return
         results = tuple(
-            _as_sent(self._values, payload, waiter, index + is_streaming)
-            for index, payload in enumerate(self._log.guarded.read_answer(answer))
+            _as_sent(self._values, payload, waiter, index + is_streaming) for index, payload in enumerate(payloads)
         )
         self._lend(peer, *results)
         if is_streaming:
@@ -344,6 +356,15 @@ class LoggedCalls:
             self._send(peer, CallCancelled(seq, started=True))
         else:
             self._send(peer, CallSucceeded(seq, results, answer.duration_s, (LOGGED, recorded.lsn)))
+
+
+def _unreadable(log: CallLog, recorded: Recorded, problem: BlobDamagedError) -> RemoteError:
+    text = (
+        f"The call (lsn {recorded.lsn}) took effect once, and nothing was run now. What it had given is beside the "
+        f"log, and cannot be read any more: {problem}. `ipyactors fsck {log.guarded.folder}` tells whether anything "
+        "else is damaged."
+    )
+    return describe_error(CallOutcomeUnknownError(text, actor_id=log.actor_id.hex()), function_name="")
 
 
 def _as_sent(values: Values, payload: Payload, waiter: Waiter, index: int) -> Payload:

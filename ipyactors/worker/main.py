@@ -16,6 +16,7 @@ from ipyactors.ground.config import WorkerConfig
 from ipyactors.ground.exceptions import SessionError, StorageFullError
 from ipyactors.owner import current, process
 from ipyactors.owner.session import Session
+from ipyactors.wire.deaths import TRY_AGAIN
 from ipyactors.wire.head_messages import ActorExited, ActorInitFailed, ActorReady
 from ipyactors.wire.marks import Marks
 from ipyactors.wire.specs import ActorSpec
@@ -90,6 +91,10 @@ def set_up_process(config: WorkerConfig) -> None:
     if config.cwd:
         with contextlib.suppress(OSError):  # the driver's folder may be gone; then the worker stays where it is
             os.chdir(config.cwd)
+
+
+#: A process that could not bring its actor back for what may be over soon waits so long before the next one tries.
+_TRY_AGAIN_AFTER_S = 5.0
 
 
 class Worker:
@@ -188,7 +193,9 @@ class Worker:
                 from ipyactors.worker.disk_room import await_room  # of durable actors alone
 
                 await_room(self._session, self._durable.path)
-            leave(self._session, FAILED)
+            else:
+                self._session.wait(lambda: False, _TRY_AGAIN_AFTER_S)
+            leave(self._session, TRY_AGAIN)
         except SystemExit as error:
             code = exit_code_of(error)
             where = f"{actor.class_name}.__init__"
@@ -207,6 +214,12 @@ class Worker:
         print(described.traceback_text, file=sys.__stderr__)
         self._marks.note_leaving()  # final, even if the head does not hear of it
         is_recovery = self._durable is not None and self._durable.has_past
+        if self._durable is not None and not is_recovery and not isinstance(error, StorageFullError):
+            from ipyactors.durable import unborn  # of durable actors alone
+            from ipyactors.durable.folder import Folder
+
+            with contextlib.suppress(OSError):  # it only spares those who read the log later a guess
+                unborn.note(Folder(self._durable.path), f"its constructor raised {described.words}")
         self._session.repeat_to_head(ActorInitFailed(actor.actor_id, actor.incarnation, described, is_recovery))
         wait_to_be_ended(self._session)
         leave(self._session, FAILED)

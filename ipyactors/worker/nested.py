@@ -42,7 +42,8 @@ class _Withheld:
         return is_durable or any(entry() is not None for entry in self.entries) or self.call.stream is not None
 
 
-def _complete(entry: Entry, given: Payload | RemoteError) -> None:
+def complete_entry(entry: Entry, given: Payload | RemoteError) -> None:
+    """Give an object what the log says that it is."""
     if isinstance(given, RemoteError):
         entry.fail(given)
     else:
@@ -58,7 +59,7 @@ class Nested:
     def __init__(
         self,
         submit: Callable[[PendingCall], Any],
-        complete: Callable[[Entry, Payload | RemoteError], None] = _complete,
+        complete: Callable[[Entry, Payload | RemoteError], None] = complete_entry,
         hold: Callable[[ActorClient], object] = lambda _client: None,
     ) -> None:
         self._submit = submit

@@ -109,7 +109,7 @@ def _read_spec(disk: Disk, path: pathlib.Path) -> ActorSpec:
 
 def _plan(disk: Disk, spec: ActorSpec) -> Plan:
     try:
-        planned = replays.plan(replays.read(disk, spec.actor_id), spec.definition.definition_id)
+        planned = replays.plan(replays.read(disk, spec.actor_id))
     except LogDamagedError as error:
         raise LogDamagedError(f"{error} {FSCK}.", actor_id=spec.actor_id.hex()) from error
     except OSError as error:

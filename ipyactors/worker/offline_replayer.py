@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 import dataclasses
 import functools
 import pathlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import CoroutineType
 from typing import Any
 
@@ -15,8 +16,8 @@ from ipyactors.durable import replays, spec_file
 from ipyactors.durable.blobs import BlobDamagedError
 from ipyactors.durable.checkpoint_store import open_store
 from ipyactors.durable.disk import Disk
-from ipyactors.durable.record import Abort, Call, Done, Outcome, Value
-from ipyactors.durable.recovery import History, Past
+from ipyactors.durable.record import Abort, Done, Outcome, Value
+from ipyactors.durable.recovery import History, Past, Switch
 from ipyactors.durable.replays import Plan, Start
 from ipyactors.durable.session_kv import SessionKv
 from ipyactors.ground.checkpointable import Checkpoint
@@ -26,11 +27,12 @@ from ipyactors.ground.exceptions import (
     SerializationError,
 )
 from ipyactors.ground.tracebacks import in_words
-from ipyactors.wire.specs import ActorSpec, Payload
+from ipyactors.wire.specs import ActorSpec
 from ipyactors.worker.execute import load_definition
 from ipyactors.worker.exit import ActorExit
 from ipyactors.worker.hosting import HostedActor
 from ipyactors.worker.offline_session import OfflineSession, ReadingJournal
+from ipyactors.worker.repeating import check_given
 from ipyactors.worker.replay import Replayer
 from ipyactors.worker.results import load_args
 from ipyactors.worker.turn import Turn
@@ -130,6 +132,7 @@ class OfflineReplayer(Replayer):
         self._on_call = on_call
         self._on_begin = on_begin
         self.on_checkpoint: Callable[[str, Any], None] = lambda _checkpoint_id, _instance: None
+        self._passed: set[str] = set()
         self._made = [one.checkpoint for one in planned.starts if one.checkpoint is not None]
 
     def run(self, start: Start, until: int) -> Replayed:
@@ -150,18 +153,21 @@ class OfflineReplayer(Replayer):
         done.instance = actor.instance
         return done
 
-    def _go_on(self, come_to: int, until: int, switches: list[tuple[int, bytes]]) -> None:
+    def _go_on(self, come_to: int, until: int, switches: list[Switch]) -> None:
         """Pass what is between two calls: checkpoints and upgrades."""
         self._pass(come_to, until)
-        while switches and switches[0][0] <= until:
-            self._switch(*switches.pop(0))
+        while switches and switches[0].lsn <= until:
+            self._switch(switches.pop(0))
             self._pass(come_to, until)
 
     def _pass(self, come_to: int, until: int) -> None:
         """Tell of the checkpoints that are of the state now."""
         for one in self._made:
-            if come_to <= one.lsn <= until and one.data.definition_id == self._actor.definition_id:
-                self.on_checkpoint(one.data.checkpoint_id, self._actor.instance)
+            data = one.data
+            is_of_now = come_to <= one.lsn <= until and data.definition_id == self._actor.definition_id
+            if is_of_now and data.checkpoint_id not in self._passed:
+                self._passed.add(data.checkpoint_id)
+                self.on_checkpoint(data.checkpoint_id, self._actor.instance)
 
     # -- where to begin -----------------------------------------------------------------------------------------
 
@@ -194,22 +200,21 @@ class OfflineReplayer(Replayer):
             self._actor.build(functools.partial(self._load, self._actor.spec), turn)
             if turn is not None:
                 turn.check_end()
-        except (RecoveryFailedError, SerializationError):
-            raise
-        except ReplayDivergenceError:
-            self._check_possible(self._constructor)
-            raise
         except BaseException as error:
-            if isinstance(error, KeyboardInterrupt):
+            with self._advising():
+                check_given(turn)
+            if isinstance(error, (RecoveryFailedError, SerializationError, KeyboardInterrupt)):
                 raise
             self._check_possible(self._constructor)
+            if isinstance(error, ReplayDivergenceError):
+                raise
             raise self._diverged(0, self._constructor, "returned", f"it raised {in_words(error)}") from error
 
     def _load_by_itself(self, start: Start) -> None:
         """Have a ``Checkpointable`` load one checkpoint."""
         assert start.checkpoint is not None
         self._actor.definition_id = start.checkpoint.data.definition_id
-        past = self._constructed_with()
+        past = self._constructed_with(start.checkpoint)
         self._construct_with(None if past is None else self._turn_of(past))
         data = start.checkpoint.data
         listed = [Checkpoint(data.checkpoint_id, int(data.wall_s * 1000))]
@@ -242,13 +247,6 @@ class OfflineReplayer(Replayer):
         cls: type = load_definition(definition)
         return cls
 
-    def _switch(self, lsn: int, definition_id: bytes) -> None:
-        """Do an upgrade again."""
-        try:
-            self._actor.restore(self._class_of(definition_id), self._actor.dump_state())
-        except SerializationError as error:
-            raise self._failed(f"the upgrade after lsn {lsn} could not be done again: {error}") from error
-
     # -- again --------------------------------------------------------------------------------------------------
 
     def _do(self, past: Past, done: Replayed) -> None:
@@ -276,30 +274,33 @@ class OfflineReplayer(Replayer):
 
     def _again_or_fail(self, past: Past, name: str) -> None:
         try:
-            self._again(past)
-        except BlobDamagedError as error:
-            raise self._failed(f"what {name} (lsn {past.lsn}) returned is gone: {error}. {FSCK}") from error
+            with self._advising():
+                self._again(past)
         except ReplayDivergenceError:
             self._check_possible(f"{name} (lsn {past.lsn})")
             raise
         except (ActorExit, SystemExit, GeneratorExit) as error:
             raise self._diverged(past.lsn, name, "ended", f"it ends the process: {in_words(error)}") from error
 
+    @contextlib.contextmanager
+    def _advising(self) -> Iterator[None]:
+        """Tell also what to do about what is gone."""
+        try:
+            yield
+        except RecoveryFailedError as error:
+            raise RecoveryFailedError(f"{error}. {FSCK}", actor_id=self._actor.actor_id.hex()) from error
+
     def _check_possible(self, name: str) -> None:
         """Raise RecoveryFailedError if a call came to another end because it could not be given what it had."""
-        if self._reader.damage:
-            raise self._failed(f"what {name} had got is gone: {self._reader.damage}. {FSCK}")
         if self._session.refused:
             raise self._failed(
                 f"{name} cannot be replayed without its session, where nobody is there {self._session.refused[0]}: it "
                 "asked for that past the log"
             )
 
-    def _bring_arguments(self, call: Call) -> tuple[Payload, ...]:
-        try:
-            return super()._bring_arguments(call)
-        except RecoveryFailedError as error:
-            raise RecoveryFailedError(f"{error}. {FSCK}", actor_id=self._actor.actor_id.hex()) from error
+    def _pass_over(self, what: str, problem: BlobDamagedError) -> None:
+        """Refuse: there is nothing that this could be compared with, and that is what it is done for."""
+        raise self._failed(f"{what} is gone: {problem}") from problem
 
     def _failed(self, why: str) -> RecoveryFailedError:
         return failed(self._actor.spec, why)

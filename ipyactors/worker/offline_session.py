@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NoReturn
 
 from ipyactors.durable import blobs
-from ipyactors.durable.blobs import BlobDamagedError
 from ipyactors.durable.disk import Disk
 from ipyactors.durable.record import Answer, Value, ValueKind
 from ipyactors.ground import ids
@@ -132,14 +131,10 @@ class OfflineSession(Session):
 
 
 class ReadingJournal:
-    """See :class:`ipyactors.worker.row.Journal`: for calls that are over, which only read.
-
-    ``damage`` tells of a value that could not be read, should the user's code have caught that.
-    """
+    """See :class:`ipyactors.worker.row.Journal`: for calls that are over, which only read."""
 
     def __init__(self, actor_id: bytes, disk: Disk, session: OfflineSession) -> None:
         self.actor_id = actor_id
-        self.damage = ""
         self._disk = disk
         self._nested = Nested(session.submit)
 
@@ -153,11 +148,7 @@ class ReadingJournal:
 
     def read_received(self, answer: Answer) -> Sequence[Payload]:
         """Return values that were noted, with their bytes. Raises BlobDamagedError."""
-        try:
-            return blobs.bring_back(self._disk, answer.results, answer.blobs)
-        except BlobDamagedError as error:
-            self.damage = str(error)
-            raise
+        return blobs.bring_back(self._disk, answer.results, answer.blobs)
 
     def payload_of(self, entry: Entry) -> Payload:
         """Return the value of an object that is done."""

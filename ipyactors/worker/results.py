@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 from ipyactors.ground import ids
+from ipyactors.ground.exceptions import SerializationError
+from ipyactors.ground.tracebacks import in_words
 from ipyactors.owner.current import CurrentCall
 from ipyactors.wire import serialize
 from ipyactors.wire.outside import OUT_OF_BAND_BYTES
@@ -135,6 +137,24 @@ class Items:
     def is_enough(self) -> bool:
         """Whether the caller wants no more: the generator is to be closed."""
         return self.count == self._call.until_item
+
+
+def items_of(value: Any, name: str) -> Iterator[Any]:
+    """Return the items of what a call returned that streams its results. Raises TypeError if it has none."""
+    if not isinstance(value, Iterator):
+        raise TypeError(
+            f"{name} streams its results, so it must return a generator or an iterator; "
+            f"it returned a {type(value).__qualname__}"
+        )
+    return value
+
+
+def not_unpickled(name: str, error: Exception) -> SerializationError:
+    """Return what a call is answered with whose arguments cannot be unpickled."""
+    return SerializationError(
+        f"The arguments of {name} could not be unpickled in the worker: {in_words(error)}. The call was not run. "
+        "What they are made of must be importable there, or defined in the notebook."
+    )
 
 
 def load_args(payload: Payload, arg_values: tuple[Payload, ...]) -> tuple[tuple[Any, ...], dict[str, Any]]:

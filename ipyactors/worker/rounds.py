@@ -12,7 +12,9 @@ and a change of the class, wait for the end of a round and hold back the next.
 from __future__ import annotations
 
 import dataclasses
+import sys
 import threading
+import time
 from collections.abc import Callable
 from typing import NoReturn
 
@@ -26,6 +28,7 @@ from ipyactors.worker.durable_loop import DurableParts, Line
 from ipyactors.worker.execute import Executor
 from ipyactors.worker.exit import ActorExit
 from ipyactors.worker.gate import Gate, Kind
+from ipyactors.worker.held import HeldRound
 from ipyactors.worker.logged import UNLOGGED, UndoneError
 from ipyactors.worker.logged_answers import LoggedAnswers
 from ipyactors.worker.logged_call import LoggedCall
@@ -49,7 +52,8 @@ class Rounds:
     """Says what starts, and takes what ends. Any thread, but not under the session's lock.
 
     ``on_progress`` is called when this incarnation has ended its first round, ``give_up`` when it cannot go on.
-    ``exit`` is set when the actor was told to finish, and all before that is over.
+    ``tell`` has people know what holds a round; empty: nothing does. ``exit`` is set when the actor was told to finish,
+    and all before that is over.
     """
 
     def __init__(
@@ -62,6 +66,8 @@ class Rounds:
         limit: int,
         on_progress: Callable[[], None],
         give_up: Callable[[Exception], NoReturn],
+        tell: Callable[[str], None],
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._box = box
         self._line = line
@@ -70,24 +76,27 @@ class Rounds:
         self._marks = marks
         self._on_progress: Callable[[], None] | None = on_progress
         self._give_up = give_up
+        self._tell = tell
+        self._monotonic = monotonic
+        self._held_round = HeldRound()
         self._lock = threading.RLock()
         self._gate: Gate[Key] = Gate(limit)
         self._waiting: dict[Key, _Waiting] = {}
         self._finishes = 0
         self._has_cancelled = False
-        self._resumed: list[LoggedCall] = []
+        self._resumed: dict[Key, LoggedCall] = {}
+        self._names: dict[Key, str] = {}
         self._ended: dict[Key, tuple[LoggedCall, Message]] = {}
         self._held: list[tuple[bytes, Message]] = []
         self._parts: DurableParts | None = None
         self.exit: ActorExit | None = None
 
     def open(self, parts: DurableParts, unfinished: list[LoggedCall]) -> None:
-        """Go on with an actor that is there; what was unfinished runs first, all at once."""
+        """Go on with an actor that is there; what was unfinished runs first, side by side."""
         self._parts = parts
-        self._resumed = unfinished
-        self._gate.resume(_key_of(logged) for logged in unfinished)
-        for logged in unfinished:
-            self._prepare(logged)
+        self._resumed = {_key_of(logged): logged for logged in unfinished}
+        self._names = {key: logged.running.name for key, logged in self._resumed.items()}
+        self._gate.resume(self._resumed)
 
     # -- starting -----------------------------------------------------------------------------------------------
 
@@ -102,10 +111,11 @@ class Rounds:
             if self._has_cancelled:
                 self._has_cancelled = False
                 self._drop_cancelled()
-            started, self._resumed = self._resumed, []
+            if gate.is_wanted and self._held_round.may_reopen(self._monotonic()):
+                gate.reopen()
             taken: list[LoggedCall] = []
             while self.exit is None and self._executor.exit is None and (key := gate.start()) is not None:
-                logged = self._admit(self._waiting.pop(key))
+                logged = self._resumed.pop(key, None) or self._admit(self._waiting.pop(key))
                 if logged is None:
                     gate.forget(key)
                 else:
@@ -115,7 +125,33 @@ class Rounds:
                 faultpoints.hit("durable.call.written")
             for logged in taken:
                 self._prepare(logged)
-            return started + taken
+            return taken
+
+    def look_in_s(self) -> float | None:
+        """Return in how many seconds to :meth:`take` and to ask here again, should nothing come or end; None: never.
+
+        Called by the main thread. What holds a round for long is said here.
+        """
+        with self._lock:
+            if not self._gate.is_held:
+                return None
+            held_round, now_s = self._held_round, self._monotonic()
+            words = warning = ""
+            if held_round.is_to_be_told(now_s):
+                ended, running = ([self._names[key] for key in keys] for keys in self._gate.held)
+                words = held_round.to_tell(now_s, ended, running)
+                warning = held_round.to_warn(now_s, ended, running)
+            due_s = held_round.look_in_s(now_s, is_wanted=self._gate.is_wanted)
+        if words:
+            self._tell(words)
+        if warning:
+            print(warning, file=sys.stderr)
+        return due_s
+
+    @property
+    def is_held(self) -> bool:
+        """Whether calls have ended that wait for others; somebody is to ask :meth:`look_in_s` then. Takes no lock."""
+        return self._gate.is_held
 
     def note_cancelled(self) -> None:
         """Calls were cancelled that may be waiting: :meth:`take` looks. Takes no lock."""
@@ -189,6 +225,7 @@ class Rounds:
         running, parts = logged.running, self._parts
         assert parts is not None
         if logged.lsn:
+            self._names[_key_of(logged)] = running.name
             parts.begin(logged, may_overlap=True)
         if running.caller:
             self._marks.mark(running.caller, running.seq)
@@ -208,7 +245,9 @@ class Rounds:
                 if isinstance(message, CallSucceeded) and not self._gate.is_settled:
                     message.version = None  # it has seen what may never have been
                 self._held.append((logged.running.caller, message))
-            self._gate.end(key)
+            if self._gate.end(key):
+                took_s = message.duration_s if isinstance(message, CallSucceeded) else 0.0
+                self._held_round.close(self._monotonic(), took_s)
         self._go_on()
 
     def keep_item(self, logged: LoggedCall, item: ItemYielded) -> bool:
@@ -234,8 +273,10 @@ class Rounds:
             if logged.lsn:
                 self._executor.running.pop((running.caller, running.seq), None)
                 parts.calls.cancel(logged)
+                parts.note_over(logged.lsn)
             else:
                 self._executor.cancel_unstarted(running.caller, running.seq)
+            self._names.pop(_key_of(logged), None)
             self._gate.forget(_key_of(logged))
         self._go_on()
 
@@ -281,13 +322,18 @@ class Rounds:
             parts.calls.finish_together(ended)
         except UndoneError as error:
             self._give_up(error)
+        parts.note_over(*(logged.lsn for logged, _ in ended))
         with self._lock:
             self._ended.clear()
+            self._names.clear()
             self._gate.saved()
             self._let_out()
+            was_told = self._held_round.end()
             on_progress, self._on_progress = self._on_progress, None
         if on_progress is not None:
             on_progress()
+        if was_told:
+            self._tell("")
 
     def _let_out(self) -> None:
         held, self._held = self._held, []

@@ -11,16 +11,26 @@ from typing import Any, Protocol
 
 import msgspec
 
+from ipyactors.durable.blobs import BlobDamagedError
 from ipyactors.durable.record import Answer, Value, ValueKind
 from ipyactors.ground import faultpoints
-from ipyactors.ground.exceptions import GetTimeoutError, NotReplayableError, ReplayDivergenceError
+from ipyactors.ground.exceptions import (
+    GetTimeoutError,
+    NotReplayableError,
+    RecoveryFailedError,
+    ReplayDivergenceError,
+)
 from ipyactors.owner import values
 from ipyactors.owner.current import Submission, WasCancelled
 from ipyactors.owner.objects import Entry
 from ipyactors.wire import serialize
 from ipyactors.wire.specs import Payload, RemoteError
 
+_encode = msgspec.msgpack.Encoder().encode
 _decode_answer = msgspec.msgpack.Decoder(Answer).decode
+
+#: What was asked for, or the exception to be raised instead.
+Taken = list[Any] | BaseException
 
 _WORDS = {
     ValueKind.NOW: "the time",
@@ -33,6 +43,10 @@ _WORDS = {
     ValueKind.CANCELED: "the word that it is cancelled",
     ValueKind.OVERLAP: "several results side by side",
 }
+
+
+class NotGivenError(BaseException):
+    """Ends a call that cannot be given what it had. Its code must not make anything of that, so it is no Exception."""
 
 
 class Journal(Protocol):
@@ -49,7 +63,7 @@ class Journal(Protocol):
         ...
 
     def read_received(self, answer: Answer) -> Sequence[Payload]:
-        """Return values that were noted, with their bytes."""
+        """Return values that were noted, with their bytes. Raises BlobDamagedError."""
         ...
 
     def payload_of(self, entry: Entry) -> Payload:
@@ -77,8 +91,9 @@ def diverged(name: str, lsn: int, what: str, actor_id: bytes) -> ReplayDivergenc
     """Return the error for a call that does not do again what it did before; of a task, if there is no ``actor_id``."""
     depends = "only on the actor's state, its arguments," if actor_id else "only on its arguments"
     otherwise = (
-        " Mark a method that changes nothing, and only looks (at os.getpid(), say), @method(effect='readonly'); one "
-        "that cannot be done again, @method(effect='persist')."
+        " Or the state was another: a call before it did something else, or a method marked 'readonly' has changed the "
+        "state, which no replay does again. Mark a method that changes nothing, and only looks (at os.getpid(), say), "
+        "@method(effect='readonly'); one that cannot be done again, @method(effect='persist')."
         if actor_id
         else ""
     )
@@ -90,10 +105,19 @@ def diverged(name: str, lsn: int, what: str, actor_id: bytes) -> ReplayDivergenc
     )
 
 
+def loaded(payloads: Sequence[Payload]) -> Taken:
+    """Return values that were noted, or the exception of one that cannot be unpickled."""
+    try:
+        return [serialize.loads(payload) for payload in payloads]
+    except Exception as error:  # the user's unpickling
+        return error.with_traceback(None)
+
+
 class Row:
     """The row of the call ``lsn``, called ``name``. ``past`` is what the log has of it; if the call ``is_over``, all.
 
-    ``divergence`` is what was raised for not doing the same again, should the user's code have caught it.
+    ``divergence`` is what was raised for not doing the same again, should the user's code have caught it; ``damage``
+    tells in words what it could not be given again, empty if it could.
     ``is_waiting`` while the call waits for a result, which is the next value. A call that ``may_overlap`` may take
     others meanwhile: it cannot be done again then, and notes that first.
     """
@@ -103,6 +127,7 @@ class Row:
         "_may_overlap",
         "_overlaps",
         "_past",
+        "damage",
         "divergence",
         "index",
         "is_over",
@@ -130,6 +155,7 @@ class Row:
         self.name = name
         self.is_over = is_over
         self.index = 0
+        self.damage = ""
         self.divergence: ReplayDivergenceError | None = None
         self._past = past
         self._is_live = not past
@@ -204,25 +230,39 @@ class Row:
         self.journal.add_received(self.lsn, self.index, kind, payloads)
         self.index += 1
 
-    def outcome(self, past: Value, entries: Sequence[Entry] = ()) -> list[Any]:
-        """Return the values that were noted, of these objects if any, or raise the exception that was."""
+    def outcome(self, past: Value, entries: Sequence[Entry] = ()) -> Taken:
+        """Return the values that were noted, of these objects if any, or the exception that was, to be raised.
+
+        That is WasCancelled for code that was cancelled there. Raises NotGivenError where they cannot be read any more.
+        """
         answer = _decode_answer(past.data)
         if answer.is_cancelled:
-            raise WasCancelled
+            return WasCancelled()
         if answer.error is not None:
-            if answer.error.type_name != GetTimeoutError.__qualname__:  # which tells nothing of the objects
-                self.journal.note_received(entries, answer.error)
-            raise values.exception_of(answer.error)
-        payloads = self.journal.read_received(answer)
+            if not (answer.error.is_local and answer.error.type_name == GetTimeoutError.__qualname__):
+                self.journal.note_received(entries, answer.error)  # the other tells nothing of the objects
+            return values.exception_of(answer.error)
+        try:
+            payloads = self.journal.read_received(answer)
+        except BlobDamagedError as error:
+            self.damage = self.damage or f"what {self._named} had got is gone: {error}"
+            raise NotGivenError(self.damage) from error
         self.journal.note_received(entries, payloads)
-        return [serialize.loads(payload) for payload in payloads]
+        return loaded(payloads)
+
+    def add_error(self, kind: ValueKind, error: RemoteError) -> BaseException:
+        """Note an exception, and return it as a replay will have it."""
+        self.add(kind, _encode(Answer(error=error)))
+        return values.exception_of(error)
 
     def check_end(self, raised: str = "") -> None:
         """Raise ReplayDivergenceError if the call, which has ended, has not taken all that it took before.
 
         ``raised`` is the exception that has ended it, in words, if one did. Raises NotReplayableError if it has taken
-        what nobody could give it again.
+        what nobody could give it again, RecoveryFailedError if it could not be given what it had.
         """
+        if self.damage:
+            raise RecoveryFailedError(self.damage, actor_id=self.journal.actor_id.hex())
         if not self.may_go_on:
             raise self._overlapping()
         if self.divergence is not None:
@@ -247,6 +287,10 @@ class Row:
             lsn=self.lsn,
             actor_id=self.journal.actor_id.hex(),
         )
+
+    @property
+    def _named(self) -> str:
+        return f"{self.name} (lsn {self.lsn})" if self.lsn else self.name
 
     def _overlapping(self) -> NotReplayableError:
         return self.refuse(

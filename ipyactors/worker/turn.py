@@ -19,13 +19,14 @@ import msgspec
 
 from ipyactors.durable.record import Answer, Value, ValueKind
 from ipyactors.ground import faultpoints
-from ipyactors.ground.exceptions import NotReplayableError
+from ipyactors.ground.exceptions import NotReplayableError, TaskError
 from ipyactors.owner.current import CALL_INSIDE_ONCE, Submission
 from ipyactors.owner.objects import Entry
 from ipyactors.wire import serialize
+from ipyactors.wire.specs import RemoteError
 from ipyactors.worker.errors import describe_error
 from ipyactors.worker.exit import ActorExit
-from ipyactors.worker.row import Journal, Row
+from ipyactors.worker.row import Journal, Row, Taken, loaded
 
 _FLOAT = struct.Struct("<d")
 
@@ -73,7 +74,7 @@ class Turn:
         """Raise ReplayDivergenceError if the call, which has ended, has not done again what it did before.
 
         ``raised`` is the exception that has ended it, in words, if one did. Raises NotReplayableError if nobody could
-        do again what it did.
+        do again what it did, RecoveryFailedError if it could not be given what it had.
         """
         has_past = bool(self._row_of[3])
         if has_past or self._made is not None:  # else it took nothing, and never had
@@ -112,28 +113,23 @@ class Turn:
         return make() if self.is_inside_once else self._row.take(kind, make)
 
     def once(self, function: Callable[[], Any]) -> Any:
-        """Return what ``function()`` returns, or raise what it raises; a replay does not call it."""
+        """Return what ``function()`` returns, or raise what it raises; a replay does not call it.
+
+        What it gives is a copy from the first: what is changed of it later must not change what the function has kept.
+        """
+        __tracebackhide__ = True
         if self.is_inside_once:
             return function()
         row = self._row
         self.has_acted = True
         past = row.next(ValueKind.ONCE)
-        if past is not None:
-            return row.outcome(past)[0]
-        self.is_inside_once = True
+        taken = _run_once(self, row, function) if past is None else row.outcome(past)
+        if isinstance(taken, list):
+            return taken[0]
         try:
-            value = function()
-            payload = serialize.owned(serialize.dumps(_plain(value), what="what once() has called"))
-        except BaseException as error:
-            if not _ends_the_call(error, is_task=not row.journal.actor_id):
-                row.add(ValueKind.ONCE, _encode(Answer(error=describe_error(error, function_name=row.name))))
-                row.journal.secure()
-            raise
+            raise taken  # here in either case: so its traceback is the same
         finally:
-            self.is_inside_once = False
-        row.add_payloads(ValueKind.ONCE, [payload])
-        row.journal.secure()  # it had an effect outside, perhaps: it must not happen twice
-        return value
+            del taken  # or this frame, which the traceback has, would keep it alive
 
     def is_canceled(self, *, is_flagged: bool) -> bool:
         """Return whether the call is cancelled, which it stays; ``is_flagged``: somebody has asked for that by now.
@@ -187,22 +183,27 @@ class Turn:
 
     def receive(self, entries: Sequence[Entry], take: Callable[[], list[Any]]) -> list[Any]:
         """Return the values of objects, or raise what the first of them has failed with."""
-        given = self.given(entries)
-        if given is not None:
-            return given
+        __tracebackhide__ = True
+        taken = self.given(entries)
+        if taken is None:
+            try:
+                taken = take()
+            except Exception as error:
+                taken = self.failed(entries, error)
+            except BaseException:
+                self._row.is_waiting = False
+                raise
+            else:
+                self.received(entries)
+        if isinstance(taken, list):
+            return taken
         try:
-            taken = take()
-        except Exception as error:
-            self.failed(error)
-            raise
-        except BaseException:
-            self._row.is_waiting = False
-            raise
-        self.received(entries)
-        return taken
+            raise taken  # here in either case: so its traceback is the same
+        finally:
+            del taken
 
-    def given(self, entries: Sequence[Entry]) -> list[Any] | None:
-        """Return the values of objects as the log has them, or raise; None if they are to be waited for."""
+    def given(self, entries: Sequence[Entry]) -> Taken | None:
+        """Return the values of objects as the log has them, or what to raise; None if they are to be waited for."""
         if self.is_inside_once:
             return None
         row = self._row
@@ -224,14 +225,18 @@ class Turn:
         faultpoints.hit("durable.nested.kept")
         row.journal.note_received(entries)
 
-    def failed(self, error: Exception) -> None:
-        """Note what the first of some objects has failed with."""
-        if not self.is_inside_once:
-            row = self._row
-            row.is_waiting = False
-            row.check_order()
-            described = describe_error(error, function_name=row.name)
-            row.add(ValueKind.RECEIVED, _encode(Answer(error=described)))
+    def failed(self, entries: Sequence[Entry], error: Exception) -> BaseException:
+        """Note what the first of some objects has failed with; return it as a replay will have it, to be raised."""
+        if self.is_inside_once:
+            return error
+        row = self._row
+        row.is_waiting = False
+        row.check_order()
+        failures = (entry.failure for entry in entries if isinstance(error, TaskError))
+        failure = next((one for one in failures if isinstance(one, RemoteError)), None)
+        if failure is None:
+            failure = _described(error, row.name, is_local=not isinstance(error, TaskError))
+        return row.add_error(ValueKind.RECEIVED, failure)
 
     def cancelled(self) -> None:
         """Note that the code was cancelled while it waited, by a time limit of its own, say."""
@@ -245,12 +250,35 @@ class Turn:
         return _decode_choice(self._take(ValueKind.CHOSEN, lambda: _encode(choose())))
 
 
+def _run_once(turn: Turn, row: Row, function: Callable[[], Any]) -> Taken:
+    """Call a function, and note what it returns or raises; return that as a replay will have it."""
+    turn.is_inside_once = True
+    taken: Taken
+    try:
+        payload = serialize.owned(serialize.dumps(_plain(function()), what="what once() has called"))
+    except BaseException as error:
+        if _ends_the_call(error, is_task=not row.journal.actor_id):
+            raise
+        taken = row.add_error(ValueKind.ONCE, _described(error, row.name, is_local=True))
+    else:
+        row.add_payloads(ValueKind.ONCE, [payload])
+        taken = loaded([payload])
+    finally:
+        turn.is_inside_once = False
+    row.journal.secure()  # it had an effect outside, perhaps: it must not happen twice
+    return taken
+
+
 def _plain(value: Any) -> Any:
     """Return what a function has returned that ``once()`` has called. Raises TypeError for a coroutine."""
     if type(value) is CoroutineType:
         value.close()
         raise TypeError("once() takes a plain function, and was given an async one, which was not run")
     return value
+
+
+def _described(error: BaseException, name: str, *, is_local: bool) -> RemoteError:
+    return msgspec.structs.replace(describe_error(error, function_name=name), is_local=is_local)
 
 
 def _ends_the_call(error: BaseException, *, is_task: bool) -> bool:

@@ -402,8 +402,9 @@ def test_a_newest_one_that_cannot_be_loaded(tmp_path: pathlib.Path) -> None:
 def test_its_constructor_may_take_something_from_outside(tmp_path: pathlib.Path, is_dropped: bool) -> None:
     @ia.remote(num_checkpoints_to_keep=1)
     class Born(Checkpointable):
-        def __init__(self) -> None:
+        def __init__(self, others: Any) -> None:
             self.born, self.count = ia.get_runtime_context().now(), 0
+            self.number = get(others.register.remote())
 
         def add(self, filler: bytes = b"") -> int:
             self.count += 1
@@ -426,7 +427,17 @@ def test_its_constructor_may_take_something_from_outside(tmp_path: pathlib.Path,
 
         def checkpoint_expired(self, actor_id: str, checkpoint_id: str) -> None: ...
 
-    actor = Born.remote()
+    @ia.remote(durable=True)
+    class Registry:
+        def __init__(self) -> None:
+            self.count = 0
+
+        def register(self) -> int:
+            self.count += 1
+            return self.count
+
+    registry = Registry.remote()
+    actor = Born.remote(registry)
     born = get(actor.since.remote())
     done = 0
     while (folder(actor) / "log-0000000000000000").exists() if is_dropped else done < 20:
@@ -435,6 +446,7 @@ def test_its_constructor_may_take_something_from_outside(tmp_path: pathlib.Path,
     assert get(actor.add.remote()) == done + 1
     assert get(actor.since.remote()) == born
     assert recoveries(actor)[-1].startswith("from checkpoint")
+    assert get(registry.register.remote()) == 2, "its constructor has not called it again"
 
 
 def test_abstract_methods_must_be_there() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import os
+import tempfile
+import threading
 from typing import Any
 
 import numpy as np
@@ -36,6 +38,10 @@ class Fickle:
         if os.getpid() == pid:
             raise ValueError("in the first process")
 
+    def raises_another(self) -> None:
+        self.value = os.getpid()
+        raise ValueError(f"rolled {self.value}")
+
     def sometimes_returns(self, pid: int) -> None:
         if os.getpid() != pid:
             raise ValueError("in the second process")
@@ -67,6 +73,7 @@ class Fickle:
     ("method", "words"),
     [
         ("returns_another", "it returned [0-9]+, and now it is [0-9]+"),
+        ("raises_another", "it raised ValueError: rolled [0-9]+, and now it raised ValueError: rolled [0-9]+"),
         ("sometimes_raises", "it raised ValueError: in the first process, and now it returned"),
         ("sometimes_returns", "it returned, and now it raised ValueError: in the second process"),
         ("asks_for_more", r"it asks for a random number \(value 0\), and had ended there"),
@@ -78,12 +85,12 @@ class Fickle:
 )
 def test_what_depends_on_the_process_is_caught(method: str, words: str) -> None:
     fickle = Fickle.remote()
-    args = () if method == "returns_another" else (pid_of(fickle),)
+    args = () if method in ("returns_another", "raises_another") else (pid_of(fickle),)
     ref = getattr(fickle, method).remote(*args)
     try:
         get(ref)
     except ValueError:
-        assert method == "sometimes_raises"
+        assert method in ("sometimes_raises", "raises_another")
     kill(fickle)
     with pytest.raises(RecoveryFailedError, match=words) as caught:
         get(fickle.returns_another.remote())
@@ -100,16 +107,43 @@ def test_what_depends_on_the_process_is_caught(method: str, words: str) -> None:
     assert (folder(fickle) / "log-0000000000000000").exists()
 
 
+class OddError(Exception):
+    pass
+
+
+class BoundError(Exception):
+    """Cannot be pickled."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.lock = threading.Lock()
+
+
+@ia.remote(max_retries=0)
+def fail(how: str) -> None:
+    if how == "dies":
+        os.kill(os.getpid(), 9)
+    if how == "sleeps":
+        threading.Event().wait()
+    raise {"odd": OddError, "bound": BoundError, "key": KeyError}[how](f"{how} in {os.getpid()} {object()!r}")
+
+
+def raise_here(error: Exception) -> None:
+    raise error
+
+
+@ia.remote
+class Mortal:
+    def die(self) -> None:
+        os._exit(3)
+
+
 class Point:
     """Equal to no other."""
 
     def __init__(self, x: float) -> None:
         self.x = x
         self.tags = {f"tag{n}" for n in range(5)}
-
-
-class OddError(Exception):
-    pass
 
 
 @ia.remote(durable=True)
@@ -164,6 +198,46 @@ class Steady:
     def fails(self) -> None:
         raise OddError(f"{object()!r} and {self.point!r}")
 
+    def raises(self, how: str) -> Any:
+        """Raise what was raised elsewhere, which tells of other processes; it comes from the log again."""
+        match how:
+            case "task":
+                ia.get(fail.remote("odd"))
+            case "unpicklable":
+                ia.get(fail.remote("bound"))
+            case "from":
+                try:
+                    ia.get(fail.remote("key"))
+                except KeyError as error:
+                    raise OddError(f"because of {error}, {error!r}") from error
+            case "crash":
+                ia.get(fail.remote("dies"))
+            case "actor":
+                ia.get(Mortal.remote().die.remote())
+            case "late":
+                ref = fail.remote("sleeps")
+                try:
+                    ia.get(ref, timeout=0.01)
+                finally:
+                    ia.cancel(ref, force=True)
+            case "once":
+                ia.get_runtime_context().once(lambda: 1 // (os.getpid() - os.getpid()))
+            case "once, unpicklable":
+                ia.get_runtime_context().once(lambda: raise_here(BoundError("here")))
+            case "reference":
+                raise OddError(f"{echo.remote(1)} of {ia.get_runtime_context().current_actor}")
+            case "set":
+                raise OddError(f"none of {self.set | {str(n) for n in range(9)}}")
+            case "thread":
+                raise OddError(f"{threading.Thread()} {tempfile.mkdtemp()}")
+            case "result":
+                return threading.Lock()
+            case "results":
+                return iter(())
+            case _:
+                return self.nobody
+        return None
+
     def times(self) -> Any:
         context = ia.get_runtime_context()
         return context.now(), context.uuid4(), context.random()
@@ -187,6 +261,30 @@ METHODS = [
     "strings", "sets", "nans", "arrays", "large", "objects", "mixed", "generator", "circular", "constants", "times",
     "nested", "references",
 ]  # fmt: skip
+
+
+RAISED = [
+    "task", "unpicklable", "from", "crash", "actor", "late", "once", "once, unpicklable", "reference", "set", "thread",
+    "result", "results", "attribute",
+]  # fmt: skip
+
+
+def test_an_exception_that_comes_again_is_never_accused() -> None:
+    steady = Steady.remote()
+    for round_ in range(2):
+        get(steady.sets.remote())
+        for how in RAISED:
+            with pytest.raises(Exception) as caught:
+                get(steady.raises.options(num_returns=1 + (how == "results")).remote(how))
+            assert not isinstance(caught.value, RecoveryFailedError), how
+        with pytest.raises(TypeError, match="it must return a generator"):
+            get(list(steady.strings.options(num_returns="streaming").remote()))
+        with pytest.raises(AttributeError):
+            get(steady.__ray_call__.remote(lambda self: self.nobody))
+        kill(steady)
+        get(steady.times.remote())
+        assert len(recoveries(steady)) == round_ + 1
+        get(steady.checkpoint())
 
 
 def test_what_is_equal_is_never_accused() -> None:

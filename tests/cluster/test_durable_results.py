@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ipyactors.exceptions import CallOutcomeUnknownError, ObjectReconstructionFailedActorResultError
 from ipyactors.testing import LocalCluster
+from tests.support import anatomy
 from tests.support.gates import LIMIT_S
 from tests.support.losses import Runs, lose
 
@@ -132,6 +134,26 @@ def test_what_the_log_has_dropped_is_lost_and_says_so(ia: Any, runs: Runs) -> No
     ia.get(maker.checkpoint(), timeout=LIMIT_S)
     lose(ref)
     assert ia.get(ref, timeout=LIMIT_S)[0] == 1.0  # its segment of the log is still being written to
+
+
+def test_one_lost_result_is_the_loss_of_nobody_else(ia: Any, runs: Runs) -> None:
+    """Its file goes when its call is before the oldest checkpoint; its end may be in the log for much longer."""
+    maker = _make(ia, runs, num_checkpoints_to_keep=1)
+    ref = maker.make.remote()
+    kept = maker.make.options(key="k").remote()
+    ia.wait([ref, kept], num_returns=2, timeout=LIMIT_S)
+    folder = pathlib.Path(anatomy.paths().actor_dir(maker._ipyactors_client.actor_id))
+    pid = ia.get(maker.pid.remote(), timeout=LIMIT_S)
+    for name in sorted(folder.glob("blob-*")):
+        name.write_bytes(name.read_bytes()[:-1] + b"?")
+    lose(ref)
+    with pytest.raises(ObjectReconstructionFailedActorResultError):
+        ia.get(ref, timeout=LIMIT_S)
+    with pytest.raises(CallOutcomeUnknownError, match="took effect once, and nothing was run now"):
+        ia.get(maker.make.options(key="k").remote(), timeout=LIMIT_S)
+    assert ia.get(maker.pid.remote(), timeout=LIMIT_S) == pid, "the actor lives"
+    _kill(ia, maker)
+    assert ia.get(maker.make.remote(), timeout=LIMIT_S)[0] == 3.0, "and comes back"
 
 
 def test_a_result_outlives_the_machine_that_it_was_on(runs: Runs) -> None:

@@ -1,7 +1,8 @@
-"""Durable actors that call themselves: no checkpoint waits for such a call, which waits for the checkpoint."""
+"""Durable actors that call themselves, or are called back: no checkpoint waits for what waits for it."""
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import pytest
@@ -68,6 +69,88 @@ def test_a_persist_call_that_calls_itself_is_done_once_and_so_is_what_it_calls(d
 
 def test_a_call_that_no_checkpoint_can_have_is_told_and_does_no_harm() -> None:
     ticker = Ticker.remote()
-    with pytest.raises(CallAbortedError, match=r"calls to durable actors that had no answer.*Ticker\.note"):
+    with pytest.raises(
+        CallAbortedError,
+        match=r"has called Ticker\.note .*references inside of its arguments; it would wait for itself",
+    ):
         get(ticker.keep.remote(ref=[ia.put(5)]))
     assert get(ticker.keep.remote()) == 1
+
+
+@ia.remote(durable=True)
+class Partner:
+    def __init__(self) -> None:
+        self.calls: list[int] = []
+
+    def work(self, asker: Any, number: int, ballast: bytes, beside: list[Any]) -> int:
+        self.calls.append(number)
+        assert ia.get(beside[0].note.remote(number, len(ballast))) == len(ballast), "it is there, and so is all of it"
+        answer: int = ia.get(asker.done.remote(number))
+        return answer
+
+    @ia.method(effect="readonly")
+    def look(self) -> list[int]:
+        return self.calls
+
+
+@ia.remote(durable=True)
+class Asker:
+    def __init__(self, partner: Any) -> None:
+        self.partner = partner
+        self.asked = 0
+        self.answered: list[int] = []
+
+    @ia.method(effect="persist")
+    def ask(self, size: int, where: str = "") -> int:
+        """Have itself called back; the actor that is passed along beside it is held by nobody else."""
+        self.asked += 1
+        notes = Notes.remote()
+        self.partner.work.remote(ia.get_runtime_context().current_actor, self.asked, bytes(size), [notes])
+        if where and not ia.get_runtime_context().get_incarnation():
+            faultpoints.arm(where, "kill")
+        return self.asked
+
+    def done(self, number: int) -> int:
+        self.answered.append(number)
+        return number
+
+    @ia.method(effect="readonly")
+    def look(self) -> list[int]:
+        return self.answered
+
+
+@ia.remote(durable=True)
+class Notes:
+    def __init__(self) -> None:
+        self.notes: list[tuple[int, int]] = []
+
+    def note(self, number: int, size: int) -> int:
+        self.notes.append((number, size))
+        return size
+
+
+_AROUND = (
+    "durable.checkpoint.begun",
+    "durable.checkpoint.saved",
+    "durable.checkpoint.secured",
+    "durable.checkpoint.manifest",
+    "durable.checkpoint.noted",
+    "durable.checkpoint.made",
+)
+
+
+@pytest.mark.parametrize(
+    ("where", "size"), [*itertools.product(("", *_AROUND), (10, 200_000)), ("durable.blob.written", 200_000)]
+)
+def test_a_persist_call_may_be_called_back_by_whom_it_has_given_its_handle(where: str, size: int) -> None:
+    """Its checkpoint has the call with the handles, and also where that is large."""
+    partner = Partner.remote()
+    asker = Asker.remote(partner)
+    assert get(asker.ask.remote(size, where)) == 1
+    until(lambda: get(asker.look.remote()) == [1], "the call back")
+    assert get(asker.ask.remote(size)) == 2
+    until(lambda: get(asker.look.remote()) == [1, 2], "the next call back")
+    kill(asker)
+    kill(partner)
+    assert get(asker.look.remote()) == [1, 2]
+    assert get(partner.look.remote()) == [1, 2]

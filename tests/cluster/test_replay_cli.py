@@ -210,7 +210,7 @@ def test_a_state_that_no_result_tells_of_is_compared(ia: Any, tmp_path: pathlib.
     ]
     assert differing == [(0, []), (1, [(1, ["drawn"]), (2, [])]), (2, [(2, [])])]
     shown = run(path, "--verify").stdout
-    assert "(after lsn 1) drawn is b'" in shown
+    assert "(after lsn 1) drawn is b" in shown
     assert "Diverged: 1 of 3 replays" in shown
 
 
@@ -239,6 +239,28 @@ def make_unsteady(ia: Any, mark: pathlib.Path) -> Any:
             print("something is said", flush=True)
 
     return Unsteady
+
+
+def test_an_actor_whose_constructor_raised_is_nothing_wrong(ia: Any) -> None:
+    @ia.remote(durable=True)
+    class Bad:
+        def __init__(self) -> None:
+            raise RuntimeError("boom")
+
+        def work(self) -> None:
+            pass
+
+    actor = Bad.remote()
+    with pytest.raises(ia.exceptions.ActorDiedError, match="boom"):
+        get(actor.work.remote())
+    path = folder(actor)
+    done = run(path, "--verify")
+    assert done.exit_code == 0
+    assert "the actor never came to be: its constructor raised RuntimeError: boom." in done.stdout
+    told = CliRunner().invoke(main, ["fsck", str(path)])
+    assert told.exit_code == 0
+    assert "the actor never came to be: its constructor raised RuntimeError: boom." in told.stdout
+    assert "is there" not in told.stdout
 
 
 def test_a_call_that_does_not_do_the_same_is_caught(ia: Any, tmp_path: pathlib.Path) -> None:

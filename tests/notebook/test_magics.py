@@ -18,7 +18,7 @@ from ipyactors.notebook import extension, replies
 from ipyactors.notebook.actor_table import ActorTable
 from ipyactors.notebook.cell_compiler import Definition
 from ipyactors.notebook.kill_target import find_actor
-from ipyactors.wire.specs import ActorState, ActorStatus
+from ipyactors.wire.specs import ActorState, ActorStatus, Death, LossReason
 
 
 @pytest.fixture
@@ -218,6 +218,8 @@ def test_help_shows_how_a_checkpoint_policy_is_written(shell: Any) -> None:
         ("--durable --checkpoint 100", "write --checkpoint calls=100 or seconds=5 or calls=100,seconds=5"),
         ("--durable --checkpoint hours=1", "checkpoint='hours=1': takes every(calls=N), every(seconds=S)"),
         ("--durable --checkpoint calls=", "after %%remote, write --checkpoint calls=100"),
+        ("--durable --checkpoint calls=25 seconds=3", "with a comma and no space: --checkpoint calls=25,seconds=3"),
+        ("--durable --checkpoint calls=25, seconds=3", "with a comma and no space: --checkpoint calls=25,seconds=3"),
         ("--durable --checkpoint calls=0", "every(calls=0): calls takes an int >= 1"),
         ("--durable --checkpoint calls=n", "after %%remote, write --checkpoint calls=100"),
         ("--durable", "--durable is an option of a remote class"),
@@ -351,9 +353,66 @@ def test_classes_of_a_name_are_told_apart_by_their_definitions() -> None:
     assert said.endswith("the class before it is still run by Counter 'first',\n    Counter 'second'")
     durable = {definition: {"durable": True}}
     said = replies.defined([definition], durable, (), {"Counter": old}, {"Counter": {b"1"}}, actors)
-    assert said.endswith("still run by\n    Counter 'first'; to change that: handle.upgrade(Counter)")
+    assert said.endswith("still run by\n    Counter 'first'; to change that: the handle's upgrade(Counter)")
+    variables = {b"a": "acct"}
+    said = replies.defined([definition], durable, (), {"Counter": old}, {"Counter": {b"1"}}, actors, variables)
+    assert said.endswith("still run by\n    Counter 'first'; to change that: acct.upgrade(Counter)")
+    both = {"Counter": {b"1", b"2"}}
+    said = replies.defined([definition], durable, (), {"Counter": old}, both, actors, variables)
+    assert said.endswith("to change that: each handle's upgrade(Counter)")
     said = replies.defined([definition], {definition: {}}, (), {"Counter": old}, {}, actors)
     assert said == "replaced actor class Counter"
+
+
+def test_the_table_tells_of_a_death_in_one_sentence() -> None:
+    long = (
+        "its state could not be brought back: R.t (lsn 1) did 1.5, and now it is 2.5. What it does may depend. Mark it."
+    )
+    dead = ActorStatus(b"a1", ActorState.DEAD, class_name="R", death=Death(LossReason.RECOVERY_FAILED, detail=long))
+    for shown in ActorTable([dead], "")._repr_mimebundle_().values():
+        assert "and now it is 2.5" in shown
+        assert "What it does" not in shown
+
+
+def test_the_table_tells_why_a_durable_actor_has_ended_its_process() -> None:
+    said = "P.f (lsn 1): undone, because no checkpoint could be made. And more of it."
+    death = Death(LossReason.EXITED, exit_code=75, last_output=("earlier", said))
+    back = ActorStatus(b"a1", ActorState.ALIVE, class_name="P", level="process", incarnation=1, death=death)
+    assert repr(ActorTable([back], "")).endswith(
+        "exited with code 75: P.f (lsn 1): undone, because no checkpoint could be made"
+    )
+    plain = ActorStatus(b"a1", ActorState.ALIVE, class_name="P", incarnation=1, death=death)
+    assert repr(ActorTable([plain], "")).endswith("exited with code 75")
+
+
+def test_a_cell_that_is_run_again_unchanged_accuses_no_actor(shell: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    run(shell, "%remote_init --num-cpus 2")
+    try:
+        cell = "%%remote --durable --max-concurrency 1\nclass Purse:\n    def get(self): return 1"
+        run(shell, cell)
+        run(shell, "import ipyactors\npurse = Purse.options(name='p1').remote()\nipyactors.get(purse.get.remote())")
+        capsys.readouterr()
+        for same in (cell, cell + "  # a comment", cell):
+            run(shell, same)
+            assert capsys.readouterr().out == "replaced actor class Purse (max_concurrency=1, durable=True)\n"
+        run(shell, cell.replace("return 1", "return 2"))
+        assert "still run by Purse 'p1'; to change that: purse.upgrade(Purse)" in " ".join(
+            capsys.readouterr().out.split()
+        )
+        run(shell, "purse.upgrade(Purse)")
+        run(shell, cell.replace("return 1", "return 2"))
+        assert "still run" not in capsys.readouterr().out
+        run(shell, cell)
+        assert "still run by Purse 'p1'" in " ".join(capsys.readouterr().out.split())
+    finally:
+        ipyactors.shutdown()
+
+
+def test_a_checkpointable_that_lacks_methods_is_one_line(shell: Any) -> None:
+    run(shell, "import ipyactors.actor")
+    error = error_of(shell, "%%remote\nclass K(ipyactors.actor.Checkpointable):\n    def f(self): return 1")
+    assert isinstance(error, UsageError)
+    assert "K is a Checkpointable and cannot be made remote: it does not implement" in str(error)
 
 
 def test_a_long_line_is_broken_between_words() -> None:
@@ -386,7 +445,7 @@ def test_actors_are_shown_killed_and_brought_back(shell: Any, capsys: pytest.Cap
         namesake = "@ipyactors.remote\nclass Counter: pass\nother = Counter.remote()\ndel Counter"
         run(shell, "mine = Counter\n" + namesake + "\nCounter = mine")
         capsys.readouterr()
-        run(shell, cell)
+        run(shell, cell.replace("return 1", "return 2"))
         assert capsys.readouterr().out == (
             "replaced actor class Counter (max_restarts=1, max_task_retries=-1), and the class before\n"
             "    it is still run by Counter 'c1'\n"

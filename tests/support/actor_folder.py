@@ -12,6 +12,7 @@ from ipyactors.durable import blobs, spec_file
 from ipyactors.durable.actor_log import ActorLog, read_remains
 from ipyactors.durable.blobs import Namer
 from ipyactors.durable.call_tables import Verdict
+from ipyactors.durable.carried import CarriedCall
 from ipyactors.durable.disk import Disk
 from ipyactors.durable.manifest import CheckpointData
 from ipyactors.durable.record import Abort, Answer, Call, Done, Open, Outcome, Value, ValueKind
@@ -47,7 +48,8 @@ class Life:
         call_id = b"call%016d" % self.counter
         args, made = (Payload(bytes(size)),), ()
         if size > 64 * 1024:
-            args, made = blobs.put_aside(self.disk, args, Namer(self.log.tables.last_lsn + 1))
+            namer = Namer(self.log.tables.last_lsn + 1)
+            args, made = blobs.put_aside(self.disk, args, namer, syncs=self.log.syncs)
             made = tuple(msgspec.structs.replace(one, index=-1) for one in made)
         call = Call(call_id, CALLER, self.counter, method, args[0], key=key, digest=call_id, blobs=made)
         assert self.log.take(call) is Verdict.NEW
@@ -60,7 +62,7 @@ class Life:
     def end(self, call: Call, *, outcome: Outcome = Outcome.RETURNED, size: int = 8) -> None:
         """Note how it ended."""
         lsn, _ = self.log.tables.open[call.call_id]
-        results, made = blobs.put_aside(self.disk, (Payload(bytes(size)),), Namer(lsn, 10))
+        results, made = blobs.put_aside(self.disk, (Payload(bytes(size)),), Namer(lsn, 10), syncs=self.log.syncs)
         answer = msgspec.msgpack.encode(Answer(results, blobs=made))
         self.log.finish(Done(call.call_id, outcome, answer))
         self.log.secure()
@@ -80,7 +82,9 @@ class Life:
         self.log.abort(message)
         self.log.secure()
 
-    def checkpoint(self, data: bytes = b"the state", *, settle: bool = True) -> str:
+    def checkpoint(
+        self, data: bytes = b"the state", *, settle: bool = True, carried: tuple[CarriedCall, ...] = ()
+    ) -> str:
         """Make a checkpoint, with its data in the folder."""
         name = f"{self.incarnation:04d}-{self.log.position:08d}"
         if settle:
@@ -88,10 +92,17 @@ class Life:
         content = data + name.encode()
         self.disk.replace(f"data-{name}", content)
         digest = hashlib.blake2b(content, digest_size=16).digest()
-        made = CheckpointData(name, b"class", f"data-{name}", len(content), digest, 1_700_000_000.0, "3.11.7")
+        made = CheckpointData(name, b"class", f"data-{name}", len(content), digest, 1_700_000_000.0, "3.11.7", carried)
         for one in self.log.add_checkpoint(made):
             self.disk.remove([one.data.locator])
         return name
+
+    def carried(self) -> CarriedCall:
+        """Return a call of this actor to another one, with a large argument beside the log."""
+        lsn = self.log.tables.last_lsn
+        (args,), (made,) = blobs.put_aside(self.disk, (Payload(bytes(70_000)),), Namer(lsn, 20))
+        aside = msgspec.structs.replace(made, index=-1)
+        return CarriedCall(b"b" * 16, "Account", "pay", args, (), ACTOR, b"id %d" % lsn, 1, b"digest", blobs=(aside,))
 
     def add_files(self, *, begun: int = 0, store: str = "") -> None:
         """Add what stands beside the log."""

@@ -46,7 +46,7 @@ from ipyactors.worker.logged_call import LoggedCall
 from ipyactors.worker.mailbox import Mailbox
 from ipyactors.worker.nested import Nested
 from ipyactors.worker.output import Output
-from ipyactors.worker.replay import Replayer, plain_run
+from ipyactors.worker.replay import Replayer
 from ipyactors.worker.results import IN_MESSAGES
 from ipyactors.worker.rounds import Rounds
 from tests.support.sim_disk import ProcessDied, SimDisk
@@ -86,6 +86,15 @@ class Ledger:
             if fails:
                 raise ValueError(f"no {uid}")
             await Step()
+        finally:
+            self.ended.append(uid)
+        return uid
+
+    async def meet(self, uid: int) -> int:
+        self.begun.append(uid)
+        try:
+            while max(self.begun) <= uid:  # until a later call has begun
+                await Step()
         finally:
             self.ended.append(uid)
         return uid
@@ -159,7 +168,10 @@ class Incarnation:
             self.answers, Output(lambda *_: None), self.box.definitions, actor=self.hosted, leave=die
         )
         marks: Any = SimpleNamespace(mark=lambda *_: None, note_leaving=lambda: None)
-        self.rounds = Rounds(self.box, line, self.executor, self.answers, marks, limit, lambda: None, self._give_up)
+        self.now_s = 0.0
+        self.told: list[str] = []
+        more = (lambda: None, self._give_up, self.told.append, lambda: self.now_s)
+        self.rounds = Rounds(self.box, line, self.executor, self.answers, marks, limit, *more)
         self._keys = itertools.count()
         self._bring_up(disk, store, number)
 
@@ -167,7 +179,7 @@ class Incarnation:
         """As ``DurableActor.bring_up``."""
         remains = read_remains(disk, ACTOR)
         construct: Callable[[Any], None] = lambda turn: self.hosted.build(lambda: (Ledger, (), {}), turn)  # noqa: E731
-        replayer = Replayer(self.hosted, remains, disk, store, construct, lambda _id: Ledger, plain_run)
+        replayer = Replayer(self.hosted, remains, disk, store, construct, lambda _id: Ledger, die)
         history = replayer.newest_history()
         lsns = [lsn for lsn, _ in history.tables.open.values()]
         opened = Open(b"c" * 16, "process", interrupted=lsns[0] if lsns else 0, beside=tuple(lsns[1:]))
@@ -191,7 +203,10 @@ class Incarnation:
         assert collections.Counter(self.restored) == collections.Counter(self.hosted.instance.ended), "half of a call"
         unfinished = [self.calls.reopen(past.call, past.lsn, past.values) for past in recovered.unfinished()]
         begun: Any = SimpleNamespace(note=lambda _lsn: None)
-        self.rounds.open(DurableParts(guarded, journal, self.calls, begun, self.checkpointer), unfinished)
+        parts = DurableParts(
+            guarded, journal, self.calls, begun, self.checkpointer, unfinished, lambda: self.told.append("caught up")
+        )
+        self.rounds.open(parts, unfinished)
 
     def _give_up(self, _error: Exception) -> NoReturn:
         self.answers.flush()

@@ -25,6 +25,7 @@ class _File:
         self.cached = bytearray(content)
         self.stored = bytearray(content)
         self.dirty: set[int] = set()
+        self.is_named = True
 
     def write(self, offset: int, data: bytes) -> None:
         assert offset + len(data) <= len(self.cached), "a write beyond what was allocated"
@@ -43,7 +44,7 @@ class SimDisk:
     """Implements :class:`ipyactors.durable.disk.Disk`. ``steps`` counts what was asked of it.
 
     ``dies_at``: the process dies at this step, in the middle of it. ``fails`` names steps (``allocate``, ``write_at``,
-    ``sync``, ``replace``) that raise the error number beside them.
+    ``sync``, ``put``, ``replace``) that raise the error number beside them.
     """
 
     def __init__(self, seed: int = 0) -> None:
@@ -69,6 +70,7 @@ class SimDisk:
         is_last = self._step("allocate")
         if not is_last or self.random.random() < 0.5:
             self.files[name] = _File(head + bytes(size - len(head)))
+            self._sync_names()
         self._end(is_last)
 
     def write_at(self, name: str, offset: int, data: bytes) -> None:
@@ -78,8 +80,18 @@ class SimDisk:
         self.files[name].write(offset, data)
         self._end(is_last)
 
+    def put(self, name: str, data: bytes) -> None:
+        is_last = self._step("put")
+        if not is_last or self.random.random() < 0.5:
+            file = self.files[name] = _File(bytes(len(data)))
+            file.write(0, data)
+            file.is_named = False
+        self._end(is_last)
+
     def sync(self, name: str) -> None:
         is_last = self._step("sync")
+        if name not in self.files:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
         file = self.files[name]
         file.store(self._some(file.dirty) if is_last else file.dirty)
         self._end(is_last)
@@ -88,6 +100,7 @@ class SimDisk:
         is_last = self._step("replace")
         if not is_last or self.random.random() < 0.5:
             self.files[name] = _File(data)
+            self._sync_names()
         self._end(is_last)
 
     def remove(self, names: Iterable[str]) -> None:
@@ -100,8 +113,11 @@ class SimDisk:
 
     def cut_power(self) -> None:
         """Lose what was not synced, in part."""
-        for file in self.files.values():
+        for name, file in list(self.files.items()):
+            if not file.is_named and self.random.random() < 0.5:
+                del self.files[name]
             file.store(self._some(file.dirty))
+            file.is_named = True
             file.cached[:] = file.stored
             file.dirty.clear()
 
@@ -109,6 +125,10 @@ class SimDisk:
         """Change a byte for good."""
         for content in (self.files[name].cached, self.files[name].stored):
             content[offset] ^= flipped
+
+    def _sync_names(self) -> None:
+        for file in self.files.values():
+            file.is_named = True
 
     def _some(self, pages: set[int]) -> list[int]:
         return [page for page in sorted(pages) if self.random.random() < 0.5]

@@ -435,10 +435,10 @@ def test_actors_without_checkpoints(engine: FakeEngine, tmp_path: pathlib.Path) 
         state_dir=str(tmp_path), name="fake", actor_dir=lambda actor_id: f"{tmp_path}/{actor_id.hex()}"
     )
     plain = ipyactors.remote(Plain).remote()
-    for unknown in (plain, ids.new_actor_id().hex()):
+    for unknown in (plain, ids.new_actor_id().hex(), "0" * 32, "f" * 32):
         with pytest.raises(ActorNotFoundError, match="is no durable actor of this session, fake"):
             get_checkpoints_for_actor(unknown)
-    for wrong in ("", "../../x", "acct", "ff" * 16):
+    for wrong in ("", "../../x", "acct", "ff" * 15, "FF" * 16):
         with pytest.raises(ActorNotFoundError, match="is not an actor's id in hexadecimal"):
             get_checkpoints_for_actor(wrong)
     with pytest.raises(TypeError, match="takes an actor's id in hexadecimal or its handle, not bytes"):

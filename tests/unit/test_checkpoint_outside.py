@@ -32,6 +32,13 @@ class Subject:
         self._note("dump_state")
         return b"state"
 
+    def copy_of(self, _data: bytes) -> Any:
+        self._note("copy_of")
+        return self
+
+    def go_on_as(self, instance: object) -> None:
+        assert instance is self
+
     def should_checkpoint(self, _context: object) -> bool:
         self._note("should_checkpoint")
         return True
@@ -68,5 +75,5 @@ def test_what_an_actor_is_asked_for_a_checkpoint_runs_in_no_call(by_itself: bool
         assert current.call.get() is call
     finally:
         current.call.reset(token)
-    wanted = {"should_checkpoint", "save_checkpoint", "checkpoint_expired"} if by_itself else {"dump_state"}
+    wanted = {"should_checkpoint", "save_checkpoint", "checkpoint_expired"} if by_itself else {"dump_state", "copy_of"}
     assert subject.asked == dict.fromkeys(wanted)

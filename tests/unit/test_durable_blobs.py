@@ -10,6 +10,7 @@ import pytest
 from ipyactors.durable import blobs
 from ipyactors.durable.blobs import BlobDamagedError, Namer
 from ipyactors.durable.call_tables import Recorded, Snapshot
+from ipyactors.durable.carried import CarriedCall
 from ipyactors.durable.record import Answer, Blob, Outcome
 from ipyactors.wire.outside import OUT_OF_BAND_BYTES
 from ipyactors.wire.specs import Payload, RefSpec
@@ -67,11 +68,38 @@ def test_a_blob_is_safe_before_it_is_named() -> None:
     assert blobs.bring_back(disk, kept, made)[0].data == LARGE
 
 
-def test_no_room_is_an_oserror() -> None:
+def test_one_that_need_not_be_is_told_when_a_loss_of_power_has_torn_it() -> None:
+    whole_ones = 0
+    for seed in range(200):
+        disk = SimDisk(seed)
+        kept, made = blobs.put_aside(disk, [Payload(LARGE)], Namer(1), syncs=False)
+        assert blobs.bring_back(disk, kept, made)[0].data == LARGE, "the death of a process takes nothing"
+        if seed % 2:
+            disk.sync(made[0].name)
+            disk.replace("checkpoint", b"")
+        disk.cut_power()
+        try:
+            assert blobs.bring_back(disk, kept, made)[0].data == LARGE
+            whole_ones += 1
+        except BlobDamagedError:
+            assert seed % 2 == 0
+    assert whole_ones == 100
+
+
+def test_one_whose_middle_is_not_digested_is_always_synced(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(blobs, "_DIGESTED_BYTES", 1000)
     disk = SimDisk()
-    disk.fails["replace"] = errno.ENOSPC
+    kept, made = blobs.put_aside(disk, [Payload(LARGE)], Namer(1), syncs=False)
+    disk.cut_power()
+    assert blobs.bring_back(disk, kept, made)[0].data == LARGE
+
+
+@pytest.mark.parametrize("step", ["put", "replace"])
+def test_no_room_is_an_oserror(step: str) -> None:
+    disk = SimDisk()
+    disk.fails[step] = errno.ENOSPC
     with pytest.raises(OSError, match="No space"):
-        blobs.put_aside(disk, [Payload(LARGE)], Namer(1))
+        blobs.put_aside(disk, [Payload(LARGE)], Namer(1), syncs=step == "replace")
 
 
 @pytest.mark.parametrize(
@@ -129,6 +157,15 @@ def test_a_snapshot_tells_which_files_its_answers_need() -> None:
         ),
     )
     assert blobs.needed_by(snapshot) == {"blob-1-1", "blob-1-2"}
+    carried = CarriedCall(b"a", "A", "f", Payload(b""), (), b"", b"", 1, b"", blobs=(Blob(-1, "blob-2-1", 7, b""),))
+    assert blobs.needed_by(snapshot, [carried]) == {"blob-1-1", "blob-1-2", "blob-2-1"}
+
+
+def test_the_last_name_of_a_call_is_found_though_others_were_removed() -> None:
+    disk = SimDisk()
+    for name in ("blob-0000000000000009-2", "blob-0000000000000009-11", "blob-000000000000000a-12"):
+        disk.replace(name, b"")
+    assert (blobs.last_of(disk, 9), blobs.last_of(disk, 8)) == (11, 0)
 
 
 def test_files_are_found_by_the_call_that_they_belong_to() -> None:

@@ -7,10 +7,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from ipyactors.durable import log, manifest, segment
+from ipyactors.durable import blobs, log, manifest, segment
 from ipyactors.durable.actor_log import read_remains
+from ipyactors.durable.blobs import BlobDamagedError
 from ipyactors.durable.fsck import check
 from ipyactors.durable.fsck_report import Status
+from ipyactors.durable.record import Blob
 from ipyactors.exceptions import LogDamagedError
 from ipyactors.testing.history import check_history
 from tests.support.actor_folder import ACTOR, Life
@@ -193,3 +195,76 @@ def test_a_log_that_ends_before_its_newest_checkpoint_is_refused_where_no_power_
         content[at:] = bytes(len(content) - at)
     with pytest.raises(LogDamagedError, match="the log ends before the checkpoint"):
         read_remains(life.disk, ACTOR, "boot")
+
+
+# -- large values ----------------------------------------------------------------------------------------------
+
+
+def lived_with_large_values(seed: int, level: str = "process") -> Life:
+    life = Life(SimDisk(seed), level)
+    for number in range(6):
+        life.calls(1)
+        life.end(life.begin(size=70_000 + number), size=70_000)
+        if number == 1:
+            life.checkpoint(settle=False)
+    life.begin(size=80_000)
+    return life
+
+
+def problem_of(disk: SimDisk, blob: Blob) -> str:
+    try:
+        blobs.read(disk, blob)
+    except BlobDamagedError as error:
+        return str(error)
+    return ""
+
+
+@pytest.mark.parametrize("level", ["process", "host"])
+def test_a_large_value_that_the_power_has_taken_is_no_damage(level: str) -> None:
+    ends = set()
+    for seed in range(60):
+        life = lived_with_large_values(seed, level)
+        before = life.log.tables.last_lsn
+        life.log.secure()
+        names = sorted(life.disk.names())
+        for name in [*names[: seed % 12], *(name for name in names if name.startswith("log-") and seed >= 12)]:
+            life.disk.sync(name)  # some of what was written long ago is there
+        life.disk.cut_power()
+        remains = read_remains(life.disk, ACTOR, "another boot")
+        newest = remains.checkpoints[0]
+        history = remains.since(newest)
+        for past in history.past.values():
+            assert not any(problem_of(life.disk, blob) for blob in past.call.blobs), "it can be done again"
+        for recorded in newest.tables.recorded:
+            assert not any(problem_of(life.disk, blob) for blob in blobs.blobs_of(recorded.answer)), "it is synced"
+        ends.add(history.tables.last_lsn)
+        report = check(life.disk, ACTOR, boot_id="another boot")
+        if history.tables.last_lsn < before:
+            assert any("The actor's next start goes on behind lsn" in note for note in report.notes)
+            assert report.saved is not None
+            is_whole = all(one.file.startswith("blob-") for one in report.findings)  # else there may be more behind it
+            assert (report.saved.lsn, report.saved.by_itself) == (history.tables.last_lsn, True) or not is_whole
+        life.boot = "another boot"
+        life.start()
+        life.calls(2)
+        lsns = [one.lsn for one in read_remains(life.disk, ACTOR, life.boot).contents.records]
+        assert lsns == sorted(lsns)
+        assert lsns[-1] > before, "no lsn is given again"
+    assert ends == {before} if level == "host" else len(ends) > 3, ends
+
+
+def test_a_large_value_that_is_gone_is_damage_where_no_power_was_lost() -> None:
+    life = lived_with_large_values(0)
+    name = sorted(name for name in life.disk.names() if name.startswith("blob-"))[-1]
+    life.disk.remove([name])
+    last = life.log.tables.last_lsn
+    assert read_remains(life.disk, ACTOR, "boot").since(None).tables.last_lsn == last, "the replay says so"
+    assert read_remains(life.disk, ACTOR, "another boot").since(None).tables.last_lsn == last - 1
+
+
+def test_a_checkpoint_is_made_without_an_answer_that_is_gone() -> None:
+    life = Life(SimDisk())
+    life.end(life.begin(), size=70_000)
+    life.disk.remove([name for name in life.disk.names() if name.startswith("blob-")])
+    life.checkpoint(settle=False)
+    assert len(read_remains(life.disk, ACTOR, "boot").checkpoints) == 1

@@ -16,12 +16,13 @@ from hypothesis import strategies as st
 
 from ipyactors.durable import blobs, log, manifest, salvage, segment, spec_file
 from ipyactors.durable.actor_log import read_remains
+from ipyactors.durable.blobs import Namer
 from ipyactors.durable.call_tables import Recorded, Snapshot
 from ipyactors.durable.fsck import check
 from ipyactors.durable.fsck_report import FsckReport, Status
 from ipyactors.durable.log import LogWriter
 from ipyactors.durable.manifest import CheckpointData, Manifest
-from ipyactors.durable.record import Done, Outcome, Record
+from ipyactors.durable.record import Answer, Done, Outcome, Record, Value, ValueKind
 from ipyactors.durable.recovery import History
 from ipyactors.wire.specs import Definition, Payload
 from tests.support.actor_folder import ACTOR, CALLER, Life
@@ -543,6 +544,22 @@ def test_a_lost_argument_ends_the_replay_before_its_call(damage: str) -> None:
     assert "It is an argument of lsn 4, which cannot be executed again without it" in only(report)
 
 
+@pytest.mark.parametrize("kind", [ValueKind.RECEIVED, ValueKind.ONCE])
+def test_a_large_value_that_a_call_took_is_needed_to_do_it_again(kind: ValueKind) -> None:
+    life = Life(SimDisk())
+    life.calls(3)
+    call = life.begin()
+    payloads, made = blobs.put_aside(life.disk, (Payload(bytes(80_000)),), Namer(4))
+    life.log.add_value(4, Value(0, kind, msgspec.msgpack.encode(Answer(payloads, blobs=made))))
+    life.end(call)
+    life.add_files()
+    report = check(life.disk, ACTOR)
+    assert (report.status, report.blobs.referenced, report.blobs.waste) == (Status.CLEAN, 1, ())
+    report = check(disk_of(without(files_of(life.disk), made[0].name)), ACTOR)
+    assert (report.status, report.saved and report.saved.lsn) == (Status.LOST, 3)
+    assert "of lsn 4, which cannot be executed again without it" in only(report)
+
+
 def test_a_lost_answer_is_lost_to_its_caller_alone() -> None:
     files = with_large_values()
     report = check(disk_of(without(files, "blob-0000000000000005-11")), ACTOR)
@@ -562,6 +579,45 @@ def test_what_a_checkpoint_has_made_dispensable_is_not_missed() -> None:
     report = check(life.disk, ACTOR)
     assert report.status is Status.CLEAN
     assert not report.blobs.wrong
+
+
+def lived_with_a_call_of_its_own() -> tuple[Life, str]:
+    life = Life(SimDisk())
+    life.calls(3)
+    life.checkpoint()
+    life.calls(2)
+    carried = life.carried()
+    life.checkpoint(carried=(carried,))
+    life.calls(1)
+    life.checkpoint(carried=(carried,))
+    life.calls(1)
+    life.add_files()
+    return life, carried.blobs[0].name
+
+
+def test_arguments_of_calls_that_checkpoints_have_are_no_waste() -> None:
+    life, name = lived_with_a_call_of_its_own()
+    report = check(life.disk, ACTOR)
+    assert report.status is Status.CLEAN
+    assert (report.blobs.referenced, report.blobs.waste) == (1, ())
+    life.checkpoint()
+    life.checkpoint()
+    assert name in life.disk.names(), "an older checkpoint still has the call"
+    life.checkpoint()
+    assert name not in life.disk.names()
+    assert check(life.disk, ACTOR).status is Status.CLEAN
+
+
+@pytest.mark.parametrize("damage", ["missing", "flipped"])
+def test_a_lost_argument_of_such_a_call_costs_a_longer_replay(damage: str) -> None:
+    life, name = lived_with_a_call_of_its_own()
+    files = files_of(life.disk)
+    report = check(disk_of(without(files, name) if damage == "missing" else flipped(files, name, 5000)), ACTOR)
+    assert report.status is Status.RECOVERABLE
+    assert "Checkpoint 3 has a call to another actor that it is an argument of, and is not used" in only(report)
+    assert [one.data for one in report.checkpoints] == ["damaged", "damaged", "right"]
+    assert report.saved is not None
+    assert (report.saved.checkpoint_lsn, report.saved.lsn, report.saved.by_itself) == (3, 7, True)
 
 
 # -- whatever happens to a folder ------------------------------------------------------------------------------

@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 
 from ipyactors.ground.quantities import to_units
-from ipyactors.head.actors import _STEPS, Step
+from ipyactors.head.actors import _STEPS, Step, status_of
+from ipyactors.wire.durable_messages import ActorBusy, CheckpointMade
 from ipyactors.wire.events import EventKind
 from ipyactors.wire.head_messages import (
     ActorChanged,
     ActorExited,
     ActorInitFailed,
     ActorReady,
-    CheckpointMade,
     CreateActor,
     CreateActorReply,
     EventsReported,
@@ -393,3 +393,25 @@ def test_a_checkpoint_is_noted_of_the_present_incarnation_only(head: HeadScenari
     head.actor_up(worker_id, incarnation=1)
     head.say(worker_id, *(CheckpointMade(b"a1", incarnation, f"c{incarnation}", 1, 0.1, "") for incarnation in (0, 1)))
     assert sum(event.kind is EventKind.CHECKPOINT_MADE for event in head.tables.events._events) == 1
+
+
+def test_what_an_actor_is_at_for_long_is_shown_until_it_is_ready_or_its_process_gone(head: HeadScenario) -> None:
+    def shown() -> str:
+        return status_of(head.tables, head.tables.actors[b"a1"]).busy_with
+
+    worker_id = head.create_actor(max_restarts=-1, durability=Durability("process"))
+    head.say(worker_id, ActorBusy(b"a1", 0, "waiting"))
+    assert shown() == "waiting"
+    head.say(worker_id, ActorBusy(b"a1", 0, ""))
+    assert shown() == ""
+    head.say(worker_id, ActorBusy(b"a1", 0, "waiting"))
+    head.worker_dies(worker_id)
+    assert shown() == ""
+    worker_id = head.take_one(b"n1", StartWorker).worker_id
+    head.worker_up(worker_id)
+    head.say(worker_id, ActorBusy(b"a1", 0, "of another incarnation"))
+    assert shown() == ""
+    head.say(worker_id, ActorBusy(b"a1", 1, "replaying"))
+    assert shown() == "replaying"
+    head.say(worker_id, ActorReady(b"a1", 1))
+    assert shown() == ""

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from ipyactors.durable import log, segment
+from ipyactors.durable import blobs, log, segment
 from tests.support.nested_world import World
 
 SEEDS = int(os.environ.get("IPYACTORS_SIMULATIONS", "1000"))
@@ -23,6 +23,7 @@ def small_segments() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(segment, "SEGMENT_BYTES", 4096)
         patch.setattr(log, "RESERVE_BYTES", 512)
+        patch.setattr(blobs, "OUT_OF_BAND_BYTES", 512)
         yield
 
 

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from ipyactors.ground.exceptions import ActorDiedError, ActorUnavailableError, CallAbortedError, CallOutcomeUnknownError
+from ipyactors.ground.exceptions import (
+    ActorDiedError,
+    ActorError,
+    ActorUnavailableError,
+    CallAbortedError,
+    CallOutcomeUnknownError,
+)
 from ipyactors.owner import reactor
 from ipyactors.owner.actors import WINDOW
 from ipyactors.owner.calls import CallState
@@ -18,7 +24,14 @@ from ipyactors.wire.head_messages import (
     WatchOwner,
 )
 from ipyactors.wire.specs import ActorSpec, ActorState, ActorStatus, Death, LossReason
-from ipyactors.wire.worker_messages import ActorExiting, CallMethod, CallRaised, CancelCall, FinishAndExit
+from ipyactors.wire.worker_messages import (
+    ActorExiting,
+    CallMethod,
+    CallRaised,
+    CallSucceeded,
+    CancelCall,
+    FinishAndExit,
+)
 from tests.support.owner_scenario import HEAD, OWNER, OwnerScenario, definition, error, payload
 
 W1, W2 = b"wworker1", b"wworker2"
@@ -321,3 +334,40 @@ def test_where_a_log_is_that_can_tell_is_said(owner: OwnerScenario) -> None:
     failure = call.entries[0].failure
     assert isinstance(failure, CallOutcomeUnknownError)
     assert f"ipyactors fsck -v /sessions/s1/actors/{client.actor_id.hex()}" in str(failure)
+
+
+@pytest.mark.parametrize("method", ["__ipyactors_checkpoint__", "__ipyactors_upgrade__"])
+def test_what_no_log_counts_is_counted_here(owner: OwnerScenario, method: str) -> None:
+    client = owner.actor()
+    owner.alive(client, W1)
+    asked = owner.method(client, method, is_durable=True, max_task_retries=2)
+    ready = owner.method(client, "__ray_ready__", is_durable=True, max_task_retries=0)
+    for incarnation in (1, 2, 3):
+        assert asked.state is CallState.SENT
+        owner.died(client, client.worker_id, started=1, final=False, incarnation=incarnation)
+        owner.alive(client, f"wworker{incarnation}".encode(), incarnation)
+    failure = asked.entries[0].failure
+    assert isinstance(failure, ActorError)
+    assert "was given up: while it ran, or may have run, the process of actor" in str(failure)
+    assert "It was tried 3 times, and no call to the actor is lost by that; later calls go on." in str(failure)
+    assert ("runs the class that it had, or the new one" in str(failure)) == ("upgrade" in method)
+    assert ready.state is CallState.SENT, "whoever waits for it to be ready may wait on"
+
+
+def test_the_call_that_has_ended_its_actor_says_so(owner: OwnerScenario) -> None:
+    client = owner.actor()
+    owner.alive(client, W1)
+    before = owner.method(client, "leave", is_durable=True)
+    leaves = owner.method(client, "leave", is_durable=True)
+    behind = owner.method(client, "leave", is_durable=True)
+    owner.hear(W1, CallSucceeded(before.seq, (payload(1),)))
+    detail = "exit_actor() was called in Counter.leave"
+    death = Death(LossReason.INTENDED, detail=detail, worker_id=W1, started={OWNER: leaves.seq})
+    owner.hear(HEAD, ActorChanged(ActorStatus(client.actor_id, ActorState.DEAD, death=death)))
+    failure = leaves.entries[0].failure
+    assert isinstance(failure, ActorDiedError)
+    assert str(failure) == (
+        f"Actor {client.label} is dead: its process was ended on purpose ({detail}). The call Counter.leave had begun, "
+        "and ended with it: it has no result, and the actor does not come back. Create the actor again to go on."
+    )
+    assert "was not run" in str(behind.entries[0].failure)

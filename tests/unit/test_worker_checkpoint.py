@@ -10,6 +10,7 @@ from ipyactors.durable.carried import CarriedCall
 from ipyactors.durable.log import LogSealedError
 from ipyactors.durable.manifest import CheckpointData, Manifest
 from ipyactors.ground.checkpointable import CheckpointContext
+from ipyactors.ground.exceptions import SerializationError
 from ipyactors.wire.specs import Durability, Payload
 from ipyactors.worker import checkpoint
 from ipyactors.worker.checkpoint import Checkpointer, Made
@@ -25,7 +26,7 @@ class Place:
     definition_id = b"class"
     last_lsn = 0
 
-    def __init__(self, **facts: Any) -> None:
+    def __init__(self, deaths: int = 0, **facts: Any) -> None:
         self.instance = self
         self.now_s = 1000.0
         self.position = 0
@@ -33,6 +34,8 @@ class Place:
         self.waited: list[float] = []
         self.carried: tuple[CarriedCall, ...] = ()
         self.problem: Exception | None = None
+        self.unloadable: Exception | None = None
+        self.instances: list[Any] = []
         self.cost_s = 0.0
         self.kept: dict[str, bytes] = {}
         self.made: list[CheckpointData] = []
@@ -52,6 +55,7 @@ class Place:
             lambda: self.now_s,
             lambda: 1.7e9,
             self._carry,
+            deaths=deaths,
         )
 
     def _carry(self, timeout_s: float) -> tuple[CarriedCall, ...]:
@@ -72,6 +76,14 @@ class Place:
             raise self.problem
         self.now_s += self.cost_s
         return b"state %d" % self.last_lsn
+
+    def copy_of(self, data: bytes) -> Any:
+        if self.unloadable is not None:
+            raise self.unloadable
+        return ("copy", data)
+
+    def go_on_as(self, instance: Any) -> None:
+        self.instances.append(instance)
 
     def should_checkpoint(self, context: CheckpointContext) -> bool:
         self.asked.append(context)
@@ -212,7 +224,6 @@ def test_one_that_was_asked_for_is_due() -> None:
 @pytest.mark.parametrize(
     ("facts", "calls", "expected"),
     [
-        ({}, 5, 100),
         ({"every_calls": 30}, 0, 30),
         ({"every_calls": 30}, 29, 1),
         ({"every_calls": 30}, 50, 1),
@@ -224,6 +235,45 @@ def test_no_more_calls_are_begun_than_until_one_may_be_due(facts: dict[str, Any]
     place = Place(**facts)
     place.run(calls)
     assert place.checkpointer.calls_until_due(100) == expected
+
+
+@pytest.mark.parametrize("facts", [{}, {"every_s": 5.0}])
+def test_long_calls_are_begun_few_at_a_time_so_that_one_is_not_late(facts: dict[str, Any]) -> None:
+    place = Place(**facts)
+    assert place.checkpointer.calls_until_due(100) < 20, "nobody knows yet how long they are"
+    place.run(50, 1e-5)
+    assert place.checkpointer.calls_until_due(100) == 100
+    place.run(40, 0.2)
+    assert place.checkpointer.calls_until_due(100) < 6
+    place = Place(**facts)
+    place.checkpointer.note_replayed(10, 5.0)
+    assert place.checkpointer.calls_until_due(100) < 3
+
+
+def test_the_actor_goes_on_as_what_was_saved() -> None:
+    place = Place()
+    place.run(3)
+    place.checkpointer.make()
+    assert place.instances == [("copy", b"state 3")]
+
+
+def test_one_that_cannot_be_loaded_is_none() -> None:
+    place = Place()
+    place.run(3)
+    place.unloadable = SerializationError("TwoArguments.__init__() is missing b")
+    with pytest.raises(SerializationError, match="TwoArguments"):
+        place.checkpointer.make()
+    assert (place.made, place.kept, place.instances) == ([], {}, [])
+
+
+def test_after_deaths_in_the_making_of_one_the_next_is_made_later() -> None:
+    due: dict[int, int] = {}
+    for deaths in (0, 1, 3):
+        place = Place(deaths=deaths, every_calls=10)
+        while not place.checkpointer.is_due():
+            place.run()
+        due[deaths] = place.last_lsn
+    assert due == {0: 10, 1: 20, 3: 80}
 
 
 def test_an_actor_that_decides_by_itself_is_asked_after_each_call() -> None:
@@ -315,6 +365,16 @@ def test_one_that_cannot_be_made_is_tried_again_ever_later(capsys: pytest.Captur
     assert place.checkpointer.is_due(), "once one is made, all is as it was"
 
 
+def test_one_call_is_said_to_be_one(capsys: pytest.CaptureFixture[str]) -> None:
+    place = Place(every_calls=1)
+    place.problem = TypeError("a lock cannot be pickled")
+    place.run()
+    place.checkpointer.make_if_due()
+    told = capsys.readouterr().err
+    assert "after 1 call: TypeError" in told
+    assert "has it, and a recovery runs it again" in told
+
+
 def test_one_that_was_asked_for_and_cannot_be_made_is_not_tried_at_every_call() -> None:
     place = Place()
     place.problem = TypeError("a lock cannot be pickled")
@@ -365,3 +425,32 @@ def test_calls_without_an_answer_are_in_the_checkpoint() -> None:
     place.carried = (CarriedCall(ACTOR, "A", "f", Payload(b"x"), (), ACTOR, b"id", 7, b"digest"),)
     place.checkpointer.make()
     assert place.made[0].carried == place.carried
+
+
+def test_data_that_cannot_be_removed_is_told_as_that(capsys: pytest.CaptureFixture[str]) -> None:
+    """A checkpoint was made all the same, and nothing is tried again."""
+
+    def expire(_actor_id: str, _checkpoint_id: str) -> None:
+        raise OSError("the store is read-only.")
+
+    place = Place(by_itself=True, keep=1)
+    place.checkpoint_expired = expire  # type: ignore[method-assign]
+    for _ in range(4):
+        place.run()
+        place.checkpointer.make()
+    told = capsys.readouterr().err
+    assert told.count("has expired, and its data could not be removed: OSError: the store is read-only. It") == 1
+    assert "No checkpoint could be made" not in told
+    assert "tried again later" not in told
+
+
+def test_an_actor_that_cannot_be_asked_is_told_as_that(capsys: pytest.CaptureFixture[str]) -> None:
+    place = Place(by_itself=True)
+    place.answer = ValueError("no such field.")
+    for _ in range(3):
+        place.run()
+        assert not place.checkpointer.is_due()
+    told = capsys.readouterr().err
+    assert told.count("should_checkpoint raised ValueError: no such field. No checkpoint was made.") == 1
+    assert "asked again after the next call" in told
+    assert "tried again later" not in told

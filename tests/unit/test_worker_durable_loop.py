@@ -179,3 +179,33 @@ def test_of_lost_callers_only_the_last_are_known(monkeypatch: pytest.MonkeyPatch
     line.gone.extend(bytes([number]) for number in range(4))
     line.lose_gone(lambda _process_id: None)
     assert [line.is_lost(bytes([number])) for number in range(4)] == [False, False, True, True]
+
+
+def test_it_has_caught_up_once_all_that_was_interrupted_is_over_and_in_the_log() -> None:
+    told: list[str] = []
+
+    class Interrupted(Runs):
+        note_over = DurableParts.note_over
+
+        def __init__(self) -> None:
+            super().__init__(is_due=False)
+            self.log.write = lambda: told.append("written")
+            self._unfinished, self._on_caught_up = {1, 2}, lambda: told.append("caught up")
+
+    loop, _, _, waiting, _ = make(Interrupted())
+    calls = [call_of(1), call_of(2), call_of(3)]
+    for call in calls[:2]:
+        call.running.caller = b""
+    waiting.logged.extend(calls)
+    anything: Any = loop
+    anything._marks = SimpleNamespace(mark=lambda _caller, _seq: None)
+    anything._executor.exit = None
+    anything._answers.begin = anything._answers.forget = lambda _logged: None
+
+    def execute(running: CurrentCall, _call: CallMethod) -> None:
+        told.append(f"ran {running.lsn}")
+        anything._executor.exit = "over" if running.lsn == 3 else None
+
+    anything._executor.run = execute
+    loop.run(lambda: None)
+    assert told == ["ran 1", "written", "ran 2", "written", "caught up", "ran 3"]

@@ -11,7 +11,7 @@ import pytest
 
 from ipyactors.wire import serialize
 from ipyactors.wire.specs import Payload
-from ipyactors.worker import equality
+from ipyactors.worker import differences, equality
 
 
 def pickled(value: Any) -> Payload:
@@ -111,6 +111,86 @@ def test_equal_results_are_the_same_however_they_came_to_be(one: Any, other: Any
 @pytest.mark.parametrize(("one", "other"), [(1, 2), (1, 1.0), ([1], (1,)), (np.arange(3), np.arange(4)), ({1}, {2})])
 def test_other_results_are_not_the_same(one: Any, other: Any) -> None:
     assert not equality.same(pickled(one), pickled(other))
+
+
+class PlainError(Exception):
+    """Has an attribute."""
+
+
+class Odd:
+    """Is equal to nothing, and looks as all others."""
+
+    def __init__(self, inner: Any) -> None:
+        self.inner = inner
+
+    def __repr__(self) -> str:
+        return "odd"
+
+
+def error_of(*args: Any, note: str = "", kind: type[BaseException] = PlainError, **attributes: Any) -> BaseException:
+    error = kind(*args)
+    vars(error).update(attributes)
+    if note:
+        error.add_note(note)
+    return error
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (error_of("x", code=1, other=2, note="n"), error_of("x", other=2, code=1, note="n")),
+        (error_of("x", lock=object()), error_of("x", lock=object())),
+        (error_of("<Thing object at 0x7f01>"), error_of("<Thing object at 0x7f02>")),
+        (ExceptionGroup("g", [ValueError(1)]), ExceptionGroup("g", [ValueError(1)])),
+        ("a <Thing object at 0x7f01> b", "a <Thing object at 0x7f02> b"),
+        ({"<Thing at 0x1>": "x"}, {"<Thing at 0x2>": "x"}),
+    ],
+)
+def test_exceptions_and_addresses_are_the_same_in_another_process(one: Any, other: Any) -> None:
+    for wrap in (lambda value: value, lambda value: {"errors": [value]}):
+        assert equality.are_alike(wrap(one), wrap(other))
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        error_of("y", code=1, note="n"),
+        error_of("x", code=2, note="n"),
+        error_of("x", code=1, note="m"),
+        error_of("x", code=1),
+        error_of("x", code=1, more=1, note="n"),
+        error_of("x", code=1, note="n", kind=ValueError),
+    ],
+)
+def test_other_exceptions_are_not_the_same(other: BaseException) -> None:
+    one = error_of("x", code=1, note="n")
+    assert not equality.are_alike(one, other)
+    assert not equality.are_alike([one], [other])
+
+
+def test_a_number_that_is_told_in_hexadecimal_is_no_address() -> None:
+    assert not equality.are_alike(hex(1), hex(2))
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "first", "second"),
+    [
+        (1, 2, "1", "2"),
+        (error_of("x", code=1), error_of("x", code=2), "code is 1", "code is 2"),
+        ([error_of("x", note="n")], [error_of("x", note="m")], "[0].__notes__[0] is 'n' around", "is 'm' around"),
+        (["a" * 200 + "b" + "a" * 200], ["a" * 200 + "c" + "a" * 200], "aaab", "aaac"),
+        ("a" * 200 + "b" + "a" * 200, "a" * 200 + "c" + "a" * 200, "around character 200", "aaac"),
+        ({"k": Odd({"x": 1})}, {"k": Odd({"x": 2})}, "['k'].inner['x'] is 1", "['k'].inner['x'] is 2"),
+        (Odd(1), Odd(None), "inner is 1, a builtins.int", "inner is None, a builtins.NoneType"),
+        (Odd({}), Odd({"y": 1}), "inner['y'] is not there", "inner['y'] is 1"),
+        (list(range(40)), list(range(41)), "__len__() is 40", "__len__() is 41"),
+    ],
+)
+def test_it_is_told_where_two_values_differ_that_look_the_same(one: Any, other: Any, first: str, second: str) -> None:
+    told = differences.told(one, other)
+    assert told[0] != told[1]
+    assert first in told[0]
+    assert second in told[1]
 
 
 def test_what_cannot_be_unpickled_is_not_the_same() -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from ipyactors.ground import tracebacks
 from ipyactors.ground.exceptions import TaskError
+from ipyactors.owner import values
 from ipyactors.wire import serialize
 from ipyactors.wire.specs import FrameSpec, RemoteError
 from ipyactors.worker.errors import describe_error
@@ -173,3 +174,33 @@ def test_writing_to_a_read_only_array_says_what_to_do() -> None:
     with pytest.raises(TypeError) as refused:
         memory[0] = 1  # type: ignore[index]
     assert not hasattr(loaded(describe_error(refused.value, function_name="f")), "__notes__")
+
+
+class NamedError(UnicodeDecodeError):
+    """A subclass of the user's."""
+
+
+@pytest.mark.parametrize(
+    ("error", "names"),
+    [
+        (UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid"), ["encoding", "object", "start", "end", "reason"]),
+        (UnicodeEncodeError("ascii", "\xff", 0, 1, "invalid"), ["encoding", "object", "start", "end", "reason"]),
+        (NamedError("utf-8", b"\xff", 0, 1, "invalid"), ["reason"]),
+        (SyntaxError("invalid syntax", ("f.py", 3, 2, "a b")), ["msg", "filename", "lineno", "offset", "text"]),
+        (ImportError("no module", name="m", path="/p"), ["msg", "name", "path"]),
+        (FileNotFoundError(2, "no such file", "/f", None, "/g"), ["errno", "strerror", "filename", "filename2"]),
+        (StopIteration(3), ["value"]),
+        (SystemExit(3), ["code"]),
+        (ExceptionGroup("several", [ValueError(1)]), ["message"]),
+    ],
+)
+def test_what_is_raised_has_all_that_its_type_keeps_outside_of_its_attributes(
+    error: BaseException, names: list[str]
+) -> None:
+    raised = values.exception_of(described(error))
+    assert isinstance(raised, TaskError)
+    assert isinstance(raised, type(error))
+    assert str(raised) == str(error)
+    assert repr(raised.args) == repr(error.args)
+    for name in names:
+        assert getattr(raised, name) == getattr(error, name)

@@ -65,16 +65,67 @@ def test_no_more_run_than_may() -> None:
     assert started(gate) == [3]
 
 
-def test_those_that_had_begun_before_run_however_many() -> None:
-    gate = gate_with(CHANGING, limit=2)
+def test_those_that_had_begun_before_are_one_round_and_no_more_run_than_may() -> None:
+    gate = gate_with(CHANGING, READING, limit=2)
     gate.resume([7, 8, 9])
     assert not gate.is_settled
-    assert started(gate) == []
-    for key in (7, 8, 9):
-        gate.end(key)
+    assert started(gate) == [7, 8]
+    gate.end(7)
+    gate.end(8)
+    assert (gate.take_ended(), gate.is_held) == ([], True)
+    assert started(gate) == [9, 1]
+    gate.end(9)
     assert gate.take_ended() == [7, 8, 9]
     gate.saved()
     assert started(gate) == [0]
+
+
+def test_others_are_let_into_a_round_that_is_held_until_its_next_end() -> None:
+    gate = gate_with(CHANGING, CHANGING, CHANGING, limit=3)
+    assert started(gate) == [0, 1, 2]
+    assert not gate.is_wanted
+    assert gate.end(0), "it has closed the gate"
+    assert not gate.is_wanted, "nobody waits"
+    gate.join(3, CHANGING)
+    assert (gate.is_wanted, started(gate)) == (True, [])
+    gate.reopen()
+    assert not gate.is_wanted, "it is open"
+    assert started(gate) == [3]
+    gate.join(4, CHANGING)
+    assert started(gate) == [], "there is no room"
+    assert gate.held == ([0], [1, 2, 3])
+    assert gate.end(3), "it has closed the gate again"
+    assert started(gate) == []
+    assert not gate.end(1)
+    gate.end(2)
+    assert gate.take_ended() == [0, 3, 1, 2], "one checkpoint ends them all"
+    gate.saved()
+    assert started(gate) == [4]
+
+
+def test_a_round_that_is_over_lets_nobody_in() -> None:
+    gate = gate_with(CHANGING, CHANGING)
+    started(gate)
+    gate.end(0)
+    gate.reopen()
+    gate.forget(1)
+    gate.join(2, CHANGING)
+    assert (gate.is_held, started(gate)) == (False, [])
+    gate.take_ended()
+    gate.reopen()
+    assert started(gate) == []
+    gate.saved()
+    assert started(gate) == [2]
+
+
+def test_who_must_be_alone_is_not_let_into_a_round() -> None:
+    gate = gate_with(CHANGING, CHANGING)
+    started(gate)
+    gate.end(0)
+    gate.join(2, ALONE)
+    assert not gate.is_wanted
+    gate.reopen()
+    assert started(gate) == []
 
 
 def test_reading_passes_those_that_wait_for_the_gate_and_no_others() -> None:
@@ -142,7 +193,7 @@ class GateMachine(RuleBasedStateMachine):
         self.waiting: list[tuple[int, Kind]] = []
         self.running: dict[int, Kind] = {}
         self.ended: list[int] = []
-        self.saving = False
+        self.saving = self.reopened = False
 
     @rule(kind=st.sampled_from(Kind))
     def join(self, kind: Kind) -> None:
@@ -158,8 +209,10 @@ class GateMachine(RuleBasedStateMachine):
         for key, kind in self.waiting:
             if kind is READING:
                 return key
-            is_open = is_first and not self.ended and ALONE not in kinds
-            if is_open and (kind is CHANGING or CHANGING not in kinds):
+            is_free = not self.ended and ALONE not in kinds
+            may_join = is_free or (self.reopened and CHANGING in kinds)
+            may_start = may_join if kind is CHANGING else is_free and CHANGING not in kinds
+            if is_first and may_start:
                 return key
             is_first = False
         return None
@@ -177,12 +230,20 @@ class GateMachine(RuleBasedStateMachine):
     @rule(data=st.data(), has_run=st.booleans())
     def end(self, data: st.DataObject, has_run: bool) -> None:
         key = data.draw(st.sampled_from(sorted(self.running)))
-        if self.running.pop(key) is CHANGING and has_run:
+        was_open = not self.ended or self.reopened
+        has_changed = self.running.pop(key) is CHANGING and has_run
+        if has_changed:
             self.ended.append(key)
+            self.reopened = False
         if has_run:
-            self.gate.end(key)
+            assert self.gate.end(key) == (has_changed and was_open)
         else:
             self.gate.forget(key)
+
+    @rule()
+    def reopen(self) -> None:
+        self.gate.reopen()
+        self.reopened = bool(self.ended) and CHANGING in self.running.values()
 
     @rule()
     def take_ended(self) -> None:
@@ -194,13 +255,16 @@ class GateMachine(RuleBasedStateMachine):
     @rule()
     def saved(self) -> None:
         self.gate.saved()
-        self.ended, self.saving = [], False
+        self.ended, self.saving, self.reopened = [], False, False
 
     @invariant()
     def it_says_what_is_so(self) -> None:
         self.gate.check_invariants()
         kinds = self.running.values()
         assert self.gate.is_settled == (not self.ended and set(kinds) <= {READING})
+        waits = next((kind for _, kind in self.waiting if kind is not READING), None)
+        assert self.gate.is_held == (bool(self.ended) and CHANGING in kinds)
+        assert self.gate.is_wanted == (self.gate.is_held and not self.reopened and waits is CHANGING)
         assert self.gate.may_look_up == (not self.saving and ALONE not in kinds)
 
 

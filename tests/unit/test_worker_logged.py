@@ -29,6 +29,8 @@ from ipyactors.wire.codec import Message
 from ipyactors.wire.outside import OUT_OF_BAND_BYTES
 from ipyactors.wire.specs import Durability, Payload
 from ipyactors.wire.worker_messages import (
+    LOGGED,
+    ActorHasChanged,
     CallCancelled,
     CallIdentity,
     CallMethod,
@@ -83,6 +85,12 @@ class Subject:
         if self.problem is not None:
             raise self.problem
         return b"state"
+
+    def copy_of(self, data: bytes) -> bytes:
+        return data
+
+    def go_on_as(self, instance: object) -> None:
+        pass
 
     def save(self, name: str, _data: bytes) -> str:
         return name
@@ -336,20 +344,20 @@ def test_large_arguments_are_beside_the_log_and_come_back(actor: Incarnation) ->
 
 
 def test_without_room_for_its_large_arguments_a_call_is_refused(actor: Incarnation) -> None:
-    actor.disk.fails["replace"] = errno.ENOSPC
+    actor.disk.fails["put"] = errno.ENOSPC
     assert actor.take(call_of(1, args=Payload(b"args", (memoryview(LARGE.data),)))) is None
     ((peer, message),) = actor.told()
     assert peer == DRIVER
     error = raised(message)
     assert isinstance(error, StorageFullError)
     assert "has no effect" in str(error)
-    del actor.disk.fails["replace"]
+    del actor.disk.fails["put"]
     assert actor.take(call_of(2)) is not None, "the log goes on"
     assert len(actor.records(Call)) == 1
 
 
 def test_a_disk_that_fails_under_a_large_value_ends_the_process(actor: Incarnation) -> None:
-    actor.disk.fails["replace"] = errno.EIO
+    actor.disk.fails["put"] = errno.EIO
     with pytest.raises(SealedError, match="A large value could not be written beside the log"):
         actor.guarded.do(actor.guarded.put_aside, (LARGE,), 1)  # of a call that has begun
     with pytest.raises(SealedError):
@@ -500,13 +508,14 @@ def test_without_a_checkpoint_a_persist_call_is_undone(actor: Incarnation, probl
     assert logged is not None
     actor.guarded.write()
     if problem == "state":
-        actor.subject.problem = TypeError("a lock cannot be pickled")
+        actor.subject.problem = TypeError("a lock cannot be pickled.")
     else:
         actor.disk.fails["replace"] = errno.ENOSPC
     with pytest.raises(UndoneError, match=r"Account\.deposit \(lsn 1\)"):
         actor.calls.finish(logged, CallSucceeded(1, (payload(7),)))
     ((_, message),) = actor.told()
     assert isinstance(raised(message), CallAbortedError)
+    assert ".." not in str(raised(message))
     actor.disk.fails.clear()
     assert not manifest.read_all(actor.disk)[0]
     assert not actor.records(Done)
@@ -523,3 +532,55 @@ def test_the_items_of_a_persist_call_leave_with_its_end(actor: Incarnation) -> N
     actor.guarded.write()
     actor.calls.finish(logged, CallSucceeded(1, ()))
     assert [type(message) for _, message in actor.told()] == [ItemYielded, CallSucceeded]
+
+
+def large_result(actor: Incarnation, call: CallMethod) -> str:
+    """Have a call return what is beside the log; return the name of that file."""
+    actor.run(call, Payload(b"array", (memoryview(LARGE.data),)))
+    actor.told()
+    (name,) = [name for name in actor.disk.names() if name.startswith("blob-")]
+    return name
+
+
+@pytest.mark.parametrize("what", ["removed", "damaged"])
+@pytest.mark.parametrize("how", ["resent", "key"])
+def test_a_recorded_result_that_cannot_be_read_is_said_to_who_asks_and_to_nobody_else(
+    actor: Incarnation, what: str, how: str
+) -> None:
+    identity = CallIdentity(DRIVER, ids.object_id(DRIVER, 1), 0, b"a")
+    name = large_result(actor, call_of(1, key="k" * (how == "key"), identity=identity))
+    if what == "removed":
+        actor.disk.remove([name])
+    else:
+        actor.disk.damage(name, 100)
+    for incarnation in (actor, actor.next()):
+        again = call_of(1 if how == "resent" else 2, key="k" * (how == "key"), identity=identity, may_be_known=True)
+        assert incarnation.take(again, OTHER) is None
+        ((peer, message),) = incarnation.told()
+        problem = raised(message)
+        assert peer == OTHER
+        assert isinstance(problem, CallOutcomeUnknownError)
+        assert name in str(problem)
+        for part in ("(lsn 1)", "took effect once", "nothing was run now", "cannot be read"):
+            assert part in str(problem)
+    actor = actor.next()
+    actor.run(call_of(3), payload(7))
+    assert actor.told()[0][1].results == (payload(7),), "the actor goes on"
+    assert len(actor.records(Call)) == 2
+
+
+@pytest.mark.parametrize("what", ["blob", "segment"])
+def test_a_lost_result_whose_record_cannot_be_read_is_not_to_be_had(actor: Incarnation, what: str) -> None:
+    """The file goes with a checkpoint, long before the segment with the call's end."""
+    name = large_result(actor, call_of(1))
+    if what == "blob":
+        actor.log.settle(DRIVER, 2)
+        actor.log.add_checkpoint(CheckpointData("c1"), keep=1)
+        assert name not in actor.disk.names()
+    else:
+        actor.guarded.write()
+        actor.disk.damage(segment.name_at(0), segment.HEAD_BYTES + 60)
+    assert actor.take(call_of(2, expected=(LOGGED, 1)), OTHER) is None
+    assert actor.told() == [(OTHER, ActorHasChanged(2))]
+    actor.run(call_of(3), payload(7))
+    assert actor.told()[0][1].results == (payload(7),), "the actor goes on"

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import math
+import pickle
 from collections.abc import Callable, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
 import numpy as np
 import pytest
 
+from ipyactors.durable import blobs, manifest, segment
 from ipyactors.durable import log as log_room
-from ipyactors.durable import manifest, segment
 from ipyactors.durable.actor_log import ActorLog, read_remains
+from ipyactors.durable.blobs import Namer
+from ipyactors.durable.carried import CarriedCall
 from ipyactors.durable.log import LogSealedError
 from ipyactors.durable.manifest import CheckpointData
-from ipyactors.durable.record import Answer, Call, Done, Open, Outcome, Value, ValueKind
+from ipyactors.durable.record import Answer, Blob, Call, Done, Open, Outcome, Value, ValueKind
 from ipyactors.ground import faultpoints
 from ipyactors.ground.checkpointable import Checkpoint
 from ipyactors.ground.exceptions import RecoveryFailedError, ReplayDivergenceError
@@ -26,7 +31,8 @@ from ipyactors.wire import serialize
 from ipyactors.wire.specs import ActorSpec, Definition, Durability, Payload
 from ipyactors.worker.errors import describe_error
 from ipyactors.worker.hosting import HostedActor
-from ipyactors.worker.replay import Recovered, Replayer, plain_run
+from ipyactors.worker.replay import Recovered, Replayer
+from ipyactors.worker.results import not_unpickled
 from tests.support.sim_disk import SimDisk
 
 ACTOR = b"a" * 16
@@ -110,7 +116,8 @@ class World:
         name = f"at {self.made}" + ", double" * (self.definition_id == DOUBLE)
         self.kept[name] = state
         digest = hashlib.blake2b(state, digest_size=16).digest()
-        data = CheckpointData(name, self.definition_id, name, len(state), digest, float(self.made))
+        locator = "" if self.spec.durability.by_itself else name
+        data = CheckpointData(name, self.definition_id, locator, len(state), digest, float(self.made))
         self.log.add_checkpoint(data, self.keep)
         return name
 
@@ -121,6 +128,13 @@ class World:
         self.state.restore(DoubleBox, self.state.dump_state())
         self.checkpoint()
         self.spec = msgspec.structs.replace(self.spec, definition=Definition(DOUBLE, "DoubleBox", Payload(b"")))
+
+    def next(self) -> None:
+        """Have the next process go on."""
+        self.log.write()
+        remains = read_remains(self.disk, ACTOR)
+        history = remains.since(remains.checkpoints[0])
+        self.log = ActorLog(self.disk, remains, history, history.incarnation + 1, Open(self.definition_id, "process"))
 
     # -- after
 
@@ -133,7 +147,11 @@ class World:
         self.log.write()
         self.actor = HostedActor(self.spec, 1)
         store: Any = self
-        journal: Any = type("Nobody", (), {"actor_id": ACTOR})()
+        journal: Any = SimpleNamespace(
+            actor_id=ACTOR,
+            read_received=lambda answer: blobs.bring_back(self.disk, answer.results, answer.blobs),
+            note_received=lambda _entries, _given: None,
+        )
         replayer = Replayer(
             self.actor,
             read_remains(self.disk, ACTOR),
@@ -141,7 +159,7 @@ class World:
             store,
             lambda turn: self.actor.build(lambda: (self.classes[self.actor.definition_id], (), {}), turn),
             self.classes.__getitem__,
-            plain_run,
+            lambda function, args, kwargs: function(*args, **kwargs),
         )
         return replayer.bring_back(journal)
 
@@ -360,6 +378,25 @@ def test_an_actor_chooses_among_its_checkpoints_newest_first() -> None:
     assert (recovered.checkpoint.lsn, recovered.replayed, world.actor.instance.calls) == (2, 2, 102)
 
 
+@pytest.mark.parametrize("by_itself", [False, True])
+def test_a_checkpoint_whose_calls_to_others_are_gone_is_not_used(by_itself: bool) -> None:
+    """Nobody would make them again: a replay of the calls that had made them does."""
+    world = lived_by_itself() if by_itself else World()
+    if not by_itself:
+        for _ in range(3):
+            world.call()
+            world.checkpoint()
+    newest = manifest.read_all(world.disk)[0][0]
+    gone = CarriedCall(ACTOR, "A", "f", Payload(b""), (), b"", b"", 1, b"", blobs=(Blob(-1, "blob-2-1", 7, b""),))
+    data = msgspec.structs.replace(newest.data, carried=(gone,))
+    manifest.write(world.disk, msgspec.structs.replace(newest, data=data))
+    Box.loads = staticmethod(lambda offered: offered[0].checkpoint_id)
+    recovered = world.recover()
+    assert recovered.checkpoint is not None
+    assert recovered.checkpoint.lsn == 2
+    assert "a call that it has is gone: blob-2-1 cannot be read" in recovered.problems[0]
+
+
 def test_an_actor_may_choose_none() -> None:
     world = lived_by_itself()
     Box.loads = staticmethod(lambda _offered: None)
@@ -386,6 +423,43 @@ def test_one_that_an_actor_cannot_load_is_not_offered_again(how: str) -> None:
         "load_checkpoint raised OSError: the bucket is gone" if how == "raises" else "load_checkpoint returned 'at 17'"
     )
     assert [one[: len(words)] for one in recovered.problems] == [words, words]
+
+
+@pytest.mark.parametrize("is_large", [False, True])
+@pytest.mark.parametrize("is_upgraded", [False, True])
+def test_the_constructor_of_an_actor_is_given_what_it_had_when_the_log_has_lost_it(
+    is_upgraded: bool, is_large: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So it makes no call twice, and is what it was: its own checkpoint need not have all of it."""
+    monkeypatch.setattr(segment, "SEGMENT_BYTES", 2048)
+    monkeypatch.setattr(log_room, "RESERVE_BYTES", 256)
+    world = World(by_itself=True, keep=1)
+    world.log.add_value(0, Value(0, ValueKind.RANDOM, np.float64(7.5).tobytes()))
+    if is_large:
+        world.log.add_value(0, msgspec.structs.replace(Kept(world, 0).value(), index=1))
+    blobs_before = [name for name in world.disk.names() if name.startswith("blob-")]
+    for _ in range(3):  # one keeps what another has kept
+        for _ in range(30):
+            world.call()
+        world.checkpoint()
+        world.next()
+    assert segment.name_at(0) not in world.disk.names()
+    assert [name for name in world.disk.names() if name.startswith("blob-")] == blobs_before
+    if is_upgraded:
+        world.upgrade()
+    asked: list[Any] = []
+
+    def construct(self: Box) -> None:
+        self.calls = 0
+        turn = current.turn()
+        asked.append(turn and turn.random())
+        if is_large and turn is not None:
+            turn.given([])
+
+    monkeypatch.setattr(Box, "__init__", construct)
+    Box.loads = staticmethod(lambda offered: offered[0].checkpoint_id)
+    assert world.recover().checkpoint is not None
+    assert asked == [None if is_upgraded else 7.5], "of another class nothing is known"
 
 
 # -- what is no replay -------------------------------------------------------------------------------------------
@@ -466,6 +540,69 @@ def test_the_same_exception_is_the_same_end() -> None:
 
 
 @pytest.mark.parametrize(
+    ("was", "now"),
+    [
+        (ValueError("rolled 1"), ValueError("rolled 2")),
+        (ValueError("rolled 1"), ValueError()),
+        (ValueError(object(), 1), ValueError(object(), 2)),
+        (ValueError("no {'a', 'b'}: 3"), ValueError("no {'a', 'b'}: 4")),
+        (ValueError("from a to b"), ValueError("from b to a")),
+    ],
+)
+def test_an_exception_with_other_words_is_another_end(was: Exception, now: Exception) -> None:
+    world = World()
+    world.call(error=was)
+    do(fail(now))
+    assert "it raised ValueError" in (told := world.diverge())
+    assert "and now it raised ValueError" in told
+
+
+class Shelf:
+    """Has an attribute that an exception tells of, as Python's own do: by its address."""
+
+    def __repr__(self) -> str:
+        return object.__repr__(self)
+
+
+@pytest.mark.parametrize(
+    ("was", "now"),
+    [
+        (KeyError(Shelf()), KeyError(Shelf())),
+        (OSError(2, "no", "/tmp/tmpab12cd_9/x"), OSError(2, "no", "/tmp/tmpxyzxyzxy/x")),
+        (ValueError("ObjectRef(64b2f62f8ca7f0ae)"), ValueError("ObjectRef(64b2f62f8ca7f0af)")),
+        (ValueError("<Thread(Thread-3 (run), started)>"), ValueError("<Thread(Thread-17 (run), started)>")),
+        (RuntimeError("<Task pending name='Task-2'>"), RuntimeError("<Task pending name='Task-9'>")),
+        (ValueError("no {'a', 'b', (1, 2)}: 3"), ValueError("no {(1, 2), 'b', 'a'}: 3")),
+        (
+            RecursionError("maximum recursion depth exceeded"),
+            RecursionError("maximum recursion depth exceeded in comparison"),
+        ),
+    ],
+    ids=["address", "file", "reference", "thread", "task", "set", "stack"],
+)
+def test_an_exception_that_tells_of_its_process_is_the_same(was: Exception, now: Exception) -> None:
+    world = World()
+    world.call(error=was)
+    do(fail(now))
+    assert world.recover().replayed == 1
+
+
+def test_what_no_call_can_do_with_its_arguments_or_result_is_the_same() -> None:
+    """What is raised for it tells the same in a replay as when it was run."""
+    world = World()
+    world.call(error=TypeError("Box.do streams its results, so it must return a generator or an iterator; it returned "
+                               "a list"), num_returns=STREAMING)  # fmt: skip
+    do(lambda: [1, 2])
+    assert world.recover().replayed == 1
+    spoilt = Call(b"call0002", b"ddriver1", 2, "do", Payload(b"not a pickle"))
+    world.log.take(spoilt)
+    error = not_unpickled("Box.do", pickle.UnpicklingError("invalid load key, 'n'."))
+    answer = Answer(error=describe_error(error, function_name="Box.do"))
+    world.log.finish(Done(spoilt.call_id, Outcome.RAISED, msgspec.msgpack.encode(answer)))
+    assert world.recover().replayed == 2
+
+
+@pytest.mark.parametrize(
     ("before", "function", "words"),
     [
         ({"error": KeyError(1)}, lambda: 5, "it raised KeyError: 1, and now it returned"),
@@ -542,3 +679,102 @@ def test_a_call_without_an_end_is_left_to_be_run() -> None:
     recovered = world.recover()
     assert [past.lsn for past in recovered.unfinished()] == [2]
     assert (recovered.replayed, world.actor.instance.calls) == (1, 1)
+
+
+# -- what is gone ------------------------------------------------------------------------------------------------
+
+
+class Kept:
+    """A large value beside the log."""
+
+    def __init__(self, world: World, lsn: int) -> None:
+        self.world = world
+        payload = Payload(b"array", (memoryview(bytes(100_000)),))
+        self.payloads, self.blobs = blobs.put_aside(world.disk, [payload], Namer(lsn))
+        self.name = self.blobs[0].name
+
+    def value(self, kind: ValueKind = ValueKind.RECEIVED) -> Value:
+        return Value(0, kind, msgspec.msgpack.encode(Answer(self.payloads, blobs=self.blobs)))
+
+    def spoil(self, how: str) -> None:
+        if how == "gone":
+            self.world.disk.remove([self.name])
+        else:
+            self.world.disk.damage(self.name, 5000)
+
+
+def swallow_errors() -> None:
+    with contextlib.suppress(Exception):
+        current.turn().given([])  # type: ignore[union-attr]
+        raise AssertionError("it was given")
+
+
+def swallow_all() -> None:
+    with contextlib.suppress(BaseException):
+        current.turn().given([])  # type: ignore[union-attr]
+
+
+def turn_into_another() -> None:
+    try:
+        current.turn().given([])  # type: ignore[union-attr]
+    except BaseException as error:
+        raise ValueError from error
+
+
+@pytest.mark.parametrize("how", ["gone", "flipped"])
+@pytest.mark.parametrize("code", [swallow_errors, swallow_all, turn_into_another])
+@pytest.mark.parametrize("whose", ["method", "constructor", "new constructor"])
+def test_a_value_that_cannot_be_given_again_is_damage_and_no_end_of_a_call(
+    code: Callable[[], None], how: str, whose: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World()
+    kept = Kept(world, int(whose == "method"))
+    after = []
+    if whose == "method":
+        world.call(values=[kept.value()])
+        do(lambda: (code(), after.append("went on") if code is swallow_errors else None)[-1])
+    else:
+        world.log.add_value(0, kept.value())
+        if whose == "constructor":
+            world.call()
+        monkeypatch.setattr(Box, "__init__", lambda _self: code())
+    kept.spoil(how)
+    with pytest.raises(RecoveryFailedError) as caught:
+        world.recover()
+    assert not isinstance(caught.value, ReplayDivergenceError)
+    assert kept.name in str(caught.value)
+    named = "Box.do (lsn 1)" if whose == "method" else "Box.__init__"
+    assert f"what {named} had got is gone" in str(caught.value)
+    assert not after
+
+
+@pytest.mark.parametrize("what", ["value", "argument"])
+def test_a_call_that_is_not_over_is_not_begun_without_what_it_had(what: str) -> None:
+    world = World()
+    world.call()
+    kept = Kept(world, 2)
+    if what == "value":
+        world.begin(values=[kept.value(ValueKind.ONCE)])
+    else:
+        aside = tuple(msgspec.structs.replace(blob, index=-1) for blob in kept.blobs)
+        world.log.take(Call(b"call0002", b"ddriver1", 2, "do", kept.payloads[0], blobs=aside))
+    assert len(world.recover().unfinished()) == 1
+    kept.spoil("flipped")
+    with pytest.raises(RecoveryFailedError, match=rf"Box\.do \(lsn 2\).* gone: {kept.name}"):
+        world.recover()
+
+
+def test_a_result_that_cannot_be_read_is_not_compared_and_costs_the_actor_nothing() -> None:
+    world = World()
+    call = world.begin()
+    kept = Kept(world, 1)
+    answer = Answer(kept.payloads, blobs=kept.blobs)
+    world.log.finish(Done(call.call_id, Outcome.RETURNED, msgspec.msgpack.encode(answer)))
+    world.call(7)
+    kept.spoil("flipped")
+    do(lambda: 7)
+    recovered = world.recover()
+    assert recovered.replayed == 2
+    (told,) = recovered.problems
+    assert told.startswith("what Box.do (lsn 1) returned cannot be compared: ")
+    assert kept.name in told

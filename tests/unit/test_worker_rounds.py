@@ -61,11 +61,12 @@ class World:
 
     def run(self) -> None:
         """Have everything come to its end."""
-        for _ in range(10_000):
+        for turn in range(10_000):
             self.start()
             if not self.process.tasks:
                 return
-            self.act(self.process.step, 0)
+            self.process.now_s += 60
+            self.act(self.process.step, turn)
         raise AssertionError("it does not come to its end")
 
 
@@ -114,6 +115,20 @@ def test_what_was_interrupted_is_undone_and_runs_again(world: World) -> None:
     assert world.caller.lasting == uids
     world.crash()
     assert set(world.process.restored) == uids
+
+
+def test_it_has_caught_up_when_what_was_interrupted_is_in_a_checkpoint(world: World) -> None:
+    for _ in range(2):
+        world.add()
+    world.start()
+    world.crash()
+    assert not world.process.told
+    world.run()
+    assert world.process.told == ["caught up"]
+    assert len(world.caller.lasting) == 2
+    world.add()
+    world.run()
+    assert world.process.told == ["caught up"]
 
 
 def test_an_answer_waits_for_what_it_has_seen(world: World) -> None:
@@ -290,6 +305,79 @@ def test_a_result_that_was_seen_before_a_call_with_a_lower_lsn_had_begun_is_of_n
     assert world.caller.versions == {looking: None}
 
 
+def test_who_waits_for_a_later_call_is_answered_once_that_has_come(world: World) -> None:
+    waiting, first = world.send("meet"), world.send("meet")
+    world.start()
+    assert len(world.process.tasks) == 2
+    for which in (0, 1, 0):  # the first meets the second
+        world.act(world.process.step, which)
+    assert len(world.process.tasks) == 1
+    late = world.add()
+    world.start()
+    assert len(world.process.tasks) == 1, "the gate is closed"
+    assert world.process.rounds.look_in_s() == pytest.approx(0.05)
+    world.process.now_s += 0.05
+    world.start()
+    assert len(world.process.tasks) == 2
+    assert not world.caller.lasting
+    world.run()
+    assert world.caller.lasting == {waiting, first, late}
+    assert len(world.store.kept) == 1, "it was one round"
+    assert world.process.rounds.look_in_s() is None
+
+
+def test_a_round_that_has_grown_runs_again_with_no_more_at_a_time_than_may(world: World) -> None:
+    uids = {world.send("meet") for _ in range(2)}
+    world.start()
+    for which in (0, 1, 0):
+        world.act(world.process.step, which)
+    for _ in range(3):  # each meets the one before it
+        uids.add(world.send("meet"))
+        world.process.now_s += 60
+        world.start()
+        assert len(world.process.tasks) == 2
+        for which in (1, 0):
+            world.act(world.process.step, which)
+        assert len(world.process.tasks) == 1
+    assert not world.caller.lasting
+    world.crash()
+    world.start()
+    assert len(world.process.tasks) == 3
+    uids.add(world.add())
+    world.run()
+    assert world.caller.lasting == uids
+
+
+def test_what_holds_a_round_is_told_and_warned_of(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    world.run()
+    world.send("meet")
+    world.send("meet")
+    world.start()
+    process = world.process
+    assert process.rounds.look_in_s() is None
+    for which in (0, 1, 0):
+        world.act(process.step, which)
+    words = (
+        "Ledger.meet has ended; its answer waits for the checkpoint after all that ran beside: it waits for "
+        "Ledger.meet, which still runs"
+    )
+    assert (process.rounds.look_in_s(), process.told) == (1.0, [])
+    for _ in range(9):
+        process.now_s += 1
+        assert process.rounds.look_in_s() == 1.0
+        assert process.told == [words], "it is told once"
+    assert not capsys.readouterr().err
+    for _ in range(3):
+        process.now_s += 1
+        process.rounds.look_in_s()
+    warning = capsys.readouterr().err
+    assert warning.count("Answers have been held back for 10 s: " + words) == 1
+    assert "have the method return instead" in warning
+    world.add()
+    world.run()
+    assert process.told == [words, ""]
+
+
 class RoundsMachine(RuleBasedStateMachine):
     """Sends, steps, cancels and crashes in any order; the caller's checker looks at every state that a crash leaves."""
 
@@ -313,6 +401,19 @@ class RoundsMachine(RuleBasedStateMachine):
     def watch(self) -> None:
         self.world.send("watch", is_readonly=True, num_returns=STREAMING)
 
+    @precondition(lambda self: self.count("meet") < 2 and not self.count("__ipyactors_checkpoint__"))
+    @rule()
+    def meet(self) -> None:
+        self.world.send("meet")
+
+    def count(self, method: str) -> int:
+        return sum(call.method == method for call in self.world.caller.open.values())
+
+    @rule(seconds=st.sampled_from([0.01, 0.1, 10.0]))
+    def let_time_pass(self, seconds: float) -> None:
+        self.world.process.now_s += seconds
+
+    @precondition(lambda self: not self.count("meet"))
     @rule()
     def ask_for_a_checkpoint(self) -> None:
         self.world.send("__ipyactors_checkpoint__")
@@ -356,6 +457,8 @@ class RoundsMachine(RuleBasedStateMachine):
     def teardown(self) -> None:
         world = self.world
         world.disk.dies_at, world.store.is_broken = 0, False
+        if self.count("meet"):
+            world.add()
         world.run()
         assert not world.caller.open
         world.crash()

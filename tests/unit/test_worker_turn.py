@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import threading
 import time
+import traceback
 import uuid
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -13,10 +14,19 @@ import msgspec
 import pytest
 
 from ipyactors.durable.record import Answer, Value, ValueKind
-from ipyactors.ground.exceptions import GetTimeoutError, NotReplayableError, ReplayDivergenceError, SerializationError
+from ipyactors.ground.exceptions import (
+    ActorDiedError,
+    GetTimeoutError,
+    NotReplayableError,
+    ReplayDivergenceError,
+    SerializationError,
+    TaskCancelledError,
+)
+from ipyactors.owner import values
 from ipyactors.owner.objects import Entry
 from ipyactors.wire import serialize
 from ipyactors.wire.specs import Payload, RemoteError
+from ipyactors.worker.errors import describe_error
 from ipyactors.worker.turn import Turn
 
 ACTOR = b"a" * 16
@@ -445,6 +455,100 @@ def test_a_failure_is_noted_and_raised_again() -> None:
     assert error.type_name == "KeyError"
 
 
+class OddError(Exception):
+    """Cannot be made again from its args."""
+
+    def __init__(self, code: int, words: str) -> None:
+        super().__init__(f"{words} ({code})")
+        self.code = code
+
+
+def story_of(run: Callable[[], Any]) -> tuple[Any, ...]:
+    """Return all that code can learn of what is raised."""
+    try:
+        run()
+    except BaseException as error:
+        known = {name: str(value) for name, value in vars(error).items()}
+        bases = [base.__name__ for base in type(error).__mro__]
+        return str(error), error.args, known, bases, traceback.format_exc(), str(error.__cause__), error.__context__
+    raise AssertionError("nothing was raised")
+
+
+def raised_by(error: BaseException) -> RemoteError:
+    """Return an exception as another process has told of it."""
+    try:
+        raise error
+    except BaseException as raised:
+        return describe_error(raised, function_name="far.away")
+
+
+FAILURES: dict[str, Any] = {
+    "unicode": raised_by(UnicodeDecodeError("utf-8", b"x", 0, 1, "bad")),
+    "odd": raised_by(OddError(3, "no such thing")),
+    "common": raised_by(KeyError("x")),
+    "a time limit of its own": raised_by(GetTimeoutError("too late")),
+    "died": ActorDiedError("it is dead", actor_id="ab"),
+    "cancelled": TaskCancelledError("it was"),
+}
+
+
+@pytest.mark.parametrize("which", FAILURES)
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_failure_is_the_same_for_live_code_and_for_a_replay(which: str, count: int) -> None:
+    """Its type, its words, its attributes, its traceback, and what it came from."""
+    failed = Entry(b"f" * 20)
+    failed.fail(FAILURES[which])
+    entries = [entry_of(1), failed][-count:]
+    live, again = FakeJournal(), FakeJournal()
+    journals = iter([(live, ()), (again, live.values)])
+    stories = [
+        story_of(lambda: turn_of(*next(journals)).receive(entries, lambda: [values.value_of(one) for one in entries]))
+        for _ in range(2)
+    ]
+    assert stories[0] == stories[1]
+    assert ("TaskError" in stories[0][3]) is isinstance(FAILURES[which], RemoteError)
+    assert stories[0][2].get("function_name", "far.away") == "far.away"
+    assert [noted for noted, _ in again.received] == [entries], "it tells something of them, and is no timeout of ours"
+
+
+@pytest.mark.parametrize("error", [GetTimeoutError("not yet"), SerializationError("no such module"), OSError(5, "io")])
+def test_what_is_raised_by_the_waiting_itself_is_the_same_for_a_replay(error: Exception) -> None:
+    def fail() -> list[Any]:
+        raise error
+
+    live = FakeJournal()
+    journals = iter([(live, ()), (FakeJournal(), live.values)])
+    stories = [story_of(lambda: turn_of(*next(journals)).receive([entry_of(1)], fail)) for _ in range(2)]
+    assert stories[0] == stories[1]
+    assert "TaskError" not in stories[0][3]
+
+
+@pytest.mark.parametrize("error", [OddError(3, "no"), FileNotFoundError(2, "no such file", "/f"), KeyError("x")])
+def test_what_is_raised_once_is_the_same_for_a_replay(error: Exception) -> None:
+    def fail() -> None:
+        raise error
+
+    live = FakeJournal()
+    journals = iter([(live, ()), (FakeJournal(), live.values)])
+    stories = [story_of(lambda: turn_of(*next(journals)).once(fail)) for _ in range(2)]
+    assert stories[0] == stories[1]
+    assert "TaskError" not in stories[0][3]
+    assert "in fail" in stories[0][4]
+
+
+def test_what_a_function_returns_once_is_a_copy_from_the_first() -> None:
+    live, state = FakeJournal(), {"count": 0}
+    given = turn_of(live).once(lambda: state)
+    given["count"] += 1
+    assert state == {"count": 0}
+    shrunk = set(range(100)) - set(range(100)).difference({9, 32})
+    kept = set(range(100))
+    kept -= kept - shrunk  # which tells its elements in another order than one that was made of them
+    live = FakeJournal()
+    first = list(turn_of(live).once(lambda: kept))
+    assert list(turn_of(FakeJournal(), live.values).once(lambda: pytest.fail("it was called again"))) == first
+
+
 def test_a_get_that_was_not_answered_in_time_tells_nothing_of_its_objects() -> None:
     """They may be asked for once more: then the call that makes them must have been sent again."""
     live, again = FakeJournal(), FakeJournal()
@@ -479,7 +583,7 @@ def test_nothing_is_taken_while_a_result_is_waited_for(kind: ValueKind) -> None:
         turn.received([first])
     turn.cancelled()
     with pytest.raises(NotReplayableError):
-        turn.failed(KeyError(1))
+        turn.failed([entry_of(1)], KeyError(1))
     with pytest.raises(NotReplayableError, match="Await one result after the other"):
         turn.check_end()
     assert [one.kind for one in journal.values] == [ValueKind.OVERLAP]
@@ -511,7 +615,7 @@ def test_one_result_can_be_awaited_after_the_other(how: str) -> None:
         if how == "received":
             turn.received([entry_of(1)])
         else:
-            turn.failed(KeyError(1))
+            turn.failed([entry_of(1)], KeyError(1))
     assert get(turn, 2) == [2]
     turn.check_end()
 
