@@ -214,7 +214,9 @@ def create(
     creation = Creation(
         session, client, template, payload, deps, keep, origin, outlives=outlives, creator_id=creator_id
     )
-    if not template.name:
+    # What a durable actor notes as done must not be on the way still when its process dies.
+    is_awaited = outlives and all(entry.done for entry in deps)
+    if not (template.name or is_awaited):
         creation.send_when_ready()
         return client, None
     try:
