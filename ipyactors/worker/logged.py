@@ -229,7 +229,8 @@ class LoggedCalls:
         except Exception as error:
             if self._log.is_over(ends[0].call_id):
                 raise UndoneError(f"{named}: over, but {in_words(error)}") from error
-            reason = f"it is to be in a checkpoint before it is answered, and none could be made: {in_words(error).rstrip('.')}"
+            why = in_words(error).rstrip(".")
+            reason = f"it is to be in a checkpoint before it is answered, and none could be made: {why}"
             for logged, _ in ended:
                 self.undo(logged, reason)
             raise UndoneError(f"{named}: undone, because {reason}") from error

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 
 import pytest
 
-from ipyactors.durable import blobs, log, manifest, segment
+from ipyactors.durable import blobs, manifest, segment
 from ipyactors.durable.actor_log import read_remains
 from ipyactors.durable.blobs import BlobDamagedError
 from ipyactors.durable.fsck import check
@@ -15,21 +14,17 @@ from ipyactors.durable.fsck_report import Status
 from ipyactors.durable.record import Blob
 from ipyactors.exceptions import LogDamagedError
 from ipyactors.testing.history import check_history
+from tests.support import simulations
 from tests.support.actor_folder import ACTOR, Life
 from tests.support.durable_world import SimCaller, World
 from tests.support.sim_disk import SimDisk
 
-SEEDS = int(os.environ.get("IPYACTORS_SIMULATIONS", "2000"))
-
-#: A world that has failed is told by its number alone.
-FIRST = int(os.environ.get("IPYACTORS_SEED", "0"))
+WORLDS = 2000
 
 
 @pytest.fixture(autouse=True, scope="module")
-def small_segments() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(segment, "SEGMENT_BYTES", 4096)
-        patch.setattr(log, "RESERVE_BYTES", 512)
+def _small_segments() -> Iterator[None]:
+    with simulations.small_segments():
         yield
 
 
@@ -105,15 +100,10 @@ def live(seed: int) -> DarkWorld:
 
 def test_a_loss_of_power_takes_no_more_than_it_may() -> None:
     incarnations = calls = 0
-    for seed in range(FIRST, FIRST + SEEDS):
-        try:
-            world = live(seed)
-        except BaseException:
-            print(f"\nto see it again: IPYACTORS_SEED={seed} IPYACTORS_SIMULATIONS=1 pytest {__file__}")
-            raise
+    for world in simulations.lived(live, file=__file__, worlds=WORLDS):
         incarnations += world.actor.incarnation + 1
         calls += len(world.history)
-    print(f"{SEEDS} worlds, {calls} calls, {incarnations} incarnations")
+    print(f"{calls} calls, {incarnations} incarnations")
 
 
 # -- what is said ----------------------------------------------------------------------------------------------

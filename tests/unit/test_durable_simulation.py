@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 
 import pytest
 
-from ipyactors.durable import log, segment
 from ipyactors.testing.history import check_history
+from tests.support import simulations
 from tests.support.durable_world import World
 
-SEEDS = int(os.environ.get("IPYACTORS_SIMULATIONS", "10000"))
-
-#: A world that has failed is told by its number alone.
-FIRST = int(os.environ.get("IPYACTORS_SEED", "0"))
+WORLDS = 10000
 
 
 @pytest.fixture(autouse=True, scope="module")
-def small_segments() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(segment, "SEGMENT_BYTES", 4096)
-        patch.setattr(log, "RESERVE_BYTES", 512)
+def _small_segments() -> Iterator[None]:
+    with simulations.small_segments():
         yield
 
 
@@ -38,12 +32,7 @@ def live(seed: int) -> World:
 
 def test_each_call_has_effect_exactly_once_whatever_dies() -> None:
     incarnations = calls = 0
-    for seed in range(FIRST, FIRST + SEEDS):
-        try:
-            world = live(seed)
-        except BaseException:
-            print(f"\nto see it again: IPYACTORS_SEED={seed} IPYACTORS_SIMULATIONS=1 pytest {__file__}")
-            raise
+    for world in simulations.lived(live, file=__file__, worlds=WORLDS):
         incarnations += world.actor.incarnation + 1
         calls += len(world.history)
-    print(f"{SEEDS} worlds, {calls} calls, {incarnations} incarnations")
+    print(f"{calls} calls, {incarnations} incarnations")

@@ -4,25 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import io
-import os
 from collections.abc import Iterator
 
 import pytest
 
-from ipyactors.durable import blobs, log, segment
+from ipyactors.durable import blobs
+from tests.support import simulations
 from tests.support.nested_world import World
 
-SEEDS = int(os.environ.get("IPYACTORS_SIMULATIONS", "1000"))
-
-#: A world that has failed is told by its number alone.
-FIRST = int(os.environ.get("IPYACTORS_SEED", "0"))
+WORLDS = 1000
 
 
 @pytest.fixture(autouse=True, scope="module")
-def small_segments() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(segment, "SEGMENT_BYTES", 4096)
-        patch.setattr(log, "RESERVE_BYTES", 512)
+def _small_segments() -> Iterator[None]:
+    with simulations.small_segments() as patch:
         patch.setattr(blobs, "OUT_OF_BAND_BYTES", 512)
         yield
 
@@ -39,13 +34,8 @@ def live(seed: int) -> World:
 
 def test_each_nested_call_has_effect_exactly_once_whatever_dies() -> None:
     incarnations = calls = checkpoints = 0
-    for seed in range(FIRST, FIRST + SEEDS):
-        try:
-            world = live(seed)
-        except BaseException:
-            print(f"\nto see it again: IPYACTORS_SEED={seed} IPYACTORS_SIMULATIONS=1 pytest {__file__}")
-            raise
+    for world in simulations.lived(live, file=__file__, worlds=WORLDS):
         incarnations += sum(actor.incarnation + 1 for actor in world.actors)
         calls += len(world.asked)
         checkpoints += world.checkpoints
-    print(f"{SEEDS} worlds, {calls} calls, {incarnations} incarnations, {checkpoints} checkpoints")
+    print(f"{calls} calls, {incarnations} incarnations, {checkpoints} checkpoints")
