@@ -1,18 +1,18 @@
-"""What several unit tests have: a process to look at and to end."""
+"""What every test of this ring has besides: it runs in no call, and in no actor, whatever ran before it here."""
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Iterator
 
 import pytest
 
+from ipyactors.owner import current
 
-@pytest.fixture
-def sleeper() -> Iterator[subprocess.Popen[bytes]]:
-    """A process that sleeps until it is killed, in a process group of its own."""
-    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True)
-    yield process
-    process.kill()
-    process.wait()
+
+@pytest.fixture(autouse=True)
+def _in_no_call(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(current, "_actor", None)
+    monkeypatch.setattr(current, "_incarnation", 0)
+    current.call.set(None)
+    yield
+    current.call.set(None)
