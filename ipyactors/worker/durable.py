@@ -36,6 +36,7 @@ from ipyactors.wire.durable_messages import ActorBusy, ActorCaughtUp, ActorProgr
 from ipyactors.wire.head_messages import (
     ActorInitFailed,
     DescribeCluster,
+    GetActor,
 )
 from ipyactors.wire.interrupts import deferred
 from ipyactors.wire.liveness import boot_id
@@ -122,6 +123,7 @@ class DurableActor:
         self._nested = Nested(session.submit, self._complete, functools.partial(HandleToken, session.count_handle))
         self._runner: Any = None
         self._checkpointer: Checkpointer | None = None
+        self._is_in_danger = False
         if self._rounds is None:
             executor.run_coroutine = self.run_coroutine
 
@@ -186,6 +188,15 @@ class DurableActor:
         if recovery.has_progressed(remains.contents, next(iter(remains.checkpoints), None)):
             self._note_progress()  # its word of that may not have arrived
         return Back(recovered.in_words(), recovered.replay_s, recovered.replayed) if self.has_past else Back()
+
+    def confirm(self) -> None:
+        """Return when the head knows that the actor is back, if what runs next has ended a process before.
+
+        A process that is ended at once takes along what it has just said: the head would count that against the actor.
+        """
+        if self._is_in_danger:
+            with contextlib.suppress(HeadUnavailableError):
+                self._session.ask_head(lambda request_id: GetActor(request_id, "", ""))  # any question will do
 
     def _interrupted(self, history: History) -> list[int]:
         """Return the lsns of the calls that ran when the process before this one ended.
@@ -264,6 +275,7 @@ class DurableActor:
         # To each head: one that is started again would keep for ever what the processes before this one had held.
         told = functools.partial(self._session.repeat_to_head, ActorCaughtUp(actor.actor_id, actor.incarnation))
         parts = DurableParts(log, journal, calls, self._begun, checkpointer, unfinished, told)
+        self._is_in_danger = any(logged.is_begun for logged in unfinished)
         self.loop.open(parts, unfinished)
         self._nested.release()
         if not unfinished:

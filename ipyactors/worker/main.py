@@ -205,6 +205,8 @@ class Worker:
             self._fail(actor, error)
         self._session.tell_head(ready)
         self._session.flush()
+        if self._durable is not None:
+            self._durable.confirm()
 
     def _fail(self, actor: HostedActor, error: BaseException) -> NoReturn:
         """End the process because its actor cannot be made, for good; the head is told why."""
