@@ -28,8 +28,9 @@ demo: $(STAMP)
 lab: $(STAMP)
 	$(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) $(NOTEBOOK)
 
+# A process of the first part that dies is not replaced: pytest-xdist would wait for ever for what the dead one had done.
 test: $(STAMP) lint
-	$(BIN)/python -m pytest -q -n auto --dist loadfile tests/unit
+	$(BIN)/python -m pytest -q -n auto --dist loadfile --max-worker-restart 0 tests/unit
 	$(BIN)/python -m pytest -q --ignore tests/unit tests
 
 lint: $(STAMP)
