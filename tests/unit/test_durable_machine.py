@@ -6,7 +6,7 @@ Written against what is on the disk and what callers were told, with none of the
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -31,7 +31,7 @@ class DurableMachine(RuleBasedStateMachine):
     @initialize(seed=st.integers(0, 2**32), level=st.sampled_from(("process", "host")), rate=st.sampled_from((0, 0.05)))
     def begin(self, seed: int, level: str, rate: float) -> None:
         self.short = simulations.small_segments()
-        self.short.__enter__()
+        self.short.__enter__().setattr(SimDisk, "remove", self._looking(SimDisk.remove))
         self.world = World(seed)
         self.world.death_rate, self.world.actor.level = rate, level
         self.calls: dict[int, str] = {}
@@ -104,6 +104,15 @@ class DurableMachine(RuleBasedStateMachine):
         for made in remains.checkpoints:
             for done in made.ended:
                 yield done.call_id, Done
+
+    def _looking(self, remove: Callable[[SimDisk, Iterable[str]], None]) -> Callable[[SimDisk, Iterable[str]], None]:
+        """Return a ``remove`` that looks first: a call may come, end and be dropped within one step."""
+
+        def look_and_remove(disk: SimDisk, names: Iterable[str]) -> None:
+            self._look(disk)
+            remove(disk, names)
+
+        return look_and_remove
 
     def _look(self, disk: SimDisk) -> Remains:
         """Learn what the log says, and forget what it never kept."""
