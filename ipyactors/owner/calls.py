@@ -10,6 +10,7 @@ import abc
 import enum
 from typing import Any
 
+from ipyactors.owner import scopes
 from ipyactors.owner.current import CurrentCall
 from ipyactors.owner.objects import Entry, Failure
 from ipyactors.owner.origins import Origin
@@ -37,7 +38,8 @@ class PendingCall(abc.ABC):
 
     ``seq`` is its number in the stream to the worker that has it since ``sent_s`` (monotonic); ``retries_left`` is -1
     for no limit. ``number`` is that among the calls that may be retried, see :mod:`ipyactors.owner.retriable`; 0 if it
-    may not. ``keep`` holds the handles among the arguments alive for as long as the call may have to be sent again.
+    may not. ``scope`` is on whose behalf a driver makes it (:mod:`ipyactors.owner.scopes`). ``keep`` holds the handles
+    among the arguments alive for as long as the call may have to be sent again.
     """
 
     __slots__ = (
@@ -51,6 +53,7 @@ class PendingCall(abc.ABC):
         "number",
         "parent",
         "retries_left",
+        "scope",
         "sent_s",
         "seq",
         "state",
@@ -70,6 +73,7 @@ class PendingCall(abc.ABC):
         self.attempt = 0
         self.number = 0
         self.parent = parent
+        self.scope = 0 if parent is not None else scopes.current()
         self.entries: tuple[Entry, ...] = ()
         self.stream: Stream | None = None
         self.state = CallState.WAITING
