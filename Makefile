@@ -3,13 +3,14 @@
 #   make demo    run the first notebook headless: crashes, retries, restarts; then say what came back and how fast
 #   make lab     open JupyterLab on it
 #   make test    every check and every test
+#   make matrix  the tests of the notebook side with each ipykernel that it is made for
 #   make chaos   durable actors under ten minutes of random kills: a table and a picture in out/ (MINUTES=1, SEED=7)
 #
 # PYTHON is the interpreter that .venv is made from; Python 3.11 or newer.
 
 .DEFAULT_GOAL := demo
 .SILENT:
-.PHONY: demo lab test lint bench chaos clean
+.PHONY: demo lab test matrix lint bench chaos clean
 
 # Candidates in order; the first that exists and is new enough is taken.
 PYTHON ?= $(shell for candidate in python3 python3.14 python3.13 python3.12 python3.11; do \
@@ -32,6 +33,16 @@ lab: $(STAMP)
 test: $(STAMP) lint
 	$(BIN)/python -m pytest -q -n auto --dist loadfile --max-worker-restart 0 tests/unit
 	$(BIN)/python -m pytest -q --ignore tests/unit tests
+
+# Each lies in a folder of its own before all else on the path, which a kernel inherits: one environment is enough.
+KERNELS := 6.31.0 7.1.0 7.3.0 7.4.0
+matrix: $(STAMP)
+	set -e; for version in $(KERNELS); do \
+		folder=$(VENV)/matrix/ipykernel-$$version; \
+		test -d $$folder || $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps \
+			--target $$folder ipykernel==$$version; \
+		echo "ipykernel $$version"; \
+		PYTHONPATH=$$folder IPYACTORS_TEST_IPYKERNEL=$$version $(BIN)/python -m pytest -q tests/notebook; done
 
 lint: $(STAMP)
 	$(BIN)/ruff check --quiet .
