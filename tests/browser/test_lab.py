@@ -38,6 +38,12 @@ class Story:
 
 STORIES = (
     Story(
+        "00_start_here.ipynb",
+        "Start here",
+        words=("[2762, 2371, 2260, 2199]", "Barbara is guest number 4", "in the book: Ada, Grace, Edsger, Barbara"),
+        tables=("incarnation 0 was killed by SIGKILL (injected during Guestbook.sign)",),
+    ),
+    Story(
         "01_survive_a_crash.ipynb",
         "Survive a crash",
         words=("task 0: FAILURE", "[67.0, 100.0, 101.0, 102.0]", "all totals are right: True"),
@@ -68,6 +74,20 @@ STORIES = (
             "with interest, twice: 450.49",
         ),
         tables=("archived ledger, incarnation 0", "5 calls replayed"),
+    ),
+    Story(
+        "06_patterns.ipynb",
+        "Patterns",
+        words=(
+            "It was tried 2 times and its retries are used up",
+            "with a file: 1 2 3 4 6 7 8 9 10 11",
+            "a shared folder: 6 calls replayed, and then the balance is 11",
+            "8 from its log alone",
+            "durable workers:   [2, 2, 2] after 6 calls",
+            "put, with copies=2: 100,000",
+            "heads that were started again: 1",
+        ),
+        tables=(),
     ),
 )
 
