@@ -12,11 +12,16 @@ from typing import TYPE_CHECKING, Any
 from ipyactors.ground.version import __version__
 
 if TYPE_CHECKING:
-    from ipyactors import actor, exceptions, util
+    from ipyactors import actor, chaos, exceptions, util
     from ipyactors.api.actor import ActorClass
+    from ipyactors.api.actor_report import ActorReport, describe_actor
     from ipyactors.api.calls import as_completed, cancel, get, get_actor, kill, put, wait
+    from ipyactors.api.checkpoint_list import CheckpointInfo, CheckpointList, list_checkpoints
+    from ipyactors.api.cluster_report import ClusterReport, describe_cluster
+    from ipyactors.api.config import config
     from ipyactors.api.context import RuntimeContext, get_runtime_context
     from ipyactors.api.descriptions import method
+    from ipyactors.api.event_files import export_events, load_events
     from ipyactors.api.handles import ActorHandle, checkpoint, upgrade
     from ipyactors.api.init import init
     from ipyactors.api.inspect import (
@@ -30,10 +35,14 @@ if TYPE_CHECKING:
         on_event,
         timeline,
     )
+    from ipyactors.api.logs import WorkerLog, WorkerLogs, logs
     from ipyactors.api.memory import memory
     from ipyactors.api.memory_report import MemoryReport
     from ipyactors.api.memory_rows import MemoryRow
+    from ipyactors.api.on import on
+    from ipyactors.api.progress import Progress, progress
     from ipyactors.api.remote import RemoteFunction, remote
+    from ipyactors.api.restoring import restore
     from ipyactors.api.runtime import SessionContext, is_initialized, shutdown
     from ipyactors.ground.every import every
     from ipyactors.owner.refs import ObjectRef, ObjectRefGenerator
@@ -41,24 +50,36 @@ if TYPE_CHECKING:
 __all__ = [
     "ActorClass",
     "ActorHandle",
+    "ActorReport",
+    "CheckpointInfo",
+    "CheckpointList",
+    "ClusterReport",
     "MemoryReport",
     "MemoryRow",
     "ObjectRef",
     "ObjectRefGenerator",
+    "Progress",
     "RemoteFunction",
     "RuntimeContext",
     "SessionContext",
+    "WorkerLog",
+    "WorkerLogs",
     "__version__",
     "actor",
     "as_completed",
     "available_resources",
     "cancel",
+    "chaos",
     "checkpoint",
     "cluster_resources",
+    "config",
+    "describe_actor",
+    "describe_cluster",
     "events",
     "every",
     "exceptions",
     "explain",
+    "export_events",
     "get",
     "get_actor",
     "get_runtime_context",
@@ -66,13 +87,19 @@ __all__ = [
     "is_initialized",
     "kill",
     "list_actors",
+    "list_checkpoints",
     "list_named_actors",
+    "load_events",
+    "logs",
     "memory",
     "method",
     "nodes",
+    "on",
     "on_event",
+    "progress",
     "put",
     "remote",
+    "restore",
     "shutdown",
     "timeline",
     "upgrade",
@@ -84,23 +111,35 @@ __all__ = [
 _HOMES = {
     "ActorClass": "ipyactors.api.actor",
     "ActorHandle": "ipyactors.api.handles",
+    "ActorReport": "ipyactors.api.actor_report",
+    "CheckpointInfo": "ipyactors.api.checkpoint_list",
+    "CheckpointList": "ipyactors.api.checkpoint_list",
+    "ClusterReport": "ipyactors.api.cluster_report",
     "MemoryReport": "ipyactors.api.memory_report",
     "MemoryRow": "ipyactors.api.memory_rows",
     "ObjectRef": "ipyactors.owner.refs",
     "ObjectRefGenerator": "ipyactors.owner.refs",
+    "Progress": "ipyactors.api.progress",
     "RemoteFunction": "ipyactors.api.remote",
     "RuntimeContext": "ipyactors.api.context",
     "SessionContext": "ipyactors.api.runtime",
+    "WorkerLog": "ipyactors.api.logs",
+    "WorkerLogs": "ipyactors.api.logs",
     "actor": "ipyactors.actor",
     "as_completed": "ipyactors.api.calls",
     "available_resources": "ipyactors.api.inspect",
     "cancel": "ipyactors.api.calls",
+    "chaos": "ipyactors.chaos",
     "checkpoint": "ipyactors.api.handles",
     "cluster_resources": "ipyactors.api.inspect",
+    "config": "ipyactors.api.config",
+    "describe_actor": "ipyactors.api.actor_report",
+    "describe_cluster": "ipyactors.api.cluster_report",
     "events": "ipyactors.api.inspect",
     "every": "ipyactors.ground.every",
     "exceptions": "ipyactors.exceptions",
     "explain": "ipyactors.api.inspect",
+    "export_events": "ipyactors.api.event_files",
     "get": "ipyactors.api.calls",
     "get_actor": "ipyactors.api.calls",
     "get_runtime_context": "ipyactors.api.context",
@@ -108,13 +147,19 @@ _HOMES = {
     "is_initialized": "ipyactors.api.runtime",
     "kill": "ipyactors.api.calls",
     "list_actors": "ipyactors.api.inspect",
+    "list_checkpoints": "ipyactors.api.checkpoint_list",
     "list_named_actors": "ipyactors.api.inspect",
+    "load_events": "ipyactors.api.event_files",
+    "logs": "ipyactors.api.logs",
     "memory": "ipyactors.api.memory",
     "method": "ipyactors.api.descriptions",
     "nodes": "ipyactors.api.inspect",
+    "on": "ipyactors.api.on",
     "on_event": "ipyactors.api.inspect",
+    "progress": "ipyactors.api.progress",
     "put": "ipyactors.api.calls",
     "remote": "ipyactors.api.remote",
+    "restore": "ipyactors.api.restoring",
     "shutdown": "ipyactors.api.runtime",
     "timeline": "ipyactors.api.inspect",
     "upgrade": "ipyactors.api.handles",

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from ipyactors.ground.exceptions import (
     ActorAlreadyExistsError,
+    ActorDeadlockError,
     ActorDiedError,
     ActorError,
     ActorNotFoundError,
     ActorUnavailableError,
     CallAbortedError,
     CallOutcomeUnknownError,
+    ChaosError,
     DirectCallError,
+    EventFileError,
     GetTimeoutError,
     HeadUnavailableError,
     IpyactorsError,
@@ -51,13 +54,16 @@ from ipyactors.ground.exceptions import (
 
 __all__ = [
     "ActorAlreadyExistsError",
+    "ActorDeadlockError",
     "ActorDiedError",
     "ActorError",
     "ActorNotFoundError",
     "ActorUnavailableError",
     "CallAbortedError",
     "CallOutcomeUnknownError",
+    "ChaosError",
     "DirectCallError",
+    "EventFileError",
     "GetTimeoutError",
     "HeadUnavailableError",
     "IpyactorsError",

@@ -1,10 +1,17 @@
-"""Pictures and tables of what happened. Needs matplotlib, which comes with the extra ``[notebook]``."""
+"""Pictures and tables of what happened. Needs matplotlib, which comes with the extra ``[notebook]``.
+
+Each takes events: those of the session if nothing is given, those that :func:`ipyactors.load_events` returns, or the
+path of a file that :func:`ipyactors.export_events` has written, which needs no session.
+"""
 
 from __future__ import annotations
 
-from ipyactors.notebook.plots import lifelines
+from ipyactors.notebook.attempt_plot import attempts
+from ipyactors.notebook.checkpoint_plot import checkpoints
+from ipyactors.notebook.lifeline_plot import lifelines
 from ipyactors.notebook.recovery_plot import recovery_times
 from ipyactors.notebook.recovery_table import recoveries
 from ipyactors.notebook.rerun_plot import reruns
+from ipyactors.notebook.retry_plot import retries
 
-__all__ = ["lifelines", "recoveries", "recovery_times", "reruns"]
+__all__ = ["attempts", "checkpoints", "lifelines", "recoveries", "recovery_times", "reruns", "retries"]

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from types import FunctionType
 from typing import Any
 
-from ipyactors.api import descriptions, durability, runtime, signatures
+from ipyactors.api import descriptions, durability, reprs, runtime, signatures
 from ipyactors.api.definitions import Defined, explain_missing
 from ipyactors.api.descriptions import ClassDescription
 from ipyactors.api.handles import ActorHandle, Takeable
@@ -130,7 +130,13 @@ class ActorClass(Defined, Takeable):
         return value
 
     def __repr__(self) -> str:
-        return f"ActorClass({self._description.class_name})"
+        return f"ActorClass({reprs.words_of(self._description.class_name, self._options)})"
+
+    def _repr_html_(self) -> str:
+        return self._as_html(self._options)
+
+    def _as_html(self, actor_options: ActorOptions) -> str:
+        return reprs.class_as_html(self._description, self._parameters, actor_options, self.__doc__)
 
 
 class ConfiguredActorClass(Takeable):
@@ -168,7 +174,10 @@ class ConfiguredActorClass(Takeable):
         return ConfiguredActorClass, (self._class, self._options)
 
     def __repr__(self) -> str:
-        return f"{self._class!r} with options"
+        return f"ActorClass({reprs.words_of(self._class.description.class_name, self._options)})"
+
+    def _repr_html_(self) -> str:
+        return self._class._as_html(self._options)
 
 
 def lacking(target: type) -> str:

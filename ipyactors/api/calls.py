@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, cast
 
 from ipyactors.api import runtime
+from ipyactors.api.completions import Completions, Followed
 from ipyactors.api.handles import ActorHandle, client_of
-from ipyactors.ground.exceptions import GetTimeoutError, OptionError, OptionTypeError
+from ipyactors.ground.exceptions import OptionError, OptionTypeError
 from ipyactors.ground.option_values import why_no_text
 from ipyactors.owner.refs import ObjectRef, ObjectRefGenerator
 
 
-def get(refs: ObjectRef | Sequence[ObjectRef], *, timeout: float | None = None) -> Any:
+def get(refs: ObjectRef | Sequence[ObjectRef] | Followed, *, timeout: float | None = None) -> Any:
     """Wait for values and return them: one for a reference, a list for a list or tuple of references.
+
+    ``get(progress(refs))`` shows a bar meanwhile.
 
     ``timeout`` is in seconds; 0 looks once and does not wait. Raises what the call raised (of several, the first
     that failed, without waiting for the rest), and GetTimeoutError; then the references are still good.
@@ -23,6 +26,8 @@ def get(refs: ObjectRef | Sequence[ObjectRef], *, timeout: float | None = None) 
     timeout_s = _check_timeout(timeout)
     if type(refs) is ObjectRef:
         return runtime.engine().get((refs,), timeout_s)[0]
+    if isinstance(refs, Followed):
+        return refs.follow(lambda given: get(given, timeout=timeout))
     checked = _check_refs(refs, "get")  # before the engine is asked for, which may start it
     return runtime.engine().get(checked, timeout_s)
 
@@ -74,7 +79,7 @@ def wait(
     return runtime.engine().wait(checked, num_returns, timeout_s)
 
 
-def as_completed(refs: Sequence[ObjectRef], *, timeout: float | None = None) -> Iterator[ObjectRef]:
+def as_completed(refs: Sequence[ObjectRef], *, timeout: float | None = None) -> Completions:
     """Yield the references in the order in which they become ready; those that are so at first in the given order.
 
     Arguments are checked at once. Raises GetTimeoutError from the iterator when not all are ready within
@@ -84,21 +89,7 @@ def as_completed(refs: Sequence[ObjectRef], *, timeout: float | None = None) -> 
     timeout_s = _check_timeout(timeout)
     checked = _check_refs(refs, "as_completed")
     _check_unique(checked, "as_completed")
-    return _in_order_of_completion(checked, None if timeout_s is None else time.monotonic() + timeout_s)
-
-
-def _in_order_of_completion(refs: Sequence[ObjectRef], deadline_s: float | None) -> Iterator[ObjectRef]:
-    __tracebackhide__ = True
-    rest = dict.fromkeys(refs)
-    for ref in runtime.engine().as_completed(refs, deadline_s):
-        del rest[ref]
-        yield ref
-    if rest:
-        raise GetTimeoutError(
-            f"as_completed: {len(rest)} of {len(refs)} references were not ready in time. "
-            "Their calls go on; the references are still good.",
-            pending=tuple(rest),
-        )
+    return Completions(checked, None if timeout_s is None else time.monotonic() + timeout_s)
 
 
 def cancel(ref: ObjectRef | ObjectRefGenerator, *, force: bool = False, recursive: bool = True) -> None:

@@ -9,11 +9,10 @@ from ipyactors.api import runtime
 from ipyactors.api.handles import ActorHandle, client_of
 from ipyactors.durable import manifest
 from ipyactors.durable.folder import Folder
+from ipyactors.durable.manifest import Manifest
 from ipyactors.ground.checkpointable import Checkpoint
 from ipyactors.ground.exceptions import ActorNotFoundError, SessionError
 from ipyactors.owner import process
-
-_WHAT = "get_checkpoints_for_actor"
 
 _ACTOR_ID = re.compile("[0-9a-f]{32}")
 
@@ -21,29 +20,38 @@ _ACTOR_ID = re.compile("[0-9a-f]{32}")
 def of_actor(actor: str | ActorHandle) -> list[Checkpoint]:
     """Return the checkpoints of an actor, newest first: see :func:`ipyactors.actor.get_checkpoints_for_actor`."""
     __tracebackhide__ = True
-    actor_id = _id_of(actor)
-    runtime.engine_for(_WHAT)
+    return [
+        Checkpoint(one.data.checkpoint_id, int(one.data.wall_s * 1000))
+        for one in manifests_of(actor, "get_checkpoints_for_actor")
+    ]
+
+
+def manifests_of(actor: str | ActorHandle, what: str) -> list[Manifest]:
+    """Return what is noted of the checkpoints of an actor, newest first, for ``what``."""
+    __tracebackhide__ = True
+    actor_id = _id_of(actor, what)
+    runtime.engine_for(what)
     session = process.session()
     if session is None:
-        raise SessionError(f"{_WHAT}: there is no live session in this process. Call ipyactors.init().")
+        raise SessionError(f"{what}: there is no live session in this process. Call ipyactors.init().")
     path = pathlib.Path(session.paths.actor_dir(actor_id))
     if not path.is_dir():
         if isinstance(actor, ActorHandle) and actor._ipyactors_plans.is_durable:
             return []  # its process has not made the folder yet
         raise ActorNotFoundError(
-            f"{_WHAT}: {actor!r} is no durable actor of this session, {session.paths.name}, and so has no checkpoints.",
+            f"{what}: {actor!r} is no durable actor of this session, {session.paths.name}, and so has no checkpoints.",
             actor_id=actor_id.hex(),
         )
     whole, _ = manifest.read_all(Folder(path))
-    return [Checkpoint(one.data.checkpoint_id, int(one.data.wall_s * 1000)) for one in whole]
+    return list(whole)
 
 
-def _id_of(actor: object) -> bytes:
+def _id_of(actor: object, what: str) -> bytes:
     __tracebackhide__ = True
     if isinstance(actor, ActorHandle):
-        return client_of(actor, _WHAT).actor_id
+        return client_of(actor, what).actor_id
     if not isinstance(actor, str):
-        raise TypeError(f"{_WHAT} takes an actor's id in hexadecimal or its handle, not {type(actor).__name__}.")
+        raise TypeError(f"{what} takes an actor's id in hexadecimal or its handle, not {type(actor).__name__}.")
     if not _ACTOR_ID.fullmatch(actor):
-        raise ActorNotFoundError(f"{_WHAT}: {actor!r} is not an actor's id in hexadecimal (32 digits).")
+        raise ActorNotFoundError(f"{what}: {actor!r} is not an actor's id in hexadecimal (32 digits).")
     return bytes.fromhex(actor)

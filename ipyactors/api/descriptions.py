@@ -22,14 +22,17 @@ from ipyactors.owner.templates import STREAMING, MethodTemplate
 
 _MARK = "__ipyactors_method__"
 
-#: Methods that every actor has; the worker and the engine know them.
+#: Methods that every actor has; the worker and the engine know them. LOOK tells its attributes, in words.
 READY, CALL, TERMINATE = "__ray_ready__", "__ray_call__", "__ray_terminate__"
-_COMMON = {READY: "", CALL: "function, /, *args, **kwargs", TERMINATE: ""}
+LOOK = "__ipyactors_look__"
+_COMMON = {READY: "", CALL: "function, /, *args, **kwargs", TERMINATE: "", LOOK: ""}
 
 #: Methods that every durable actor has besides: return the id of a checkpoint that is made now; take another class,
-#: given as the bytes of its definition and of its handles.
-CHECKPOINT, UPGRADE = "__ipyactors_checkpoint__", "__ipyactors_upgrade__"
-_OF_DURABLE = {CHECKPOINT: "", UPGRADE: "definition, handle, /"}
+#: given as the bytes of its definition and of its handles; damage the newest checkpoint, as ``ipyactors.chaos`` orders.
+#: RESTORE goes back to the state of a checkpoint, and is part of the actor's history as its own methods are.
+CHECKPOINT, UPGRADE, CORRUPT = "__ipyactors_checkpoint__", "__ipyactors_upgrade__", "__ipyactors_corrupt__"
+RESTORE = "__ipyactors_restore__"
+_OF_DURABLE = {CHECKPOINT: "", UPGRADE: "definition, handle, /", CORRUPT: "order, /", RESTORE: "checkpoint_id, /"}
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -213,9 +216,12 @@ class Plans:
         self.is_durable = bool(self.description.level)
         hidden = _COMMON | _OF_DURABLE if self.is_durable else _COMMON
         self.methods: Mapping[str, MethodPlan] = {name: self._plan(one) for name, one in known.items()} | {
-            name: self._plan(MethodDescription(name, parameters, is_readonly=self.is_durable and name == READY))
+            name: self._plan(MethodDescription(name, parameters, is_readonly=self._is_readonly(name)))
             for name, parameters in hidden.items()
         }
+
+    def _is_readonly(self, hidden: str) -> bool:
+        return hidden == LOOK or (self.is_durable and hidden == READY)
 
     def _plan(self, one: MethodDescription) -> MethodPlan:
         own, actors = one.max_task_retries, self.description.max_task_retries

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from ipyactors.api import durability, runtime
+from ipyactors.api import durability, reprs, runtime
 from ipyactors.api.definitions import explain_missing
 from ipyactors.api.descriptions import CHECKPOINT, TERMINATE, UPGRADE, MethodPlan, Plans, open_plans
-from ipyactors.ground import ids
 from ipyactors.ground.exceptions import ActorNotFoundError, DirectCallError, SessionError
 from ipyactors.owner import current
 from ipyactors.owner.actors import ActorClient
@@ -52,7 +51,9 @@ class ActorHandle:
         self._ipyactors_plans: Plans = open_plans(handle)
 
     def __getattr__(self, name: str) -> Any:
-        if name == "_ipyactors_plans":  # not set up yet: the next line would ask for ever
+        # Of plans that are not set up yet the next line would ask for ever; a page that looks how to show the handle
+        # must not find the actor's own methods for that, which it would call.
+        if name == "_ipyactors_plans" or name.startswith("_repr_") or name == "_ipython_display_":
             raise AttributeError(name)
         plan = self._ipyactors_plans.methods.get(name)
         if plan is not None:
@@ -78,10 +79,14 @@ class ActorHandle:
         return hash(self._ipyactors_client.actor_id)
 
     def __repr__(self) -> str:
-        client = self._ipyactors_client
-        name = f" {client.name!r}" if client.name else ""
         plans = self._ipyactors_plans
-        return f"Actor({plans.class_name}{name}, {ids.short(client.actor_id)}{_LEVELS[plans.description.level]})"
+        label = reprs.actor_label(self._ipyactors_client, plans.class_name)
+        return f"Actor({label}{_LEVELS[plans.description.level]})"
+
+    def _repr_html_(self) -> str:
+        """Return a table of what this process knows of the actor; nobody is asked."""
+        is_live = self._ipyactors_engine is runtime.live_engine()
+        return reprs.handle_as_html(self._ipyactors_client, self._ipyactors_plans.description, is_live=is_live)
 
     def __del__(self) -> None:
         try:

@@ -34,6 +34,11 @@ def init(
     With ``address``, which is the name of a session or the path of its folder, this process comes to a session that
     another one has started on this machine; :func:`shutdown` then leaves it, and it goes on.
 
+    In a notebook whose kernel was restarted, this process comes back to the session that the kernel before has left, if
+    detached actors live in it, and says so. :func:`shutdown` then leaves it; ``shutdown(everything=True)`` ends it.
+    Which notebook this is, is known from Jupyter's server, from VS Code, or from IPYACTORS_NOTEBOOK (a path) in the
+    environment; where nobody says it, as in a script, a session ends with its driver.
+
     ``num_cpus``, ``num_gpus``, ``memory`` (bytes), ``resources`` and ``object_store_memory`` (bytes of shared memory
     for large values) are what this machine offers; what is not given is detected. ``nodes`` starts several machines,
     each with an agent, workers and a store of its own, all on this computer: a list with a dict of such amounts for

@@ -2,32 +2,39 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 import os
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ipyactors.api import runtime
+from ipyactors.api.event_files import compressed
 from ipyactors.api.handles import ActorHandle, client_of
+from ipyactors.api.reprs import Rows
+from ipyactors.api.trace import trace_of
 from ipyactors.ground import quantities
+from ipyactors.ground.exceptions import ActorNotFoundError
+from ipyactors.ground.files import write_atomically
 from ipyactors.ground.quantities import Units, from_units
 from ipyactors.owner.refs import ObjectRef, ObjectRefGenerator
 from ipyactors.wire.deaths import describe_death
 from ipyactors.wire.events import Event
 from ipyactors.wire.specs import ActorState, ActorStatus
 
-_MICROSECONDS = 1e6
+#: So many names of actors are in an error at most.
+_NAMES_SHOWN = 10
 
 
 def nodes() -> list[dict[str, Any]]:
     """Return one dict per machine, those that were lost lately included, with keys that Ray has and some more.
 
+    On a notebook's page the list is a table.
+
     ``Alive`` is False for a machine that was lost; it offers nothing. ``NodeManagerAddress`` and ``AgentPid`` are those
     of its agent. ``Leaving``: nothing is started on it any more. ``ObjectStoreMemory`` is in bytes.
     """
-    return [
+    machines = [
         {
             "NodeID": node.node_id.hex(),
             "Alive": node.is_alive,
@@ -42,6 +49,7 @@ def nodes() -> list[dict[str, Any]]:
         }
         for node in runtime.engine().describe_cluster().nodes
     ]
+    return Rows(machines, "machines")
 
 
 def cluster_resources() -> dict[str, float]:
@@ -75,14 +83,14 @@ def explain(subject: ObjectRef | ObjectRefGenerator | ActorHandle) -> str:
 
 
 def list_actors() -> list[dict[str, Any]]:
-    """Return one dict per actor that the head knows, dead ones included; what a table of actors shows.
+    """Return one dict per actor that the head knows, dead ones included; a table on a notebook's page.
 
     ``durable`` is the level of a durable actor, ``"process"`` or ``"host"``, and empty of any other.
 
     Raises SessionError without a session, as all that looks at what has been done in one: none is started for that.
     """
     __tracebackhide__ = True
-    return [_row(status) for status in runtime.engine_for("list_actors").describe_cluster().actors]
+    return Rows(map(_row, runtime.engine_for("list_actors").describe_cluster().actors), "actors")
 
 
 def list_named_actors(all_namespaces: bool = False) -> list[Any]:
@@ -140,37 +148,50 @@ def on_event(callback: Callable[[Event], None]) -> Callable[[], None]:
     return runtime.engine().subscribe(callback)
 
 
-def timeline(filename: str | os.PathLike[str] | None = None) -> list[dict[str, Any]]:
-    """Return the events as Chrome trace events (for Perfetto or ``chrome://tracing``); times in microseconds.
+def timeline(
+    filename: str | os.PathLike[str] | None = None, *, actor: ActorHandle | str | None = None
+) -> list[dict[str, Any]]:
+    """Return what has happened as Chrome trace events, for ui.perfetto.dev or ``chrome://tracing``.
 
-    With ``filename`` they are written there as JSON too, compressed if the name ends in ``.gz``. Raises SessionError
-    without a session.
+    A process is a machine, a thread an actor or a worker; where an actor ran calls side by side it has several. A slice
+    is an attempt of a call, or the time from a death until the actor was back; its arguments say incarnation, attempt
+    and outcome. Deaths, checkpoints and injections are instants, a retry is an arrow from an attempt to the next one,
+    live actors and retries are counted. Times are whole microseconds since the epoch.
+
+    With ``filename`` they are written there too, as JSON, compressed if the name ends in ``.gz``, as a whole or not at
+    all. With ``actor`` (a handle, a name, or the beginning of an id) only that actor and its calls are in it.
+
+    Raises SessionError without a session, ActorNotFoundError if nothing is known of ``actor``, and OSError if the file
+    cannot be written.
     """
     __tracebackhide__ = True
-    traced = [_trace(event) for event in runtime.engine_for("timeline").events()]
+    recorded = runtime.engine_for("timeline").events()
+    traced = trace_of(recorded if actor is None else events_of(recorded, actor))
     if filename is not None:
         path = pathlib.Path(filename)
-        data = json.dumps(traced).encode()
-        path.write_bytes(gzip.compress(data) if path.suffix == ".gz" else data)
+        write_atomically(path, compressed(json.dumps(traced).encode(), path))
     return traced
 
 
-def _trace(event: Event) -> dict[str, Any]:
-    traced: dict[str, Any] = {
-        "name": event.name or event.kind.value,
-        "cat": event.kind.value,
-        "pid": event.node_id.hex() or "session",
-        "tid": event.worker_id.hex() or event.actor_id.hex() or "session",
-        "ts": (event.wall_s - event.duration_s) * _MICROSECONDS,
-        "args": {
-            "kind": event.kind.value,
-            "detail": event.detail,
-            "attempt": event.attempt,
-            "incarnation": event.incarnation,
-            "actor_id": event.actor_id.hex(),
-            "task_id": event.task_id.hex(),
-        },
-    }
-    if event.duration_s > 0:
-        return traced | {"ph": "X", "dur": event.duration_s * _MICROSECONDS}
-    return traced | {"ph": "i", "s": "t"}
+def events_of(recorded: Sequence[Event], actor: ActorHandle | str) -> list[Event]:
+    """Return the events of one actor and its calls. ``actor`` is a handle, a name, or the beginning of an id.
+
+    Where several had the name, one after the other, they are all meant. Raises ActorNotFoundError if it is in no event.
+    """
+    __tracebackhide__ = True
+    names = {one.actor_id: one.name for one in recorded if one.kind.value.startswith("actor_") and one.name}
+    if isinstance(actor, ActorHandle):
+        wanted = {client_of(actor, "events_of").actor_id}
+    elif not isinstance(actor, str):
+        raise TypeError(f"actor= takes a handle, a name or the beginning of an id, not {type(actor).__name__}.")
+    else:
+        wanted = {actor_id for actor_id, name in names.items() if name == actor}
+        wanted = wanted or {actor_id for actor_id in names if actor and actor_id.hex().startswith(actor)}
+    found = [event for event in recorded if event.actor_id in wanted]
+    if not found:
+        there = ", ".join(sorted(set(names.values()))[:_NAMES_SHOWN]) or "none"
+        raise ActorNotFoundError(
+            f"No event tells of an actor {actor!r}: it has no such name and no id that begins so. Nothing was made of "
+            f"the events. Actors in them: {there}."
+        )
+    return found

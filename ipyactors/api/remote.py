@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, overload
 
-from ipyactors.api import retries, runtime, signatures
+from ipyactors.api import reprs, retries, runtime, signatures
 from ipyactors.api.actor import ActorClass
 from ipyactors.api.definitions import Defined
 from ipyactors.api.signatures import Check
@@ -80,7 +80,13 @@ class RemoteFunction(Defined):
         )
 
     def __repr__(self) -> str:
-        return f"RemoteFunction({self._short_name})"
+        return f"RemoteFunction({reprs.words_of(self._short_name, self._options)})"
+
+    def _repr_html_(self) -> str:
+        return self._as_html(self._options)
+
+    def _as_html(self, task_options: TaskOptions) -> str:
+        return reprs.function_as_html(self._short_name, self._parameters, task_options, self.__doc__)
 
 
 class ConfiguredFunction:
@@ -115,7 +121,10 @@ class ConfiguredFunction:
         return ConfiguredFunction, (self._function, self._options)
 
     def __repr__(self) -> str:
-        return f"{self._function!r} with options"
+        return f"RemoteFunction({reprs.words_of(self._function._short_name, self._options)})"
+
+    def _repr_html_(self) -> str:
+        return self._function._as_html(self._options)
 
 
 @overload

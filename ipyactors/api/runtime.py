@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import json
 import os
 import pathlib
 import threading
@@ -52,7 +53,11 @@ class SessionContext:
 
     def differing(self, given: Mapping[str, Any]) -> list[str]:
         """Return the names of the arguments in ``given`` that this session was not started with."""
-        return [name for name, value in given.items() if value is not None and self._given.get(name) != value]
+        return [
+            name
+            for name, value in given.items()
+            if value is not None and _plain(self._given.get(name)) != _plain(value)
+        ]
 
     def __enter__(self) -> Self:
         return self
@@ -61,7 +66,23 @@ class SessionContext:
         self.disconnect()
 
     def __repr__(self) -> str:
-        return f"<ipyactors session, namespace {self.namespace!r}, {'live' if self.is_live else 'ended'}>"
+        return f"<ipyactors session{self._where()}, {'live' if self.is_live else 'ended'}>"
+
+    def _where(self) -> str:
+        """Return the namespace in words, if the user has given one."""
+        return f", namespace {self.namespace!r}" if self._given.get("namespace") else ""
+
+    def _repr_html_(self) -> str:
+        """Return a table of what this process knows of the session; nobody is asked."""
+        from ipyactors.api import reprs  # few sessions are shown
+
+        session = process.session() if self.is_live else None
+        clients = [] if session is None else list(session.state.actors.values())
+        facts = [
+            ("ipyactors session", "live" if self.is_live else "ended"),
+            ("namespace", self._given.get("namespace") or ""),
+        ]
+        return reprs.session_as_html(facts, self._given, clients)
 
 
 class _Runtime:
@@ -90,9 +111,14 @@ class _Runtime:
 
 def _start_local(**arguments: Any) -> Engine:
     # Imported here, so that `import ipyactors` needs neither ZeroMQ nor anything that starts processes.
-    from ipyactors.engines.starting import start_local_engine
+    from ipyactors.engines.returning import start_or_come_back
 
-    return start_local_engine(**arguments)
+    return start_or_come_back(**arguments)
+
+
+def _plain(value: Any) -> Any:
+    """Return an argument of ``init()`` as it comes back from a session's note: a list where it was a tuple."""
+    return json.loads(json.dumps(value))
 
 
 def _attach() -> Engine | None:
@@ -172,8 +198,11 @@ def start(given: Mapping[str, Any], meanwhile: Callable[[], object] = lambda: No
         if _runtime.engine is None:
             check_not_forked()
             started_with = {**given, "log_to_driver": given.get("log_to_driver") is not False}
-            _runtime.engine = _attach() or _runtime.start(**started_with, meanwhile=meanwhile)
-            _runtime.context = SessionContext(_runtime.engine, started_with)
+            live = _runtime.engine = _attach() or _runtime.start(**started_with, meanwhile=meanwhile)
+            at_first = live.given_at_first
+            _runtime.context = SessionContext(live, started_with if at_first is None else at_first)
+            if live.welcome:
+                print(live.welcome)
         context = _runtime.context
         assert context is not None
         if differing := context.differing(given):
@@ -186,12 +215,17 @@ def start(given: Mapping[str, Any], meanwhile: Callable[[], object] = lambda: No
         return context
 
 
-def shutdown() -> None:
+def shutdown(*, everything: bool = False) -> None:
     """End the session and all its processes; nothing happens if there is none. In a worker it raises SessionError.
 
-    A session that this process has not started but come to, with ``init(address=...)``, is only left: what this process
-    has made in it ends, and no more.
+    A session that this process has not started but come to, with ``init(address=...)`` or as a notebook's new kernel,
+    is only left: what this process has made in it ends, and no more. ``everything=True`` ends that session too, with
+    its detached actors, and what other drivers have in it.
     """
+    _shut_down(everything=everything or None)
+
+
+def _shut_down(*, everything: bool | None) -> None:
     session = process.session()
     if session is not None and not session.is_driver:
         raise SessionError("a worker cannot end the session: call shutdown() in the driver. Nothing was ended.")
@@ -200,7 +234,7 @@ def shutdown() -> None:
         if live is None:
             return
         try:
-            live.shutdown()
+            live.shutdown(everything=everything)
         finally:
             _runtime.forget()
 
@@ -220,4 +254,4 @@ def _is_over() -> bool:
 def _shutdown_at_exit() -> None:
     session = process.session()
     if session is None or session.is_driver:
-        shutdown()
+        _shut_down(everything=False)  # a kernel that is restarted exits: what is detached is to go on

@@ -10,6 +10,7 @@ import click
 from ipyactors.cli.fsck import fsck
 from ipyactors.cli.memory import memory
 from ipyactors.cli.replay import replay
+from ipyactors.cli.session_commands import sessions
 from ipyactors.ground.version import __version__
 
 
@@ -22,3 +23,4 @@ def main() -> None:
 main.add_command(fsck)
 main.add_command(memory)
 main.add_command(replay)
+main.add_command(sessions)

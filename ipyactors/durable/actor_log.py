@@ -99,7 +99,8 @@ class ActorLog:
     """The log in the hands of the incarnation that runs. ``tables`` are the tables, after replay.
 
     ``syncs``: what it has is to survive a loss of power.
-    ``carried`` are the calls that its newest checkpoint has; none while it has made no checkpoint.
+    ``carried`` are the calls that its newest checkpoint has; none while it has made no checkpoint. ``construction`` is
+    what constructors have taken, None where nothing is known of that; ``checkpoints`` are those kept, newest first.
 
     Every method that writes raises LogSealedError when the disk fails: then the process must end without another word.
     """
@@ -109,12 +110,12 @@ class ActorLog:
         self._disk = disk
         self._actor_id = remains.actor_id
         self._incarnation = incarnation
-        self._checkpoints = list(remains.checkpoints)
+        self.checkpoints = list(remains.checkpoints)
         self.carried: tuple[CarriedCall, ...] = ()
         self._opened = opened
         self.syncs = opened.level == "host"
         self._synced: set[str] = set()  # large values, as far as is known
-        self._construction = _construction_of(remains, history, opened)
+        self.construction = _construction_of(remains, history, opened)
         self._least_lsn = remains.least_lsn
         if remains.lost_lsns:
             self._least_lsn = max(self._least_lsn, history.tables.last_lsn + remains.lost_lsns)
@@ -197,9 +198,9 @@ class ActorLog:
     def add_value(self, lsn: int, value: Value) -> None:
         """Note what a call takes from outside; :meth:`secure` before anything that depends on it leaves."""
         self._writer.append(value, lsn)
-        made = self._construction
+        made = self.construction
         if not lsn and made is not None:
-            self._construction = msgspec.structs.replace(made, values=(*made.values, value))
+            self.construction = msgspec.structs.replace(made, values=(*made.values, value))
 
     def finish(self, done: Done) -> Recorded:
         """Note how a call ended; its answer may leave after :meth:`secure`."""
@@ -239,7 +240,7 @@ class ActorLog:
         """
         self._writer.make_room(_CALL_BYTES)
         self._writer.secure()  # who recovers from it goes on behind what is in the log now
-        newest = self._checkpoints[0].number if self._checkpoints else 0
+        newest = self.checkpoints[0].number if self.checkpoints else 0
         tables, position = self.tables.snapshot(ended), self._writer.end
         opened = self._opened
         made = Manifest(
@@ -252,20 +253,20 @@ class ActorLog:
             tuple(ended),
             opened.boot_id,
             opened.level,
-            None if data.locator else self._construction,  # only who loads its data itself is constructed before
+            None if data.locator else self.construction,  # only who loads its data itself is constructed before
         )
         faultpoints.hit("durable.checkpoint.secured")
         self._publish(made)
-        self._checkpoints.insert(0, made)
+        self.checkpoints.insert(0, made)
         self.carried = data.carried
-        expired = self._checkpoints[keep:]
-        del self._checkpoints[keep:]
+        expired = self.checkpoints[keep:]
+        del self.checkpoints[keep:]
         for done in ended:
             self.finish(done)
         self._writer.append(Checkpoint(data.checkpoint_id, data.definition_id), self.tables.last_lsn)
-        faultpoints.hit("durable.checkpoint.noted")
-        with contextlib.suppress(OSError):  # it is one already; what could not be removed goes with the next
-            self._drop(may_drop_log=drops_log and len(self._checkpoints) >= keep)
+        with contextlib.suppress(Exception):  # it is one already; what could not be removed goes with the next
+            faultpoints.hit("durable.checkpoint.noted")
+            self._drop(may_drop_log=drops_log and len(self.checkpoints) >= keep)
         return expired[::-1]
 
     def _publish(self, made: Manifest) -> None:
@@ -287,7 +288,7 @@ class ActorLog:
 
     def _drop(self, *, may_drop_log: bool) -> None:
         """Remove what the checkpoints make dispensable: older ones, then of the log what only those needed."""
-        oldest = self._checkpoints[-1]
+        oldest = self.checkpoints[-1]
         self._disk.remove(manifest.names_before(self._disk, oldest.number))
         if may_drop_log:  # till then the log can stand in for a checkpoint gone bad
             self._writer.drop_before(oldest.position)
@@ -296,9 +297,9 @@ class ActorLog:
 
     def _drop_blobs(self) -> None:
         """Remove the files of records that are no longer there, but for answers that may be asked for again."""
-        dropped = blobs.names_up_to(self._disk, self._checkpoints[-1].lsn)
+        dropped = blobs.names_up_to(self._disk, self.checkpoints[-1].lsn)
         if dropped:
-            needed = set().union(*map(_blobs_of, self._checkpoints))
+            needed = set().union(*map(_blobs_of, self.checkpoints))
             self._disk.remove(name for name in dropped if name not in needed)
 
 
@@ -310,6 +311,6 @@ def _blobs_of(made: Manifest) -> set[str]:
 
 def _construction_of(remains: Remains, history: History, opened: Open) -> Construction | None:
     """Return what is known of how the actor was made; None if nothing is."""
-    if remains.checkpoints:
-        return remains.checkpoints[0].construction
-    return Construction(recovery.made_of(remains.contents) or opened.definition_id, tuple(history.construction))
+    made = Construction(recovery.made_of(remains.contents) or opened.definition_id)
+    known = remains.checkpoints[0].construction if remains.checkpoints else made
+    return None if known is None else Construction(known.definition_id, tuple(history.construction))

@@ -37,7 +37,7 @@ from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
 
 from ipyactors.durable import store_url
-from ipyactors.durable.folder import Folder
+from ipyactors.durable.folder import TEMPORARY, Folder
 from ipyactors.durable.store_url import check_url
 
 __all__ = ["CheckpointStore", "Kv", "check_url", "open_store"]
@@ -61,11 +61,18 @@ class CheckpointStore(Protocol):
         """Whether what is saved outlives this process."""
         ...
 
+    def locate(self, name: str) -> str:
+        """Return where data of that name is, or would be. Raises ValueError for a name that is no plain word.
+
+        What it returns is short, names no server and holds no password.
+        """
+        ...
+
     def save(self, name: str, data: bytes) -> str:
         """Keep data under a name, instead of what has it, and return where it is; the data is safe then.
 
-        What it returns is short, names no server and holds no password. After an error, data of that name may be there,
-        whole or not, and saving again is right. Raises ValueError for a name that is no plain word.
+        After an error, data of that name may be there, whole or not, and saving again is right. Raises ValueError for a
+        name that is no plain word.
         """
         ...
 
@@ -74,7 +81,7 @@ class CheckpointStore(Protocol):
         ...
 
     def remove(self, locator: str) -> None:
-        """Remove what was saved there; it is no error that there is nothing."""
+        """Remove what was saved there, whole or not; it is no error that there is nothing."""
         ...
 
 
@@ -111,7 +118,7 @@ def open_store(url: str, folder: pathlib.Path, actor_id: bytes, kv: Kv) -> Check
 
 
 def _checked(name: str) -> str:
-    if not _NAME.fullmatch(name) or name.endswith(".tmp"):
+    if not _NAME.fullmatch(name) or name.endswith(TEMPORARY):
         raise ValueError(
             f"a checkpoint's data cannot be called {name!r}: letters, digits, '-', '_' and '.' can be used"
         )
@@ -141,9 +148,14 @@ class _FolderStore:
         self._prefix = prefix
         self._url = url
 
+    def locate(self, name: str) -> str:
+        """See :class:`CheckpointStore`."""
+        return self._place + self._prefix + _checked(name)
+
     def save(self, name: str, data: bytes) -> str:
         """Write, sync, rename, sync the folder."""
-        file = self._prefix + _checked(name)
+        locator = self.locate(name)
+        file = locator.removeprefix(self._place)
         try:
             _make_folder(self._folder)
             Folder(self._folder).replace(file, data)
@@ -154,15 +166,17 @@ class _FolderStore:
                 f"{store_url.OPTION}={self._url!r}: the data of a checkpoint could not be saved there: {error.strerror}"
             )
             raise OSError(error.errno, text) from error
-        return self._place + file
+        return locator
 
     def load(self, locator: str) -> bytes:
         """Read the file."""
         return (self._folder / _name_at(locator, self._place, self._prefix)).read_bytes()
 
     def remove(self, locator: str) -> None:
-        """Remove the file."""
-        (self._folder / _name_at(locator, self._place, self._prefix)).unlink(missing_ok=True)
+        """Remove the file, also what a process has left of it that ended before it was whole."""
+        file = _name_at(locator, self._place, self._prefix)
+        for name in (file, file + TEMPORARY):
+            (self._folder / name).unlink(missing_ok=True)
 
 
 def _make_folder(path: pathlib.Path) -> None:
@@ -189,9 +203,13 @@ class _KvStore:
         self._kv = kv
         self._place = f"checkpoints/{place}"
 
+    def locate(self, name: str) -> str:
+        """See :class:`CheckpointStore`."""
+        return self._place + _checked(name)
+
     def save(self, name: str, data: bytes) -> str:
         """Put the value."""
-        key = self._place + _checked(name)
+        key = self.locate(name)
         self._kv.put(key, data)
         return key
 
@@ -243,9 +261,13 @@ class _RemoteStore:
         self._connected: tuple[Any, str] | None = None
         self._has_folder = False
 
+    def locate(self, name: str) -> str:
+        """See :class:`CheckpointStore`."""
+        return self._place + _checked(name)
+
     def save(self, name: str, data: bytes) -> str:
         """Write the file, and ask for its size."""
-        locator = self._place + _checked(name)
+        locator = self.locate(name)
 
         def write(files: Any, path: str) -> None:
             if not self._has_folder and not self._has_buckets:

@@ -10,7 +10,8 @@ from collections.abc import Iterable, Iterator
 from ipyactors.ground import faultpoints
 from ipyactors.ground.files import allocate, sync_data
 
-_TEMPORARY = ".tmp"
+#: What the name of a file ends in that is not whole.
+TEMPORARY = ".tmp"
 
 
 class Folder:
@@ -27,7 +28,7 @@ class Folder:
 
     def names(self) -> list[str]:
         """Return the names of the files that are whole."""
-        return [name for name in self.all_names() if not name.endswith(_TEMPORARY)]
+        return [name for name in self.all_names() if not name.endswith(TEMPORARY)]
 
     def all_names(self) -> list[str]:
         """Return the names of all files, of those that are not whole as well."""
@@ -95,7 +96,7 @@ class Folder:
     @contextlib.contextmanager
     def _made(self, name: str, *, syncs: bool = True) -> Iterator[int]:
         """Yield a descriptor of a new file; it gets its name when it is whole and synced, and is gone if that fails."""
-        temporary = self.path / (name + _TEMPORARY)
+        temporary = self.path / (name + TEMPORARY)
         descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         try:
             yield descriptor

@@ -42,9 +42,10 @@ class CheckpointData(msgspec.Struct, frozen=True):
 
 
 class Construction(msgspec.Struct, frozen=True):
-    """What the constructor took from outside: ``values``, in their order. ``definition_id`` names the class.
+    """What constructors took from outside, also when the log has dropped it: ``values``, in their order.
 
-    An actor that keeps its checkpoints itself is constructed before it loads one, also when the log has dropped this.
+    ``definition_id`` names the class that the actor was made of; those that it was upgraded to follow in ``values``
+    (see :mod:`~ipyactors.durable.constructions`).
     """
 
     definition_id: bytes

@@ -14,7 +14,8 @@ All numbers are little-endian. A length of zero ends a segment: the rest of it i
 ``stable`` tells damage from an ordinary torn end: what is broken before it had once been whole.
 
 Calls have lsns from 1, in the order in which they are executed. VALUE and DONE carry that of the call that they belong
-to; so does an ABORT, except that one for a call that never came to be executed takes an lsn of its own. OPEN and
+to; so does an ABORT, except that one for a call that never came to be executed takes an lsn of its own. A VALUE with
+lsn 0 was taken by a constructor (see :mod:`~ipyactors.durable.constructions`). OPEN and
 CHECKPOINT carry the lsn of the last call before them; where a loss of power has taken calls, OPEN carries one that none
 of those can have had.
 """
@@ -58,6 +59,10 @@ class ValueKind(enum.IntEnum):
     """The call heard that it is cancelled: the value is how often it had asked before, and was told that it is not."""
     OVERLAP = 8
     """From here on the call took from outside what nobody could give again in that order."""
+    NEW_CLASS = 9
+    """The constructor of a class is about to run that the actor was upgraded to: the value is a :class:`NewClass`."""
+    CONSTRUCTED = 10
+    """That constructor has returned; the value is empty."""
 
 
 class Outcome(enum.IntEnum):
@@ -132,6 +137,13 @@ class Value(msgspec.Struct, array_like=True, frozen=True):
     index: int
     kind: ValueKind
     data: bytes
+
+
+class NewClass(msgspec.Struct, array_like=True, frozen=True):
+    """Which class is constructed, for the first time, and ``after`` the calls up to which lsn."""
+
+    definition_id: bytes
+    after: int
 
 
 class Answer(msgspec.Struct, array_like=True, frozen=True):

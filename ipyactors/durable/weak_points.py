@@ -45,6 +45,7 @@ WEAK_POINTS: Mapping[str, str] = {
     "durable.checkpoint.noted": "the log says so too, and nothing was dropped",
     "durable.checkpoint.dropped": "segments are dropped, and their large values are not",
     "durable.checkpoint.expired": "the data of an older one is about to be removed",
+    "durable.checkpoint.unmade": "the data of one that never became available is about to be removed",
     "durable.checkpoint.made": "all of it is done, and nobody was told",
     "durable.upgrade.kept": "both classes are in their files",
     "durable.upgrade.checkpointed": "the last checkpoint of the old class is there",

@@ -2,23 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from ipyactors.owner.actors import ActorClient
 from ipyactors.owner.refs import ObjectRef, ObjectRefGenerator
 from ipyactors.owner.templates import ActorTemplate, MethodTemplate, TaskTemplate
 from ipyactors.wire.census_messages import CensusReply
+from ipyactors.wire.chaos_words import Order, Progress
 from ipyactors.wire.events import Event
 from ipyactors.wire.head_messages import ClusterReply
 
 Submitted = ObjectRef | list[ObjectRef] | ObjectRefGenerator | None
 
 
+class Faults(Protocol):
+    """See :class:`ipyactors.engines.faults.Faults`."""
+
+    def inject(self, order: Order, definition_id: bytes = b"") -> Order:
+        """Have something done to an actor, or to the tasks of this process that run a definition; return the order."""
+        ...
+
+    def clear(
+        self, actor_id: bytes = b"", definition_id: bytes = b"", order_ids: tuple[int, ...] = ()
+    ) -> tuple[Progress, ...]:
+        """Forget orders; return them."""
+        ...
+
+    def pending(self) -> tuple[Progress, ...]:
+        """Return the orders that are left."""
+        ...
+
+    def kill_head(self) -> None:
+        """Kill the head; return when the next one is there."""
+        ...
+
+    def kill_node(self, node_id: bytes) -> None:
+        """Kill a machine; return when this process knows of its loss."""
+        ...
+
+
 class Engine(Protocol):
-    """Runs tasks and actors. Every method may be called from any thread of the process."""
+    """Runs tasks and actors. Every method may be called from any thread of the process.
+
+    ``faults`` has what goes wrong on purpose. If this process has come back to a session that it had not started,
+    ``given_at_first`` is what ``init()`` was given then, and ``welcome`` tells the user of it.
+    """
 
     namespace: str
+    given_at_first: Mapping[str, Any] | None
+    welcome: str
+
+    @property
+    def faults(self) -> Faults:
+        """The verbs of ``ipyactors.chaos``."""
+        ...
 
     def submit_task(self, template: TaskTemplate, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Submitted:
         """Submit one call. One reference for ``num_returns`` 1, a list for more, None for 0, a generator for -1.
@@ -104,10 +142,17 @@ class Engine(Protocol):
         """Return what this process knows has happened, oldest first (a driver knows of all processes and actors)."""
         ...
 
-    def subscribe(self, on_event: Callable[[Event], None]) -> Callable[[], None]:
-        """Call ``on_event`` for each new event, on the thread that reads at that moment; return what ends that."""
+    def subscribe(self, on_event: Callable[[Event], None], *, notable_only: bool = False) -> Callable[[], None]:
+        """Call ``on_event`` for each new event, on the thread that reads at that moment; return what ends that.
+
+        With ``notable_only`` not for attempts that ended well, but at once for the rest that has happened.
+        """
         ...
 
-    def shutdown(self) -> None:
-        """End the session: a driver ends all its processes, a worker cannot."""
+    def shutdown(self, *, everything: bool | None = None) -> None:
+        """End the session with all its processes, if this process has started it; one of others' is only left.
+
+        With ``everything`` that ends too; with False, a session that may outlive its driver is left to its detached
+        actors, if there are any. A worker ends nothing.
+        """
         ...

@@ -12,6 +12,7 @@ from ipyactors.owner.objects import Entry
 from ipyactors.owner.origins import Origin
 from ipyactors.owner.session import Session
 from ipyactors.owner.templates import ActorTemplate
+from ipyactors.owner.waits import NO_THREAD
 from ipyactors.store.reader import Mapped
 from ipyactors.wire.head_messages import CreateActor, ReleaseActor
 from ipyactors.wire.interrupts import deferred
@@ -49,6 +50,7 @@ class Creation:
         self._creator_id = creator_id
         self._mapped: dict[bytes, Mapped] = {}
         self._unready = 0
+        self._wait = session.waits.during(deps, NO_THREAD)
 
     def request(self, request_id: int) -> CreateActor:
         """Return the message; the references' values are there by now. Raises what an argument failed with."""
@@ -81,6 +83,7 @@ class Creation:
             handle=template.handle,
             durability=template.durability,
             creator_id=self._creator_id,
+            owner_address="" if self._outlives else self._session.state.address,
         )
 
     def _own_arguments(self) -> Entry | None:
@@ -124,6 +127,8 @@ class Creation:
         with deferred(), session.lock:
             waiting = [entry for entry in self._deps if not entry.done]
             self._unready = len(waiting)
+        if waiting:
+            self._wait.__enter__()
         for entry in waiting:
             session.when_done(entry, self._on_argument)
         if not waiting:
@@ -171,6 +176,7 @@ class Creation:
     def finish(self) -> None:
         """Let go of what was kept until the head had the specification."""
         self._client.creating = False
+        self._wait.__exit__()
         self._keep = None
         self._mapped = {}
 
@@ -222,7 +228,8 @@ def create(
     try:
         if deps:
             session.fetch(deps)
-            session.wait(lambda: all(entry.done for entry in deps))
+            with session.waits.during(deps):
+                session.wait(lambda: all(entry.done for entry in deps))
             creation.bring()
         reply = session.ask_head(creation.request)
         if reply.existing is None and not reply.error:

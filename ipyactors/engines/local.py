@@ -5,18 +5,19 @@ from __future__ import annotations
 import itertools
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ipyactors.engines import copying, description, nesting, reading
 from ipyactors.engines.base import Submitted
 from ipyactors.engines.creation import create
+from ipyactors.engines.faults import Faults
 from ipyactors.engines.packing import check_pending, pack
 from ipyactors.engines.submission import submit
 from ipyactors.ground import ids
-from ipyactors.ground.exceptions import ActorNotFoundError
+from ipyactors.ground.exceptions import ActorNotFoundError, HeadUnavailableError, SessionError
 from ipyactors.launch.local import AgentProcess
-from ipyactors.launch.visiting import VisitedAgent
+from ipyactors.launch.visiting import VisitedAgent, end_session
 from ipyactors.owner import current, origins, outbox, process, reactor
 from ipyactors.owner.actors import ActorClient, HandleToken, MethodCall
 from ipyactors.owner.calls import CallState, TaskCall
@@ -30,17 +31,25 @@ from ipyactors.wire.events import Event
 from ipyactors.wire.head_messages import ClusterReply, DescribeCluster, GetActor
 from ipyactors.wire.interrupts import deferred
 from ipyactors.wire.node_messages import DetachProcess, StopSession
+from ipyactors.wire.specs import ActorState
 
 #: What lies between a line of the user's and the note of it: the api's function, and the engine's.
 _OURS_ABOVE = 3
+
+#: The actors that this driver makes, one after the other.
+_actor_numbers = itertools.count(1)
 
 
 class LocalEngine:
     """See :class:`ipyactors.engines.base.Engine`. In a worker it only has a session.
 
     In the driver that has started the session it owns the ``agent`` and those of ``further`` machines; in one that has
-    come to it, it holds on to the agent that it has ``visited``.
+    come to it, it holds on to the agent that it has ``visited``. ``outlives_driver``: the session may go on without the
+    driver that has started it.
     """
+
+    given_at_first: Mapping[str, Any] | None = None
+    welcome = ""
 
     def __init__(
         self,
@@ -49,12 +58,15 @@ class LocalEngine:
         *,
         further: Sequence[AgentProcess] = (),
         visited: VisitedAgent | None = None,
+        outlives_driver: bool = False,
     ) -> None:
         self.session = session
+        self.faults = Faults(session)
         self.namespace = session.namespace
         self._agent = agent
         self._further = further
         self._visited = visited
+        self._outlives_driver = outlives_driver
         self._pid = os.getpid()
 
     # -- submitting -------------------------------------------------------------------------------------------
@@ -103,7 +115,8 @@ class LocalEngine:
         session, turn = self.session, current.turn()
         origin = origins.note(template, _OURS_ABOVE)
         if turn is None:
-            return create(session, template, args, kwargs, ids.new_actor_id(), origin)
+            actor_id = ids.new_actor_id(next(_actor_numbers) if session.is_driver else 0)
+            return create(session, template, args, kwargs, actor_id, origin)
         digest = nesting.digest_of(b"", template.full_name, args, kwargs)
         submission = turn.submitting(digest)
         actor_id, creator_id = nesting.actor_id_of(submission), submission.actor_id
@@ -273,24 +286,38 @@ class LocalEngine:
         with deferred(), self.session.lock:
             return self.session.log.events()
 
-    def subscribe(self, on_event: Callable[[Event], None]) -> Callable[[], None]:
+    def subscribe(self, on_event: Callable[[Event], None], *, notable_only: bool = False) -> Callable[[], None]:
         """Call ``on_event`` for each new event."""
         with deferred(), self.session.lock:
-            return self.session.log.subscribe(on_event)
+            return self.session.log.subscribe(on_event, notable_only=notable_only)
 
-    def shutdown(self) -> None:
-        """End the session and everything in it; returns when nothing is left. A session of others' is only left."""
+    def shutdown(self, *, everything: bool | None = None) -> None:
+        """End the session, or leave it; returns when nothing is left, or at once."""
         if os.getpid() != self._pid:
             return  # a child of a fork has copies of descriptors, and no part in the session
+        if self._visited is not None:
+            is_left = not everything
+        else:
+            is_left = everything is False and self._outlives_driver and _holds_detached(self)
         process.set_session(None)
-        if self._agent is not None:
-            self.session.post.tell_agent(StopSession())
-        elif self._visited is not None:
-            self.session.post.tell_agent(DetachProcess())
+        if self._agent is not None or self._visited is not None:
+            self.session.post.tell_agent(DetachProcess() if is_left else StopSession())
         self.session.close()
         if self._visited is not None:
             self._visited.leave()
-        if self._agent is not None:
-            self._agent.stop()
-        for agent in self._further:
-            agent.stop()
+            if not is_left:
+                end_session(self._visited.note)
+        elif not is_left:
+            for agent in (*([self._agent] if self._agent is not None else []), *self._further):
+                agent.stop()
+
+
+def _holds_detached(engine: LocalEngine) -> bool:
+    """Return whether there are detached actors; yes, if nobody can say: the session then ends by itself or not."""
+    try:
+        actors = engine.describe_cluster().actors
+    except HeadUnavailableError:
+        return True
+    except SessionError:
+        return False
+    return any(actor.detached and actor.state is not ActorState.DEAD for actor in actors)

@@ -92,7 +92,8 @@ def _word(value: Any) -> str:
 
 def actor_id_of(submission: Submission) -> bytes:
     """Return the id of an actor that a durable actor creates: the same in every incarnation."""
-    return b"a" + hashlib.blake2b(submission.call_id, digest_size=ids.ACTOR_ID_BYTES - 1).digest()
+    end = ids.numbered(0)
+    return b"a" + hashlib.blake2b(submission.call_id, digest_size=ids.ACTOR_ID_BYTES - 1 - len(end)).digest() + end
 
 
 def begin(turn: Turn, digest: bytes, name: str, returns: int) -> tuple[Turn, Submission]:
@@ -113,7 +114,8 @@ def identify(
         return
     if nested is not None:
         submission = nested[1]
-        call.identity = CallIdentity(submission.actor_id, submission.call_id, submission.lsn, digest)
+        call.identity = CallIdentity(submission.actor_id, submission.call_id, submission.counter, digest)
+        call.caller_settled = submission.oldest
         call.may_be_known = submission.is_replayed
     elif parent is not None and parent.counter and parent.turn is None and not parent.is_over:
         if parent.notes is not None and parent.notes.is_inside_once:

@@ -22,7 +22,9 @@ def get(session: Session, refs: Sequence[ObjectRef], timeout_s: float | None) ->
     if not all(entry.done for entry in entries):
         session.fetch(entries)
         progress = AllDoneOrFailed(session.state.objects, entries)
-        if not session.wait(progress, timeout_s):
+        with session.waits.during(entries):
+            is_over = session.wait(progress, timeout_s, entries)
+        if not is_over:
             raise not_in_time(session, entries, timeout_s)
         for entry in entries:
             if entry.failure is not None:
@@ -46,7 +48,8 @@ def first_done(session: Session, entries: list[Entry], num_returns: int, timeout
         for entry in entries:
             entry.when_done(countdown.count)
     try:
-        session.wait(countdown, timeout_s)
+        with session.waits.during(entries):
+            session.wait(countdown, timeout_s)
     finally:
         with deferred(), session.lock:
             for entry in entries:
@@ -64,11 +67,12 @@ def as_completed(session: Session, refs: Sequence[ObjectRef], deadline_s: float 
     with deferred(), session.lock:
         completions.watch()
     try:
-        for _ in refs:
-            if not session.wait(completions, left_until(deadline_s)):
-                return
-            session.announcer.catch_up()
-            yield ref_of[completions.take()]
+        with session.waits.during(ref_of):  # also while the caller is at something else: he comes back for the next
+            for _ in refs:
+                if not session.wait(completions, left_until(deadline_s)):
+                    return
+                session.announcer.catch_up()
+                yield ref_of[completions.take()]
     finally:  # also when the iterator is dropped half way
         with deferred(), session.lock:
             completions.unwatch()

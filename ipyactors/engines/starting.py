@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ipyactors.ground import ids
 from ipyactors.ground.config import SessionPaths, lineage_limit_bytes
-from ipyactors.launch.address import find_session
+from ipyactors.launch.address import SessionNote, find_session
 from ipyactors.launch.cluster import Machine, Offer, start_first, start_further
 from ipyactors.launch.local import AgentProcess
 from ipyactors.launch.visiting import VisitedAgent
@@ -34,20 +34,29 @@ def start_local_engine(
     session: str | None = None,
     log_to_driver: bool = True,
     max_lineage_bytes: int | None = None,
+    outlives_driver: bool = False,
     meanwhile: Callable[[], object] = lambda: None,
 ) -> LocalEngine:
     """Start the processes, make this one the driver, and return its engine; with ``address``, come to those that run.
 
     ``nodes`` says what each machine offers, the first one's included; without it there is one, which offers what else
-    is given. What is not given is detected by the agent. ``meanwhile`` is called while the agents start. Returns when
-    the runtime takes work. Raises StartError; nothing is left behind then. With ``address``, raises SessionError.
+    is given. What is not given is detected by the agent. A session that ``outlives_driver`` goes on without it while
+    it holds detached actors (:mod:`ipyactors.engines.returning`). ``meanwhile`` is called while the agents start.
+    Returns when the runtime takes work. Raises StartError; nothing is left behind then. With ``address``, raises
+    SessionError.
     """
     limit_bytes = lineage_limit_bytes(max_lineage_bytes)
     if address is not None:
-        return _visit(address, namespace, limit_bytes, log_to_driver=log_to_driver)
+        return visit(find_session(address), namespace, limit_bytes, log_to_driver=log_to_driver)
     offers = [Offer(**node) for node in nodes or ()]
     offers = offers or [Offer(num_cpus, num_gpus, memory, resources, object_store_memory)]
-    first = start_first(offers[0], session=session, namespace=namespace, max_lineage_bytes=limit_bytes)
+    first = start_first(
+        offers[0],
+        session=session,
+        namespace=namespace,
+        max_lineage_bytes=limit_bytes,
+        outlives_driver=outlives_driver,
+    )
     machines = [first]
     try:
         for offer in offers[1:]:
@@ -69,14 +78,14 @@ def _drive(machines: Sequence[Machine], meanwhile: Callable[[], object], *, log_
     first = machines[0]
     driver = _make_driver(first.config.paths, first.node_id, first.config.namespace, first.config.max_lineage_bytes)
     _start_driver(driver, first.agent, log_to_driver=log_to_driver)
-    return LocalEngine(driver, first.agent, further=[machine.agent for machine in machines[1:]])
+    further = [machine.agent for machine in machines[1:]]
+    return LocalEngine(driver, first.agent, further=further, outlives_driver=first.config.outlives_driver)
 
 
-def _visit(address: str, namespace: str | None, max_lineage_bytes: int, *, log_to_driver: bool) -> LocalEngine:
-    """Make this process one more driver of a session that another process has started."""
+def visit(note: SessionNote, namespace: str | None, max_lineage_bytes: int, *, log_to_driver: bool) -> LocalEngine:
+    """Make this process one more driver of a session that another process has started. Raises SessionError."""
     from ipyactors.engines.local import LocalEngine
 
-    note = find_session(address)
     agent = VisitedAgent(note)
     try:
         where = note.namespace if namespace is None else namespace

@@ -70,7 +70,10 @@ class Checkpointable(abc.ABC):
         """Delete what was saved under ``checkpoint_id``: it will not be asked for again.
 
         Called, for the oldest first, when there are more than ``num_checkpoints_to_keep`` (20), after the newest one
-        has become available. If it raises, the actor goes on.
+        has become available. Also called for one that never became available, because :meth:`save_checkpoint` has
+        raised, or a process has ended in it or soon after: then nothing may have been saved, or not all of it. If this
+        raises, that is told in the actor's output (but for FileNotFoundError where nothing may be there), and the actor
+        goes on.
         """
 
 

@@ -113,6 +113,10 @@ class SessionPaths(msgspec.Struct, frozen=True):
         """Where a worker marks which calls it has started; read by the agent after its death."""
         return f"{self.run_dir}/{worker_id[:1].decode()}{worker_id[1:].hex()}.marks"
 
+    def faults_path(self, worker_id: bytes) -> str:
+        """Where a worker notes what it does of the faults that were ordered; read by the agent after its death."""
+        return f"{self.run_dir}/{worker_id[:1].decode()}{worker_id[1:].hex()}.faults"
+
 
 class AgentConfig(msgspec.Struct, frozen=True):
     """What a driver tells the agent that it starts, over its standard input.
@@ -121,7 +125,8 @@ class AgentConfig(msgspec.Struct, frozen=True):
     ``namespace`` is where drivers and workers name actors by default. ``store_limit_bytes`` is how much shared memory
     values may take; 0 has the agent choose. With ``joins`` the machine joins a session whose head is another's; the
     agent ends with that of the first machine, the process that ``first_agent`` names: its pid, and when it started.
-    ``max_lineage_bytes`` is for each process: see :mod:`ipyactors.owner.lineage`.
+    ``max_lineage_bytes`` is for each process: see :mod:`ipyactors.owner.lineage`. With ``outlives_driver`` the session
+    goes on without its driver while it holds detached actors.
     """
 
     paths: SessionPaths
@@ -136,6 +141,7 @@ class AgentConfig(msgspec.Struct, frozen=True):
     joins: bool = False
     max_lineage_bytes: int = MAX_LINEAGE_BYTES
     first_agent: tuple[int, int] = (0, 0)
+    outlives_driver: bool = False
 
 
 class WorkerConfig(msgspec.Struct, frozen=True):

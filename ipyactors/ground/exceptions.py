@@ -45,6 +45,16 @@ class StartError(SessionError):
     """Raised when the runtime's processes could not be started; the text holds their last words."""
 
 
+class ChaosError(IpyactorsError, RuntimeError):
+    """Raised when ``ipyactors.chaos`` cannot do what it was asked for; then it has done nothing."""
+
+
+class EventFileError(IpyactorsError, ValueError):
+    """Raised when a file does not hold events that this version can read; ``path`` is its path."""
+
+    path: str = ""
+
+
 # -- what the user's code did ----------------------------------------------------------------------------------
 
 
@@ -90,6 +100,16 @@ class ActorDiedError(ActorError):
 
 class ActorUnavailableError(ActorError):
     """Raised when an actor died while this call ran, and it restarts; the call may or may not have taken effect."""
+
+
+class ActorDeadlockError(ActorError):
+    """Raised when a call waits for itself, by way of others: nothing would ever end that wait, which is given up.
+
+    One call of the circle is told. ``cycle`` names the calls in order, from that one on; each waits for the next, or is
+    in line behind it, and the last for the first.
+    """
+
+    cycle: tuple[str, ...] = ()
 
 
 class ActorNotFoundError(ActorError, ValueError):

@@ -1,9 +1,10 @@
-"""What Linux and macOS do to files in different words."""
+"""Files: what Linux and macOS do to them in different words, and writing them as a whole."""
 
 from __future__ import annotations
 
 import errno
 import os
+import pathlib
 
 _CHUNK_BYTES = 4 * 1024 * 1024
 
@@ -36,3 +37,15 @@ def sync_data(descriptor: int) -> None:
     import fcntl
 
     fcntl.fcntl(descriptor, getattr(fcntl, "F_FULLFSYNC"))  # noqa: B009  (fsync leaves it in the drive's cache there)
+
+
+def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
+    """Write a file that is either there as a whole or as it was before. Raises OSError, and then leaves nothing."""
+    target = pathlib.Path(path)
+    draft = target.with_name(f".{target.name}.{os.getpid()}.draft")
+    try:
+        draft.write_bytes(data)
+        draft.replace(target)
+    except BaseException:
+        draft.unlink(missing_ok=True)
+        raise

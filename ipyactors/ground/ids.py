@@ -19,13 +19,15 @@ SHORT_BYTES = 5
 HEAD_ID = b"head"
 AGENT_ID = b"agent"
 
+_DRIVER = b"d"
+_NUMBER_BYTES = 4
 _COUNTER_BYTES = 8
 _INDEX_BYTES = OBJECT_ID_BYTES - PROCESS_ID_BYTES - _COUNTER_BYTES
 
 
 def new_driver_id() -> bytes:
     """Return a fresh id for a driver process (8 bytes)."""
-    return b"d" + os.urandom(PROCESS_ID_BYTES - 1)
+    return _DRIVER + os.urandom(PROCESS_ID_BYTES - 1)
 
 
 def new_worker_id() -> bytes:
@@ -53,9 +55,27 @@ def new_visitor_id() -> bytes:
     return b"v" + os.urandom(PROCESS_ID_BYTES - 1)
 
 
-def new_actor_id() -> bytes:
-    """Return a fresh id for an actor (16 bytes); it stays the same through every restart."""
-    return b"a" + os.urandom(ACTOR_ID_BYTES - 1)
+def new_actor_id(number: int = 0) -> bytes:
+    """Return a fresh id for an actor (16 bytes); it stays the same through every restart.
+
+    It ends with ``number``, by which people tell the actors of a driver apart; 0 for one that has none.
+    """
+    return b"a" + os.urandom(ACTOR_ID_BYTES - 1 - _NUMBER_BYTES) + numbered(number)
+
+
+def numbered(number: int) -> bytes:
+    """Return the last bytes of an actor's id, see :func:`new_actor_id`."""
+    return (number % (1 << 8 * _NUMBER_BYTES)).to_bytes(_NUMBER_BYTES, "big")
+
+
+def number_of_actor(actor_id: bytes) -> int:
+    """Return the number that an actor's id ends with; 0 if it has none."""
+    return int.from_bytes(actor_id[ACTOR_ID_BYTES - _NUMBER_BYTES :], "big")
+
+
+def is_driver(process_id: bytes) -> bool:
+    """Return whether an id is that of a driver."""
+    return process_id.startswith(_DRIVER)
 
 
 def new_checkpoint_id() -> bytes:

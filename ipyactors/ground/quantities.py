@@ -45,11 +45,12 @@ def describe(units: Mapping[str, int]) -> str:
     words = []
     for name, value in sorted(units.items()):
         amount = value / UNITS_PER_ONE
-        words.append(f"{_in_bytes(amount)} {name}" if name == "memory" else f"{amount:,.10g} {name}")
+        words.append(f"{describe_bytes(amount)} {name}" if name == "memory" else f"{amount:,.10g} {name}")
     return ", ".join(words) or "nothing"
 
 
-def _in_bytes(amount: float) -> str:
+def describe_bytes(amount: float) -> str:
+    """Return ``'812 bytes'``, ``'1.5 kB'``, ``'12 MB'``."""
     for size, unit in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
         if amount >= size:
             return f"{amount / size:.4g} {unit}"

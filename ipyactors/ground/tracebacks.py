@@ -2,24 +2,30 @@
 
 A frame travels as ``(filename, line, name)``. The receiving side makes real traceback objects of them, so that every
 tool (the interpreter, IPython, a debugger's post-mortem, ``logging``) shows the remote lines as if they had run here.
-Source that lies in no file, such as a notebook's cell, travels as text and is put into :mod:`linecache`.
+Source that lies in no file, such as a notebook's cell, travels as text and is put into :mod:`linecache`. What more
+there is, local variables above all, travels beside it, for it may be left out: a log does not keep it.
 """
 
 from __future__ import annotations
 
-import ast
-import functools
+import itertools
 import linecache
 import os
 import sys
 import traceback
 import types
 from collections.abc import Iterable, Iterator
+from typing import Any
 
-#: One line of a traceback: ``(filename, line, name)``.
-Frame = tuple[str, int, str]
+import msgspec
+
+from ipyactors.ground.stub_frames import Frame, stub_frame
+from ipyactors.ground.value_texts import value_of
 
 _OWN_FOLDER = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+_ASYNCIO_FOLDER = os.path.join(os.path.dirname(os.__file__), "asyncio") + os.sep
+_LINKS_AT_MOST = 100
+_MEMBERS: Any = BaseExceptionGroup.__dict__["exceptions"]  # a subclass may mean something else by that name
 
 _labels: dict[str, str] = {}
 
@@ -89,15 +95,34 @@ def in_words(error: BaseException) -> str:
     return f"{type(error).__qualname__}: {message}" if message else type(error).__qualname__
 
 
-def describe(trace: types.TracebackType | None) -> list[Frame]:
-    """Return the frames of a traceback, outermost first, without ours."""
-    frames: list[Frame] = []
+def users_entries(trace: types.TracebackType | None) -> list[types.TracebackType]:
+    """Return the entries of a traceback, outermost first, whose frames are the user's."""
+    entries: list[types.TracebackType] = []
     while trace is not None:
-        code = trace.tb_frame.f_code
-        if not is_own(code.co_filename):
-            frames.append((code.co_filename, trace.tb_lineno or 0, code.co_name))
+        entries.append(trace)
         trace = trace.tb_next
-    return frames
+    return list(itertools.compress(entries, _are_users(entry.tb_frame.f_code.co_filename for entry in entries)))
+
+
+def _are_users(filenames: Iterable[str]) -> Iterator[bool]:
+    """Tell of each file, outermost first, whether a frame there is the user's.
+
+    That is neither ours nor of the event loop in which ours run the user's coroutine.
+    """
+    is_begun = is_after_ours = False
+    for filename in filenames:
+        if is_own(filename):
+            is_after_ours = True
+            yield False
+        else:
+            is_begun = is_begun or not (is_after_ours and filename.startswith(_ASYNCIO_FOLDER))
+            yield is_begun
+
+
+def describe(trace: types.TracebackType | None) -> list[Frame]:
+    """Return the user's frames of a traceback, outermost first."""
+    entries = [(entry.tb_frame.f_code, entry.tb_lineno or 0) for entry in users_entries(trace)]
+    return [(code.co_filename, line, code.co_name) for code, line in entries]
 
 
 def format_text(error: BaseException) -> str:
@@ -118,7 +143,8 @@ def _strip(story: traceback.TracebackException) -> None:
         if part is None or id(part) in seen:
             continue
         seen.add(id(part))
-        kept = [_labelled(frame) for frame in part.stack if not is_own(frame.filename)]
+        users = itertools.compress(part.stack, _are_users(frame.filename for frame in part.stack))
+        kept = [_labelled(frame) for frame in users]
         part.stack = traceback.StackSummary.from_list(kept)
         waiting += (part.__cause__, part.__context__, *(part.exceptions or ()))
 
@@ -133,91 +159,72 @@ def _labelled(frame: traceback.FrameSummary) -> traceback.FrameSummary:
 # -- putting together --------------------------------------------------------------------------------------------
 
 
-def _stub() -> Iterator[None]:
-    """Lend its code to frames that claim to be elsewhere; it never runs.
+class Variable(msgspec.Struct, array_like=True, frozen=True):
+    """A local variable as it travels: see :func:`ipyactors.ground.value_texts.value_of`."""
 
-    A generator, since its frame is there before it runs. Such a frame has no caller (``f_back`` is None). One that has
-    run would keep its caller alive, and that one its own caller, each with its variables: down to the code that has
-    caught the very exception which the frame belongs to, a circle that only the garbage collector could free.
+    name: str
+    text: str
+    is_exact: bool = False
+
+
+class FrameDetails(msgspec.Struct, array_like=True, frozen=True):
+    """What more is known of the ``index``-th frame of a traceback: its local variables, the arguments first.
+
+    ``arguments`` is how many of them are such, ``hidden`` are the frames of the worker that led there.
     """
-    yield
+
+    index: int
+    variables: tuple[Variable, ...] = ()
+    arguments: int = 0
+    hidden: tuple[Frame, ...] = ()
 
 
-_STUB = _stub.__code__
+class TraceDetails(msgspec.Struct, array_like=True, frozen=True):
+    """What more is known of a traceback that has ``length`` frames."""
+
+    length: int
+    frames: tuple[FrameDetails, ...] = ()
 
 
-def _stub_code(frame: Frame) -> types.CodeType:
-    """Return code that claims to be at ``frame``.
-
-    Its table of positions says "this line, no columns" throughout (kind 13 of the location table, at most eight
-    instructions per entry), so that nobody underlines the columns of the stub in the user's line.
-    """
-    filename, line, name = frame
-    first_line = _first_line(frame)
-    table = bytearray()
-    left = len(_STUB.co_code) // 2
-    step = max(line, 1) - first_line
-    while left > 0:
-        units = min(left, 8)
-        table += bytes((0x80 | 13 << 3 | units - 1, *_varint(step << 1)))
-        left -= units
-        step = 0
-    return _STUB.replace(
-        co_filename=filename,
-        co_name=name,
-        co_qualname=name,
-        co_firstlineno=first_line,
-        co_linetable=bytes(table),
-    )
-
-
-def _varint(value: int) -> Iterator[int]:
-    """Yield a number as a location table holds it: six bits at a time, the lowest first."""
-    while value >= 64:
-        yield 64 | value & 63
-        value >>= 6
-    yield value
-
-
-def _first_line(frame: Frame) -> int:
-    """Return the line on which the code of ``frame`` begins; where that cannot be told, the line that it is at.
-
-    Tools that show a function's source number its lines from there (IPython does so with every cell).
-    """
-    filename, line, name = frame
-    if name == "<module>":
-        return 1
-    found = _functions("".join(linecache.getlines(filename)))
-    starts = (first for known, first, begin, end in found if known == name and begin <= line <= end)
-    return max(starts, default=max(line, 1))
-
-
-@functools.lru_cache(maxsize=32)  # a traceback goes through the same file again and again
-def _functions(source: str) -> list[tuple[str, int, int, int]]:
-    """Return each function in ``source``: its name, its first line with decorators, its first and its last line."""
-    try:
-        tree = ast.parse(source)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return []
-    return [
-        (
-            node.name,
-            min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)]),
-            node.lineno,
-            node.end_lineno or node.lineno,
-        )
-        for node in ast.walk(tree)
-        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
-    ]
-
-
-def rebuild(frames: Iterable[Frame], inner: types.TracebackType | None = None) -> types.TracebackType | None:
+def rebuild(
+    frames: Iterable[Frame], inner: types.TracebackType | None = None, details: Iterable[FrameDetails] = ()
+) -> types.TracebackType | None:
     """Return a traceback that shows ``frames`` (outermost first) and then ``inner``; None if there is nothing."""
+    known = {one.index: one for one in details}
     trace = inner
-    for frame in reversed(list(frames)):
-        stub = types.FunctionType(_stub_code(frame), {"__name__": "remote", "__file__": frame[0]})().gi_frame
+    for index, frame in reversed(list(enumerate(frames))):
+        more = known.get(index) or FrameDetails(index)
+        variables = {one.name: value_of(one.text, one.is_exact) for one in more.variables}
+        stub = stub_frame(frame, variables, more.arguments, more.hidden)
         trace = types.TracebackType(trace, stub, stub.f_lasti, max(frame[1], 1))
     return trace
+
+
+def add_details(error: BaseException, details: Iterable[TraceDetails]) -> None:
+    """Rebuild the tracebacks of ``error`` and of :func:`its links <links_of>` with what is known of their frames."""
+    for link, more in zip(links_of(error), details, strict=False):
+        frames = describe(link.__traceback__)
+        # Another length is that of another exception: one that did not travel, and something stands for it.
+        if more.frames and more.length == len(frames):
+            link.__traceback__ = rebuild(frames, details=more.frames)
+
+
+def links_of(error: BaseException) -> list[BaseException]:
+    """Return ``error``, what is in it if it is a group, and what it was raised from or during, and so on; each once."""
+    links: list[BaseException] = []
+    waiting: list[BaseException | None] = [error]
+    while waiting and len(links) < _LINKS_AT_MOST:
+        link = waiting.pop(0)
+        if link is None or any(link is known for known in links):
+            continue
+        links.append(link)
+        waiting += (link.__cause__, None if link.__suppress_context__ else link.__context__, *members_of(link))
+    return links
+
+
+def members_of(error: BaseException) -> tuple[BaseException, ...]:
+    """Return the exceptions in a group; nothing of one that is no group."""
+    return _MEMBERS.__get__(error) if isinstance(error, BaseExceptionGroup) else ()
 
 
 def rejoin(
@@ -226,8 +233,12 @@ def rejoin(
     context: BaseException | None,
     suppress_context: bool,
     frames: tuple[Frame, ...],
+    _members: tuple[BaseException, ...] = (),
 ) -> BaseException:
-    """Return ``error`` with what pickling drops: its cause, its context, its traceback. Called by unpickling."""
+    """Return ``error`` with what pickling drops: its cause, its context, its traceback. Called by unpickling.
+
+    The members of a group are in it; that they have been made whole in the same way is what they are named for.
+    """
     error.__cause__ = cause
     error.__context__ = context
     error.__suppress_context__ = suppress_context

@@ -153,7 +153,8 @@ def start_process(tables: Tables, out: Out, actor: Actor, node: Node) -> None:
     leases.add_worker(tables, node, worker)
     actor.worker_id = worker.worker_id
     take_step(actor, Step.STARTED)
-    out.to_node(node.node_id, StartWorker(worker.worker_id, actor.spec, actor.incarnation))
+    left = tables.faults.left_for(actor.actor_id)
+    out.to_node(node.node_id, StartWorker(worker.worker_id, actor.spec, actor.incarnation, left))
     if actor.state is ActorState.STARTING:
         tell(tables, out, actor)
 
@@ -233,12 +234,14 @@ def _given_up(death: Death, verdict: Verdict, unready: int) -> Death:
 def conclude(tables: Tables, out: Out, actor: Actor, death: Death, wall_s: float) -> None:
     """Declare the actor dead for good. If a process of it still ends, that concerns its resources only."""
     take_step(actor, Step.ENDED)
+    tables.detached.discard(actor.actor_id)
     tables.pending.pop(actor.actor_id, None)
     actor.death, actor.worker_id, actor.busy_with = death, b"", ""
     owner = tables.owners.get(actor.owner_id)
     if owner is not None:
         owner.owned.discard(actor.actor_id)
     _free_name(tables, actor)
+    tables.faults.clear(actor.actor_id, (), is_all=False)
     note(tables, actor, EventKind.ACTOR_DEAD, wall_s, death)
     tell(tables, out, actor)
     let_go, created = carried(actor.spec) | actor.kept, actor.created
@@ -363,6 +366,7 @@ def note(
             detail=describe_death(death) if death else detail,
             duration_s=duration_s,
             count=count,
+            injected=death is not None and death.injected,
         )
     )
 

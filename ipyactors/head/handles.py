@@ -58,7 +58,7 @@ def on_create_actor(tables: Tables, out: Out, owner: Owner, message: CreateActor
     adopt_early_holds(tables, actor)
     if owner.owner_id not in actor.holders:
         _grant(actor, owner)
-    actors.note(tables, actor, EventKind.ACTOR_CREATED, wall_s)
+    actors.note(tables, actor, EventKind.ACTOR_CREATED, wall_s, count=spec.max_concurrency)
     out.to_owner(owner.owner_id, CreateActorReply(message.request_id, spec.actor_id))
     actors.queue(tables, actor, tables.next_ticket())
 
@@ -126,6 +126,8 @@ def enter(tables: Tables, spec: ActorSpec, owner: Owner | None) -> Actor:
     """Enter an actor in the tables, with its name. ``owner`` is who ends it by dying; None if that is not known yet."""
     actor = Actor(spec, owner.owner_id if owner is not None else spec.owner_id)
     tables.actors[actor.actor_id] = actor
+    if spec.detached:
+        tables.detached.add(actor.actor_id)
     if spec.name:
         tables.names[spec.namespace, spec.name] = actor.actor_id
     for carried_id in actors.carried(spec):

@@ -36,7 +36,8 @@ class Node:
 
     ``unbound`` are leases decided for this node that wait for a worker; any worker that becomes free serves the
     first of them. After workers failed to start, none is started before ``no_start_before_s``. ``address`` and ``pid``
-    are its agent's. ``is_leaving``: nothing is started there any more; ``is_dismissed``: its agent was told to go.
+    are its agent's. ``is_leaving``: nothing is started there any more; ``is_dismissed``: its agent was told to go;
+    ``is_injected``: ``ipyactors.chaos`` has it end.
     """
 
     node_id: bytes
@@ -56,6 +57,7 @@ class Node:
     store_limit_bytes: int = 0
     is_leaving: bool = False
     is_dismissed: bool = False
+    is_injected: bool = False
 
     @property
     def idle_limit(self) -> int:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import msgspec
 
-from ipyactors.head import actors, claims, copies, durable, handles, leases
+from ipyactors.head import actors, claims, copies, durable, faults, handles, leases
 from ipyactors.head.out import Out
 from ipyactors.head.tables import Actor, Owner, Tables, Worker, WorkerUse
 from ipyactors.wire.deaths import describe_death
@@ -62,6 +62,7 @@ def on_register_owner(tables: Tables, out: Out, owner_id: bytes, message: Regist
         owner.leased_before = message.leased
         owner.owned.update(actor.actor_id for actor in tables.live_actors() if actor.owner_id == owner_id)
     worker = tables.workers.get(owner_id)
+    faults.on_worker_up(tables, out, owner_id)
     if worker is not None:
         worker.address, worker.pid = message.address, message.pid
         if worker.use is WorkerUse.STARTING and not worker.is_ending:
@@ -99,6 +100,7 @@ def on_process_gone(tables: Tables, out: Out, process_id: bytes, wall_s: float) 
     tables.remember_gone(process_id)
     tables.awaited.discard(process_id)
     tables.events.unwatch(process_id)
+    tables.faults.drop_owner(process_id)
     for watcher_id in tables.watchers.pop(process_id, ()):
         out.to_owner(watcher_id, OwnerLost(process_id))
     copies.on_owner_gone(tables, process_id)
@@ -135,10 +137,11 @@ def on_watch_owner(tables: Tables, out: Out, watcher: Owner, message: WatchOwner
 
 def bury_worker(tables: Tables, out: Out, worker: Worker, death: Death, now_s: float, wall_s: float) -> None:
     """Act on the death of a worker that is in the tables."""
+    death = faults.on_death(tables, death, worker.worker_id)
     death = msgspec.structs.replace(
         death, worker_id=worker.worker_id, node_id=worker.node_id, wall_s=death.wall_s or wall_s
     )
-    tables.events.add(_worker_event(tables, EventKind.WORKER_DIED, worker, wall_s, describe_death(death)))
+    tables.events.add(_worker_event(tables, EventKind.WORKER_DIED, worker, wall_s, death))
     node = tables.nodes.get(worker.node_id)
     if node is not None:
         node.workers.discard(worker.worker_id)
@@ -160,6 +163,7 @@ def bury_worker(tables: Tables, out: Out, worker: Worker, death: Death, now_s: f
         actors.on_process_died(tables, out, actor, death, now_s, wall_s)
         durable.keep_for_the_next(tables, actor, worker.worker_id)
     on_process_gone(tables, out, worker.worker_id, wall_s)
+    faults.on_gone(tables, out, worker.worker_id)
 
 
 def end_if_unwanted(tables: Tables, out: Out, actor: Actor, wall_s: float) -> None:
@@ -179,7 +183,7 @@ def tell_all(tables: Tables, out: Out, worker_id: bytes, death: Death) -> None:
             out.to_owner(owner.owner_id, message)
 
 
-def _worker_event(tables: Tables, kind: EventKind, worker: Worker, wall_s: float, detail: str = "") -> Event:
+def _worker_event(tables: Tables, kind: EventKind, worker: Worker, wall_s: float, death: Death | None = None) -> Event:
     actor = tables.actors.get(worker.actor_id)
     return Event(
         kind,
@@ -189,5 +193,6 @@ def _worker_event(tables: Tables, kind: EventKind, worker: Worker, wall_s: float
         worker_id=worker.worker_id,
         node_id=worker.node_id,
         incarnation=actor.incarnation if actor is not None else 0,
-        detail=detail,
+        detail=describe_death(death) if death is not None else "",
+        injected=death is not None and death.injected,
     )

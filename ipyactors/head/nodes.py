@@ -13,11 +13,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import msgspec
+
 from ipyactors.ground import ids
-from ipyactors.head import actors, copies, handles, leases, members
+from ipyactors.head import actors, copies, faults, handles, leases, members
 from ipyactors.head.machine import LostNode, Node
 from ipyactors.head.out import Out
 from ipyactors.head.tables import KEPT_LOST_NODES, Tables, Worker, WorkerUse
+from ipyactors.wire.chaos_words import Deed, Order, describe
 from ipyactors.wire.events import Event, EventKind
 from ipyactors.wire.head_messages import ReclaimLease
 from ipyactors.wire.node_messages import (
@@ -57,6 +60,13 @@ def on_register_node(
             out.watch_agent(node_id, message.pid)
     else:
         tables.has_first_node = True
+        tables.is_detached_told = message.holds_detached
+        if message.killed_head and not tables.is_settled:
+            tables.faults.killed_head = True
+            text = describe(Order(0, Deed.KILL_HEAD))
+            tables.events.add(
+                Event(EventKind.INJECTED, wall_s, name="head", node_id=node_id, detail=text, injected=True)
+            )
         for record in message.nodes:
             _await_node(tables, out, record, now_s, wall_s)
     if not tables.is_settled:
@@ -117,13 +127,14 @@ def _adopt(tables: Tables, out: Out, node: Node, record: WorkerRecord, wall_s: f
 
 def _bury_unheard(tables: Tables, out: Out, dead: DeadWorker, now_s: float, wall_s: float) -> None:
     """Act on a death that the head before this one heard of, if it did, without having told everybody."""
-    members.tell_all(tables, out, dead.worker_id, dead.death)
+    death = faults.on_death(tables, dead.death, dead.worker_id)
+    members.tell_all(tables, out, dead.worker_id, death)
     spec = dead.actor
     if spec is not None and spec.actor_id not in tables.actors:
         actor = handles.enter(tables, spec, tables.owners.get(spec.owner_id))
         actor.incarnation, actor.state = dead.death.incarnation, ActorState.ALIVE
         handles.adopt_early_holds(tables, actor)
-        actors.on_process_died(tables, out, actor, dead.death, now_s, wall_s)
+        actors.on_process_died(tables, out, actor, death, now_s, wall_s)
     members.on_process_gone(tables, out, dead.worker_id, wall_s)
 
 
@@ -183,7 +194,8 @@ def on_agent_gone(tables: Tables, out: Out, node_id: bytes, now_s: float, wall_s
     node = tables.nodes.get(node_id)
     detail = _describe_loss(node_id, node)
     hostname = node.hostname if node is not None else ""
-    tables.events.add(Event(EventKind.NODE_LOST, wall_s, name=hostname, node_id=node_id, detail=detail))
+    lost_event = Event(EventKind.NODE_LOST, wall_s, name=hostname, node_id=node_id, detail=detail)
+    tables.events.add(msgspec.structs.replace(lost_event, injected=node is not None and node.is_injected))
     _remember_lost(tables, node_id, node, detail)
     lost = NodeLost(node_id, detail)
     for owner in tables.owners.values():
@@ -196,11 +208,12 @@ def on_agent_gone(tables: Tables, out: Out, node_id: bytes, now_s: float, wall_s
     if node is not None:
         _bury_node(tables, out, node, detail, now_s, wall_s)
     copies.on_node_lost(tables, out, node_id)
+    faults.on_gone(tables, out, node_id)
 
 
 def _bury_node(tables: Tables, out: Out, node: Node, detail: str, now_s: float, wall_s: float) -> None:
     leases.undo_unbound_on(tables, node)
-    death = Death(LossReason.NODE_LOST, detail=detail, wall_s=wall_s)
+    death = Death(LossReason.NODE_LOST, detail=detail, wall_s=wall_s, injected=node.is_injected)
     for worker_id in list(node.workers):
         members.bury_worker(tables, out, tables.workers[worker_id], death, now_s, wall_s)
     for owner in list(tables.owners.values()):
@@ -216,7 +229,8 @@ def _describe_loss(node_id: bytes, node: Node | None) -> str:
         return f"{name} was not there any more when the control plane had been started again"
     if node.is_dismissed:
         return f"{name} left the session, as it was told to"
-    return f"the agent of {name} on host {node.hostname}, process {node.pid}, ended"
+    injected = ", injected" if node.is_injected else ""
+    return f"the agent of {name} on host {node.hostname}, process {node.pid}, ended{injected}"
 
 
 def _remember_lost(tables: Tables, node_id: bytes, node: Node | None, detail: str) -> None:

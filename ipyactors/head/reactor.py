@@ -16,7 +16,9 @@ from ipyactors.head import (
     claims,
     copies,
     describe,
+    detached,
     durable,
+    faults,
     handles,
     kv,
     leases,
@@ -28,6 +30,7 @@ from ipyactors.head import (
 from ipyactors.head.out import Out
 from ipyactors.head.tables import Owner, Tables
 from ipyactors.wire import census_messages as counted
+from ipyactors.wire import chaos_messages as ordered
 from ipyactors.wire import durable_messages as durably
 from ipyactors.wire import head_messages as said
 from ipyactors.wire import kv_messages as kept
@@ -79,6 +82,7 @@ class Reactor:
         if tables.needs_placing or (tables.look_again_s is not None and now_s >= tables.look_again_s):
             waiting.place_waiting(tables, out, now_s, wall_s)
         nodes.dismiss_leaving(tables, out)
+        detached.tell_agent(tables, out)
         for watcher_id, events in tables.events.take_unreported():
             out.to_owner(watcher_id, said.EventsReported(events))
         waits_s = [IDLE_TURN_S]
@@ -115,6 +119,8 @@ def on_node_message(
             members.on_worker_started(tables, node_id, message, wall_s)
         case reported.WorkerDied():
             members.on_worker_died(tables, out, node_id, message, now_s, wall_s)
+        case reported.WorkerSignalled():
+            faults.on_noted(tables, out, message.ticket)
         case reported.ProcessGone():
             members.on_process_gone(tables, out, message.process_id, wall_s)
         case reported.NodeLeaving():
@@ -185,8 +191,17 @@ def _on_registered(tables: Tables, out: Out, owner: Owner, message: Message, now
             census.on_objects_reported(tables, owner, message)
         case kept.KvPut() | kept.KvGet() | kept.KvDelete():
             kv.on_request(out, owner, message)
+        case _ if isinstance(message, ordered.OwnerToChaos):
+            faults.on_message(tables, out, owner, message, wall_s)
         case _:
             _on_actor_word(tables, out, owner, message, wall_s)
+
+
+def _on_ready(tables: Tables, out: Out, owner: Owner, message: said.ActorReady, wall_s: float) -> None:
+    """An actor is ready; it may have said so before, to this head or to the one before."""
+    actor = actors.on_actor_ready(tables, out, owner, message, wall_s)
+    if actor is not None:
+        durable.hand_over_created(tables, actor)
 
 
 def _on_actor_word(tables: Tables, out: Out, owner: Owner, message: Message, wall_s: float) -> None:
@@ -204,9 +219,10 @@ def _on_actor_word(tables: Tables, out: Out, owner: Owner, message: Message, wal
         case said.KillActor():
             handles.on_kill(tables, out, owner, message, wall_s)
         case said.ActorReady():
-            actor = actors.on_actor_ready(tables, out, owner, message, wall_s)
-            if actor is not None:
-                durable.hand_over_created(tables, actor)
+            _on_ready(tables, out, owner, message, wall_s)
+        case durably.ConfirmReady():
+            _on_ready(tables, out, owner, said.ActorReady(message.actor_id, message.incarnation), wall_s)
+            out.to_owner(owner.owner_id, durably.ConfirmReadyReply(message.request_id))
         case durably.ActorProgressed():
             durable.on_progressed(tables, owner, message)
         case durably.ActorCaughtUp():

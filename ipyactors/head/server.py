@@ -33,6 +33,7 @@ from ipyactors.head.tables import Tables
 from ipyactors.head.watching import AgentWatch
 from ipyactors.wire.census_messages import NodeToCensus, OwnerToCensus
 from ipyactors.wire.channel import Channel
+from ipyactors.wire.chaos_messages import OwnerToChaos
 from ipyactors.wire.codec import Message
 from ipyactors.wire.head_messages import OwnerToHead
 from ipyactors.wire.kv_messages import OwnerToKv
@@ -41,7 +42,7 @@ from ipyactors.wire.store_messages import OwnerToStores, StoreToHead
 from ipyactors.wire.zmq_channel import ZmqChannel
 
 #: What may be said to the head.
-WORDS = OwnerToHead | OwnerToStores | OwnerToCensus | OwnerToKv | NodeToHead | StoreToHead | NodeToCensus
+WORDS = OwnerToHead | OwnerToStores | OwnerToCensus | OwnerToKv | OwnerToChaos | NodeToHead | StoreToHead | NodeToCensus
 
 
 class Outbox:

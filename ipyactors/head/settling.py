@@ -13,7 +13,7 @@ whoever has not come back is taken for gone.
 from __future__ import annotations
 
 from ipyactors.ground import ids
-from ipyactors.head import claims, durable, handles, leases, members, nodes
+from ipyactors.head import claims, durable, faults, handles, leases, members, nodes
 from ipyactors.head.out import Out
 from ipyactors.head.tables import Owner, Tables, WorkerUse
 from ipyactors.wire.events import Event, EventKind
@@ -46,7 +46,10 @@ def settle(tables: Tables, out: Out, wall_s: float) -> None:
     detail = _missing(tables)
     tables.is_settled = True
     tables.needs_placing = True
-    tables.events.add(Event(EventKind.HEAD_RESTARTED, wall_s, incarnation=tables.head_epoch, detail=detail))
+    injected = tables.faults.killed_head
+    tables.events.add(
+        Event(EventKind.HEAD_RESTARTED, wall_s, incarnation=tables.head_epoch, detail=detail, injected=injected)
+    )
     tables.awaited.clear()
     absent = [owner_id for owner_id, owner in tables.owners.items() if not owner.is_registered]
     for owner_id in absent:
@@ -70,6 +73,7 @@ def settle(tables: Tables, out: Out, wall_s: float) -> None:
         owner.leased_before = ()
     tables.unheard.clear()
     claims.on_settled(tables, out)
+    faults.on_settled(tables, out, wall_s)
 
 
 def _missing(tables: Tables) -> str:

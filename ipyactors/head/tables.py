@@ -20,6 +20,7 @@ import msgspec
 from ipyactors.ground import ids
 from ipyactors.ground.quantities import Units, add, subtract
 from ipyactors.head.event_log import EventLog
+from ipyactors.head.fault_table import FaultTable
 from ipyactors.head.machine import Claim, LostNode, Node
 from ipyactors.head.restarts import RestartPolicy
 from ipyactors.wire.census_messages import ObjectsReported, StoreReported
@@ -254,6 +255,10 @@ class Tables:
         self.actors: dict[bytes, Actor] = {}
         self.pending: dict[bytes, None] = {}
         self.names: dict[tuple[str, str], bytes] = {}
+        self.detached: set[bytes] = set()
+        """The actors that are detached and not dead."""
+        self.is_detached_told = False
+        """Whether there are any, as the first machine's agent was told last, by whichever head."""
         self.dead: dict[bytes, None] = {}
         self.gone: dict[bytes, None] = {}
         self.unheard: dict[bytes, Death] = {}
@@ -271,6 +276,7 @@ class Tables:
         """
         self.censuses: dict[int, Census] = {}
         self.events = EventLog()
+        self.faults = FaultTable(head_epoch)
         self.needs_placing = False
         self.look_again_s: float | None = None
         self._lease_ids = head_epoch * _LEASE_IDS_PER_EPOCH

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pathlib
+from typing import Any
 
 import msgspec
 
@@ -18,14 +19,23 @@ from ipyactors.wire import liveness
 from ipyactors.wire.liveness import Identity
 
 
+class Driven(msgspec.Struct, frozen=True):
+    """For which ``notebook`` (a path) a session is driven, ``by`` which process; what ``init()`` was given at first."""
+
+    notebook: str
+    by: Identity
+    started_with: dict[str, Any]
+
+
 class SessionNote(msgspec.Struct, frozen=True):
-    """What one needs to know to come to a session: its first machine, and that machine's agent."""
+    """What one needs to know to come to a session: its first machine, that machine's agent, whose it is if known."""
 
     paths: SessionPaths
     node_id: bytes
     agent: Identity
     namespace: str = ""
     max_lineage_bytes: int = 0
+    driven: Driven | None = None
 
 
 def publish(note: SessionNote) -> None:
@@ -49,7 +59,7 @@ def find_session(address: str) -> SessionNote:
         raise OptionError(
             f"address={address!r}: takes the name of a session, or the absolute path of its folder.", option="address"
         )
-    note = _read(folder)
+    note = read_note(folder)
     if note is None:
         what = "has ended, or was not started" if folder.is_dir() else "does not exist"
         raise SessionError(f"address={address!r}: this session {what}. Nothing was started. {_which_there_are()}")
@@ -61,7 +71,7 @@ def find_session(address: str) -> SessionNote:
     return note
 
 
-def _read(folder: pathlib.Path) -> SessionNote | None:
+def read_note(folder: str | pathlib.Path) -> SessionNote | None:
     """Return the note in a session's folder, if there is one."""
     try:
         return msgspec.json.decode(_file_of(folder).read_bytes(), type=SessionNote)
@@ -81,7 +91,7 @@ def live_sessions() -> list[SessionNote]:
     """Return the notes of this user's sessions that run on this computer, in the order of their names."""
     folder = home() / "sessions"
     names = sorted(os.listdir(folder)) if folder.is_dir() else []
-    notes = [_read(folder / name) for name in names if not name.startswith(".")]
+    notes = [read_note(folder / name) for name in names if not name.startswith(".")]
     return [note for note in notes if note is not None and liveness.is_running(note.agent)]
 
 

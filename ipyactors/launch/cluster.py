@@ -55,8 +55,12 @@ def start_first(
     session: str | None = None,
     namespace: str | None = None,
     max_lineage_bytes: int = MAX_LINEAGE_BYTES,
+    outlives_driver: bool = False,
 ) -> Machine:
-    """Start a session with its first machine; do not wait until it is ready. Raises StartError."""
+    """Start a session with its first machine; do not wait until it is ready. Raises StartError.
+
+    One that ``outlives_driver`` does so for as long as it holds detached actors.
+    """
     prepared = prepare_session(session)
     config = AgentConfig(
         paths=prepared.paths,
@@ -68,6 +72,7 @@ def start_first(
         namespace=namespace if namespace is not None else prepared.paths.name,
         store_limit_bytes=offer.object_store_memory or 0,
         max_lineage_bytes=max_lineage_bytes,
+        outlives_driver=outlives_driver,
     )
     return Machine(config, start_agent(prepared, config))
 

@@ -5,8 +5,8 @@ The driver may be a Jupyter kernel: many threads, its own signal handlers, its o
 gets a session of its own, so that an interrupt at the terminal never reaches it.
 
 Three descriptors pass through the exec. The *alive pipe*: the driver keeps the only write end, and its end of file
-tells the agent that the driver is gone, however it died. The *ready pipe*: the agent says once that it is ready, or
-what went wrong. The session's *lock*.
+tells the agent that the driver is gone, however it died; a byte tells it to end although the driver lives. The *ready
+pipe*: the agent says once that it is ready, or what went wrong. The session's *lock*.
 """
 
 from __future__ import annotations
@@ -212,6 +212,9 @@ class AgentProcess:
         An agent that does not manage in ``timeout_s`` is killed, and what it left is ended here. Harmless if repeated.
         The agent of a further machine ends the machine's part only.
         """
+        if self._alive_w >= 0 and self.is_alive():
+            with contextlib.suppress(OSError):  # it has just ended
+                os.write(self._alive_w, b"\0")
         for descriptor in (self._alive_w, self._ready_r):
             if descriptor >= 0:
                 os.close(descriptor)

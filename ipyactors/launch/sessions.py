@@ -38,7 +38,7 @@ def prepare_session(name: str | None = None) -> PreparedSession:
         raise StartError(f"{name!r} cannot name a session: it must be a plain folder name, without '/' or leading dot")
     try:
         sessions.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with _locked(sessions):
+        with locked(sessions):
             _sweep(sessions, spare=name)
             return _make(sessions / name, name)
     except OSError as error:
@@ -52,12 +52,24 @@ def sweep_sessions() -> None:
     """End what stale sessions left running, remove their sockets, and all but the newest few of their logs."""
     sessions = home() / "sessions"
     if sessions.is_dir():
-        with _locked(sessions):
+        with locked(sessions):
             _sweep(sessions)
 
 
+def sweep_session(state_dir: str | pathlib.Path) -> None:
+    """End what one session has left running, if nobody holds it, and remove its sockets; its logs stay."""
+    folder = pathlib.Path(state_dir)
+    with locked(folder.parent):
+        lock_fd = _try_lock(folder)
+        if lock_fd is not None:
+            try:
+                _end_session(folder)
+            finally:
+                os.close(lock_fd)
+
+
 @contextlib.contextmanager
-def _locked(sessions: pathlib.Path) -> Iterator[None]:
+def locked(sessions: pathlib.Path) -> Iterator[None]:
     """Keep other drivers from making or sweeping sessions meanwhile."""
     descriptor = os.open(sessions, os.O_RDONLY | os.O_CLOEXEC)
     try:

@@ -6,10 +6,17 @@ agent alone has the read end. That pipe has a name in the session's runtime fold
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 
 from ipyactors.ground.exceptions import SessionError
 from ipyactors.launch.address import SessionNote
+from ipyactors.launch.sessions import sweep_session
+from ipyactors.wire import liveness
+
+#: How long an agent may take to end everything; it takes itself at most three seconds for its processes.
+_END_WITHIN_S = 8.0
 
 
 class VisitedAgent:
@@ -37,3 +44,17 @@ class VisitedAgent:
         if self._alive_w >= 0:
             os.close(self._alive_w)
             self._alive_w = -1
+
+
+def end_session(note: SessionNote) -> None:
+    """End a session of somebody else's, or of nobody, with everything in it; return when nothing is left of it.
+
+    Its agent is asked to end in good order, and killed if it does not.
+    """
+    if liveness.is_running(note.agent):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(note.agent.pid, signal.SIGTERM)
+        if not liveness.wait_gone(note.agent, _END_WITHIN_S):
+            liveness.kill(note.agent)
+            liveness.wait_gone(note.agent, _END_WITHIN_S)
+    sweep_session(note.paths.state_dir)

@@ -20,7 +20,7 @@ from ipyactors.ground.clock import Clock, SystemClock
 from ipyactors.ground.config import AgentConfig, SessionPaths
 from ipyactors.ground.exceptions import StartError
 from ipyactors.launch.local import READY, last_words
-from ipyactors.node import membership, reactor, resources
+from ipyactors.node import faults, membership, reactor, resources
 from ipyactors.node.children import Child
 from ipyactors.node.entry import drain
 from ipyactors.node.evidence import Coroner, OomCounter
@@ -35,14 +35,17 @@ from ipyactors.wire.codec import Message
 from ipyactors.wire.marks import read_marks
 from ipyactors.wire.node_messages import (
     DetachProcess,
+    DieNow,
     ForkFailed,
     ForkWorker,
+    HoldsDetached,
     KillWorker,
     KillWorkerAt,
     LeaveSession,
     NodeRegistered,
     NodeToHead,
     NodeToProcess,
+    SignalWorker,
     StartWorker,
     WorkerExited,
     WorkerForked,
@@ -70,6 +73,7 @@ class Agent:
         self._lifelines = Lifelines(config, alive_fd)
         self._first_machine: FirstMachine | None = None
         self._sweeper = Sweeper(config.paths)
+        self.kill_head = functools.partial(faults.kill_head, processes)
         self.watch, self.unwatch = self._lifelines.watch, self._lifelines.unwatch
         self._ready = ready
         self.say_ready = functools.partial(ready.say, READY)
@@ -80,6 +84,7 @@ class Agent:
         self._state = reactor.NodeState(
             config.paths, config.node_id, socket.gethostname(), total, config.worker_limit,
             pid=os.getpid(), joins=config.joins, store_limit_bytes=config.store_limit_bytes,
+            outlives_driver=config.outlives_driver,
         )  # fmt: skip
         self._coroner = Coroner(config.paths, resources.memory_bytes(), OomCounter())
         self._mail: Mail | None = None
@@ -159,6 +164,8 @@ class Agent:
                 membership.on_watched_gone(self._state, self, process_id)
                 if self._store is not None:
                     self._store.on_process_gone(process_id, now)
+            if ends.is_told_to_stop:
+                reactor.on_told_to_stop(self._state, self, now)
             if ends.is_driver_gone:
                 reactor.on_driver_gone(self._state, self, now)
             if ends.is_session_over:
@@ -209,6 +216,12 @@ class Agent:
             case KillWorkerAt():
                 started = read_marks(self._config.paths.marks_path(message.worker_id))
                 reactor.on_kill_worker_at(self._state, self, message, started, now)
+            case SignalWorker():
+                reactor.on_signal_worker(self._state, self, message, now)
+            case DieNow():
+                os.kill(os.getpid(), signal.SIGKILL)
+            case HoldsDetached():
+                reactor.on_holds_detached(self._state, self, message, now)
             case NodeRegistered():
                 membership.on_registered(self._state, self)
             case LeaveSession():
@@ -274,6 +287,10 @@ class Agent:
     def kill(self, child: Child) -> None:
         """End a worker."""
         self._processes.kill_worker(child.pid)
+
+    def signal(self, child: Child, number: int, *, continue_after_s: float = 0.0) -> None:
+        """Send a worker a signal."""
+        faults.signal_worker(self._processes, child.pid, number, continue_after_s)
 
     def start_zygote(self) -> None:
         """Start another zygote."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 import signal
 
-from ipyactors.wire.node_messages import ForkWorker, KillWorker
+from ipyactors.wire.chaos_words import Deed, Report, describe_end
+from ipyactors.wire.deaths import TRY_AGAIN
+from ipyactors.wire.node_messages import ForkWorker, KillWorker, SignalWorker
 from ipyactors.wire.specs import Death, LossReason
 
 #: Signals that a process draws upon itself by a fault in its own code.
@@ -17,13 +19,14 @@ class Child:
     """A worker that was asked for and has not been reported dead.
 
     ``pid`` is 0 until the zygote has said that it exists. ``kill`` is the first wish of the head's to end it.
-    ``orphaned`` is set when its zygote died, which takes it along.
+    ``orphaned`` is set when its zygote died, which takes it along; ``signalled`` when a fault was injected.
     """
 
     order: ForkWorker
     pid: int = 0
     kill: KillWorker | None = None
     orphaned: bool = False
+    signalled: SignalWorker | None = None
 
     @property
     def worker_id(self) -> bytes:
@@ -36,7 +39,8 @@ class Evidence:
     """What a shell found out about a process that has certainly ended.
 
     ``ran_out_of_memory``: the kernel's memory killer has struck here since the death before. ``started`` and
-    ``was_leaving`` come from its marks file, ``last_output`` from its log. Sizes in bytes, 0 where unknown.
+    ``was_leaving`` come from its marks file, ``last_output`` from its log, ``faults`` from what it noted of those that
+    were ordered. Sizes in bytes, 0 where unknown.
     """
 
     exit_code: int | None = None
@@ -48,16 +52,18 @@ class Evidence:
     started: dict[bytes, int] = dataclasses.field(default_factory=dict)
     wall_s: float = 0.0
     was_leaving: bool = False
+    faults: Report | None = None
 
 
 def compose_death(child: Child, evidence: Evidence, node_id: bytes) -> Death:
     """Return the report. A wish of the head's explains a death by SIGKILL before anything else does."""
     reason, detail = _explain(child, evidence)
+    injected = _injected(child, evidence)
     return Death(
         reason=reason,
         exit_code=evidence.exit_code,
         signal=evidence.signal,
-        detail=detail,
+        detail=injected or detail,
         last_output=evidence.last_output,
         max_rss_bytes=evidence.max_rss_bytes,
         limit_bytes=evidence.limit_bytes,
@@ -67,6 +73,8 @@ def compose_death(child: Child, evidence: Evidence, node_id: bytes) -> Death:
         wall_s=evidence.wall_s,
         started=evidence.started,
         was_leaving=evidence.was_leaving or (child.kill is not None and child.kill.final),
+        injected=bool(injected),
+        faults=evidence.faults,
     )
 
 
@@ -79,6 +87,20 @@ def start_failed(order: ForkWorker, detail: str, node_id: bytes) -> Death:
         node_id=node_id,
         incarnation=order.incarnation,
     )
+
+
+def _injected(child: Child, evidence: Evidence) -> str:
+    """Return what ``ipyactors.chaos`` did to end it, in words; empty if it ended otherwise."""
+    if child.kill is not None and child.kill.intended:
+        return ""
+    acts = evidence.faults.acts if evidence.faults is not None else ()
+    for act in reversed(acts):
+        if act.is_deadly or (act.order.is_deadly and act.order.signal == evidence.signal):
+            return describe_end(act)
+    if acts and acts[-1].order.deed is Deed.FILL_DISK and evidence.exit_code == TRY_AGAIN:
+        return describe_end(acts[-1])  # it ended itself, to undo a call that is over with a checkpoint
+    signalled = child.signalled
+    return "injected" if signalled is not None and signalled.number == evidence.signal else ""
 
 
 def _explain(child: Child, evidence: Evidence) -> tuple[LossReason, str]:

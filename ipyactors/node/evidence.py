@@ -18,6 +18,7 @@ from ipyactors.ground import tracebacks
 from ipyactors.ground.config import SessionPaths
 from ipyactors.node import resources
 from ipyactors.node.children import Child, Evidence
+from ipyactors.wire.chaos_ledger import read_ledger
 from ipyactors.wire.marks import log_start, read_marks, was_leaving
 
 _LAST_LINES = 20
@@ -81,7 +82,7 @@ class Coroner:
         number = -code if code < 0 else None
         worker_id = child.worker_id
         marks = self._paths.marks_path(worker_id)
-        log = self._paths.log_path(worker_id)
+        log, faults = self._paths.log_path(worker_id), self._paths.faults_path(worker_id)
         evidence = Evidence(
             exit_code=code if code >= 0 else None,
             signal=number,
@@ -92,8 +93,9 @@ class Coroner:
             started=read_marks(marks),
             wall_s=wall_s,
             was_leaving=was_leaving(marks),
+            faults=read_ledger(faults),
         )
-        for left in (marks, self._paths.process_address(worker_id).removeprefix("ipc://")):
+        for left in (marks, faults, self._paths.process_address(worker_id).removeprefix("ipc://")):
             with contextlib.suppress(OSError):
                 os.unlink(left)
         with contextlib.suppress(OSError):
@@ -103,7 +105,7 @@ class Coroner:
 
     def _ran_out_of_memory(self, child: Child, number: int | None, max_rss_bytes: int) -> bool:
         """Return whether the memory killer did it, as far as can be told."""
-        if number != signal.SIGKILL or child.kill is not None or child.orphaned:
+        if number != signal.SIGKILL or child.kill is not None or child.orphaned or child.signalled:
             self._counter.catch_up()
             return False
         if self._counter.can_tell:

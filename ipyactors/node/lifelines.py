@@ -1,7 +1,8 @@
 """Whose end concerns this agent: its driver, the first machine's agent, and those that have come to it since.
 
 The driver holds the only write end of the *alive pipe*; its end of file says that the driver is gone, however it went.
-A descriptor of the driver's process says so too, even while a child of the driver's still holds the pipe. An agent that
+A byte before that says that the driver lives and wants the agent to end. A descriptor of the driver's process tells its
+end too, even while a child of the driver's still holds the pipe. An agent that
 has joined a session holds one of the first machine's agent: a machine does not outlive its session. The first machine's
 agent watches those that have joined, and drivers that have come to a running session; those in turn learn of its end
 by a named pipe, as the first driver does by the one that it has made.
@@ -55,7 +56,7 @@ class Lifelines:
     @property
     def descriptors(self) -> tuple[int, ...]:
         """What to sleep on."""
-        return (self._alive_fd, *self._watch.descriptors)
+        return (*([self._alive_fd] if self._alive_fd >= 0 else []), *self._watch.descriptors)
 
     @property
     def look_again_s(self) -> float | None:
@@ -65,19 +66,32 @@ class Lifelines:
     def look(self) -> Ends:
         """Return who has ended since the last look."""
         ended = self._watch.take_ended()
-        is_driver_gone = _DRIVER in ended or liveness.wait_readable(self._alive_fd, 0.0)
+        is_told_to_stop, is_pipe_at_end = self._read_alive()
         is_session_over = _FIRST_AGENT in ended or self._is_session_over
         others = tuple(key for key in ended if key not in (_DRIVER, _FIRST_AGENT))
-        return Ends(is_driver_gone, is_session_over, others)
+        return Ends(is_pipe_at_end or _DRIVER in ended, is_told_to_stop, is_session_over, others)
+
+    def _read_alive(self) -> tuple[bool, bool]:
+        """Return whether the driver has said to stop, and whether it is gone, as far as the alive pipe tells."""
+        if self._alive_fd < 0 or not liveness.wait_readable(self._alive_fd, 0.0):
+            return False, False
+        if os.read(self._alive_fd, 1):
+            return True, False
+        os.close(self._alive_fd)  # it would go on being readable
+        self._alive_fd = -1
+        return False, True
 
 
 class Ends:
     """What :meth:`Lifelines.look` found. ``others`` are the process ids of those that were watched on request."""
 
-    __slots__ = ("is_driver_gone", "is_session_over", "others")
+    __slots__ = ("is_driver_gone", "is_session_over", "is_told_to_stop", "others")
 
-    def __init__(self, is_driver_gone: bool, is_session_over: bool, others: tuple[bytes, ...]) -> None:
+    def __init__(
+        self, is_driver_gone: bool, is_told_to_stop: bool, is_session_over: bool, others: tuple[bytes, ...]
+    ) -> None:
         self.is_driver_gone = is_driver_gone
+        self.is_told_to_stop = is_told_to_stop
         self.is_session_over = is_session_over
         self.others = others
 

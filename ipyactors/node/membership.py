@@ -18,6 +18,7 @@ from ipyactors.wire.node_messages import (
     DetachProcess,
     HeadRestarted,
     JoinSession,
+    KillHead,
     NodeToProcess,
     ProcessGone,
     ProcessToNode,
@@ -47,6 +48,8 @@ def on_process_message(state: NodeState, out: Out, peer: bytes, message: Process
             _forget_driver(state, out, peer)
         case JoinSession():
             on_join(state, out, peer, message)
+        case KillHead():
+            reactor.on_kill_head(state, out)
 
 
 # -- the first machine's agent -----------------------------------------------------------------------------------------
@@ -80,6 +83,7 @@ def _forget_driver(state: NodeState, out: Out, process_id: bytes) -> None:
     if len(state.gone) > KEPT_DEATHS:
         del state.gone[next(iter(state.gone))]
     out.tell_head(ProcessGone(process_id))
+    reactor.end_if_deserted(state, out)
 
 
 # -- the agent of a further machine ------------------------------------------------------------------------------------

@@ -27,6 +27,14 @@ class Out(Protocol):
         """End a worker's process, and its process group, with SIGKILL."""
         ...
 
+    def signal(self, child: Child, number: int, *, continue_after_s: float = 0.0) -> None:
+        """Send a signal to a worker's process alone, and SIGCONT after so many seconds, if any."""
+        ...
+
+    def kill_head(self) -> None:
+        """End the head with SIGKILL."""
+        ...
+
     def start_zygote(self) -> None:
         """Start another zygote in place of the one that is gone."""
         ...

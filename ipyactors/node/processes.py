@@ -124,11 +124,11 @@ class Processes:
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.zygote_pid, signal.SIGKILL)
 
-    def kill_worker(self, pid: int) -> None:
-        """End a worker and its process group."""
+    def kill_worker(self, pid: int, number: int = signal.SIGKILL, *, group: bool = True) -> None:
+        """End a worker and its process group; or send it another signal."""
         identity = self._workers.get(pid)
         if identity is not None:
-            liveness.kill(identity, group=True)
+            liveness.kill(identity, number, group=group)
 
     def forget_worker(self, pid: int) -> None:
         """Drop a worker that has ended."""

@@ -19,6 +19,7 @@ from ipyactors.wire.node_messages import (
     ForkFailed,
     ForkWorker,
     HeadRestarted,
+    HoldsDetached,
     KillWorker,
     KillWorkerAt,
     NodeLeaving,
@@ -26,11 +27,13 @@ from ipyactors.wire.node_messages import (
     ProcessGone,
     RegisterNode,
     SessionStopping,
+    SignalWorker,
     StartWorker,
     StopSession,
     WorkerDied,
     WorkerForked,
     WorkerRecord,
+    WorkerSignalled,
     WorkerStarted,
 )
 from ipyactors.wire.specs import Death
@@ -80,7 +83,8 @@ class NodeState:
     ``processes`` are those that want to hear of a new head, by process id; ``dead`` are the latest deaths of workers,
     ``gone`` those of drivers, oldest first, for that head. The first machine's agent knows of the ``further`` ones, by
     node id; theirs ``joins``. ``is_leaving``: this machine was asked to leave the session; ``moving`` are the segments
-    that another one fetches before it goes.
+    that another one fetches before it goes. ``killed_head``: a fault was injected there, and the next has not come yet.
+    The session ``outlives_driver`` if it ``holds_detached`` actors then; ``is_deserted``: it has done so.
     """
 
     paths: SessionPaths
@@ -101,6 +105,10 @@ class NodeState:
     gone: dict[bytes, None] = dataclasses.field(default_factory=dict)
     further: dict[bytes, Further] = dataclasses.field(default_factory=dict)
     is_leaving: bool = False
+    killed_head: bool = False
+    outlives_driver: bool = False
+    holds_detached: bool = False
+    is_deserted: bool = False
     moving: set[bytes] = dataclasses.field(default_factory=set)
 
     def check_invariants(self) -> None:
@@ -140,8 +148,11 @@ def greet_head(state: NodeState, out: Out, _now: float) -> None:
             joins=state.joins,
             nodes=tuple(NodeRecord(node_id, further.pid) for node_id, further in state.further.items()),
             store_limit_bytes=state.store_limit_bytes,
+            holds_detached=state.holds_detached,
+            killed_head=state.killed_head,
         )
     )
+    state.killed_head = False
     for process_id in state.gone:
         out.tell_head(ProcessGone(process_id))
     if state.is_leaving:
@@ -157,7 +168,7 @@ def on_start_worker(state: NodeState, out: Out, message: StartWorker, _now: floa
         return
     if message.actor is not None:
         _forget_deaths(state, message.actor.actor_id)
-    order = ForkWorker(message.worker_id, message.actor, message.incarnation)
+    order = ForkWorker(message.worker_id, message.actor, message.incarnation, message.faults)
     if len(state.children) >= state.worker_limit:
         detail = f"this machine runs {len(state.children)} workers, which is its limit (worker_limit)"
         _report(state, out, order, start_failed(order, detail, state.node_id))
@@ -174,6 +185,22 @@ def on_kill_worker(state: NodeState, out: Out, message: KillWorker, _now: float)
     child.kill = child.kill or message
     if child.pid:
         out.kill(child)
+
+
+def on_signal_worker(state: NodeState, out: Out, message: SignalWorker, _now: float) -> None:
+    """Send a worker a signal, as an injected fault; one that has no process yet, or none any more, gets none."""
+    child = state.children.get(message.worker_id)
+    if child is not None and child.pid:
+        child.signalled = message
+        out.signal(child, message.number, continue_after_s=message.seconds)
+    if message.ticket:
+        out.tell_head(WorkerSignalled(message.ticket))
+
+
+def on_kill_head(state: NodeState, out: Out) -> None:
+    """End the head, as an injected fault: the next one is told so."""
+    state.killed_head = True
+    out.kill_head()
 
 
 def on_kill_worker_at(
@@ -306,8 +333,33 @@ def on_stop_session(state: NodeState, out: Out, process_id: bytes, _message: Sto
 
 
 def on_driver_gone(state: NodeState, out: Out, _now: float) -> None:
-    """End the session: nobody is left who could want its results."""
-    stop(state, out, "the driver is gone")
+    """End the session: nobody is left who could want its results. That of a notebook may go on without a driver."""
+    if state.is_deserted:
+        return
+    state.is_deserted = state.outlives_driver and (state.holds_detached or state.joins)
+    if not state.is_deserted:
+        stop(state, out, "the driver is gone")
+
+
+def on_told_to_stop(state: NodeState, out: Out, _now: float) -> None:
+    """End everything on this machine: its driver has let go of the agent, and lives."""
+    stop(state, out, "its driver has let go of it")
+
+
+def on_holds_detached(state: NodeState, out: Out, message: HoldsDetached, _now: float) -> None:
+    """Learn whether there are actors for which the session outlives its driver."""
+    state.holds_detached = message.holds_any
+    end_if_deserted(state, out)
+
+
+def end_if_deserted(state: NodeState, out: Out) -> None:
+    """End a session that has gone on without the driver that started it, if there is nothing to go on for any more.
+
+    A further machine ends with the first one.
+    """
+    is_wanted = state.holds_detached or any(attached.is_driver for attached in state.processes.values())
+    if state.is_deserted and not state.joins and not is_wanted:
+        stop(state, out, "no driver is there, and no detached actor any more")
 
 
 def on_terminated(state: NodeState, out: Out, _now: float) -> None:

@@ -117,6 +117,10 @@ class Zygote:
                 os.setpgid(0, 0)
             liveness.die_with_parent(self._pid)
             _forget_the_zygote(self._config.paths.log_path(order.worker_id))
+            if order.faults:
+                chaos = importlib.import_module("ipyactors.worker.chaos")
+                chaos.prepare(self._config.paths.faults_path(order.worker_id))
+                chaos.of_process().add(order.faults)
             self._entry(self._config, order.worker_id, order.actor, order.incarnation)
             code = 0
         except SystemExit as leaving:

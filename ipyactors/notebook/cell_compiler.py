@@ -76,6 +76,11 @@ def first_line_of_body(raw_cell: str) -> int:
     return 2
 
 
+def empty_lines_before(body: str) -> int:
+    """Return how many empty lines ``body`` begins with; IPython takes them away."""
+    return len(body[: len(body) - len(body.lstrip())].split("\n")) - 1
+
+
 def compile_cell(text: str, filename: str, compile_tree: Compile) -> Cell:
     """Return the cell in ``text``, which is plain Python with its lines where they stand. Raises SyntaxError."""
     tree = ast.parse(text, filename)

@@ -1,7 +1,7 @@
 """``%load_ext ipyactors`` and ``%unload_ext ipyactors``: one is the inverse of the other, each may be repeated.
 
 Loading starts no process. It registers the magics, takes our frames out of tracebacks, and has
-what workers print appear under the cell that is running.
+what workers print and display appear under the cell that made the call.
 """
 
 from __future__ import annotations
@@ -10,20 +10,32 @@ import dataclasses
 import weakref
 from typing import Any
 
-from ipyactors.notebook import tracebacks
+from ipyactors.notebook import progress_bar, tracebacks
+from ipyactors.notebook.actor_magic import ActorMagics
+from ipyactors.notebook.cell_source import CellSource
+from ipyactors.notebook.chaos_magic import ChaosMagics
+from ipyactors.notebook.cluster_magic import ClusterMagics
+from ipyactors.notebook.completion import MagicCompleter
+from ipyactors.notebook.interrupts import Interrupts
 from ipyactors.notebook.magics import RemoteMagics
+from ipyactors.notebook.on_magic import OnMagics
 from ipyactors.notebook.output import CellOutput
+from ipyactors.notebook.plot_magics import PlotMagics
+from ipyactors.notebook.task_magic import TaskMagics
 
-_MAGICS = {"cell": ("remote",), "line": ("remote_init", "actors", "kill")}
 _BEFORE_CELL = "pre_run_cell"
+_AFTER_CELL = "post_run_cell"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Loaded:
     """What was put into one shell."""
 
-    magics: RemoteMagics
+    magics: tuple[Any, ...]
+    source: CellSource
+    completer: MagicCompleter
     output: CellOutput
+    interrupts: Interrupts
 
 
 _loaded: weakref.WeakKeyDictionary[Any, _Loaded] = weakref.WeakKeyDictionary()
@@ -33,11 +45,27 @@ def load_ipython_extension(shell: Any) -> None:
     """Make ``shell`` (an IPython shell) know the magics. Loading again changes nothing."""
     if shell in _loaded:
         return
-    ours = _loaded[shell] = _Loaded(RemoteMagics(shell), CellOutput(shell))
-    shell.register_magics(ours.magics)
-    shell.events.register(_BEFORE_CELL, ours.magics.note_cell)
+    source = CellSource(shell)
+    magics = (
+        RemoteMagics(shell, source),
+        TaskMagics(shell, source),
+        OnMagics(shell, source),
+        ActorMagics(shell),
+        PlotMagics(shell),
+        ChaosMagics(shell),
+        ClusterMagics(shell),
+    )
+    ours = _loaded[shell] = _Loaded(magics, source, MagicCompleter(shell), CellOutput(shell), Interrupts(shell))
+    shell.register_magics(*ours.magics)
+    ours.completer.install()
+    shell.events.register(_BEFORE_CELL, source.note_cell)
     shell.events.register(_BEFORE_CELL, ours.output.note_cell)
+    ours.output.install()
     ours.output.note_cell()
+    shell.events.register(_BEFORE_CELL, ours.interrupts.note_cell)
+    shell.events.register(_AFTER_CELL, ours.interrupts.note_end)
+    ours.interrupts.note_cell()  # after the output's: it has entered the scope
+    progress_bar.install(shell)
     tracebacks.install(shell)
 
 
@@ -46,11 +74,18 @@ def unload_ipython_extension(shell: Any) -> None:
     ours = _loaded.pop(shell, None)
     if ours is None:
         return
-    shell.events.unregister(_BEFORE_CELL, ours.magics.note_cell)
+    shell.events.unregister(_BEFORE_CELL, ours.source.note_cell)
     shell.events.unregister(_BEFORE_CELL, ours.output.note_cell)
     ours.output.release()
+    shell.events.unregister(_BEFORE_CELL, ours.interrupts.note_cell)
+    shell.events.unregister(_AFTER_CELL, ours.interrupts.note_end)
+    ours.interrupts.release()
+    progress_bar.uninstall()
     tracebacks.uninstall(shell)
-    for kind, names in _MAGICS.items():
-        for name in names:
-            shell.magics_manager.magics[kind].pop(name, None)
-    shell.magics_manager.registry.pop(RemoteMagics.__name__, None)
+    ours.completer.uninstall()
+    for magics in ours.magics:
+        for kind, names in magics.magics.items():
+            for name in names:
+                shell.magics_manager.magics[kind].pop(name, None)
+        shell.magics_manager.registry.pop(type(magics).__name__, None)
+        shell.configurables.remove(magics)

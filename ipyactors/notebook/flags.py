@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import builtins
+import keyword
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -47,9 +48,23 @@ _WRITTEN = {
 }
 
 
-def flag(name: str, **described: Any) -> Flag:
+def flag(*names: str, **described: Any) -> Flag:
     """Return one argument of a magic; ``described`` is what ``argparse`` takes."""
-    return argument(name, **described)  # type: ignore[no-any-return]
+    return argument(*names, **described)  # type: ignore[no-any-return]
+
+
+#: What a magic takes that is about one actor: ``actor`` and ``namespace``.
+ACTOR = (
+    flag(
+        "actor",
+        metavar="ACTOR",
+        help="Its name, or its id as %%actors shows it (or the beginning), or a variable with a handle.",
+    ),
+    flag("--namespace", metavar="TEXT", help="Where the name is; by default the session's own namespace."),
+)
+
+#: What a magic takes that submits a cell: ``into``.
+INTO = flag("-o", metavar="NAME", dest="into", help="Put the reference to the result under this name; show nothing.")
 
 
 def line_magic_with(*flags: Flag) -> Callable[[_Magic], _Magic]:
@@ -57,11 +72,15 @@ def line_magic_with(*flags: Flag) -> Callable[[_Magic], _Magic]:
     return _magic_with(line_magic, flags)
 
 
-def cell_magic_with_options() -> Callable[[_Magic], _Magic]:
-    """Make a method a cell magic with one flag for each option of remote functions and classes."""
-    places = {Place.TASK, Place.ACTOR}
-    offered = [option for option in OPTIONS.values() if option.places & places]
-    return _magic_with(cell_magic, [_flag_for(option) for option in offered], sign="%%")
+def cell_magic_with(*flags: Flag) -> Callable[[_Magic], _Magic]:
+    """Make a method a cell magic with these arguments, as :func:`line_magic_with` does."""
+    return _magic_with(cell_magic, flags, sign="%%")
+
+
+def cell_magic_with_options(*places: Place, before: Sequence[Flag] = ()) -> Callable[[_Magic], _Magic]:
+    """Make a method a cell magic with one flag for each option that may be given at ``places``."""
+    offered = [option for option in OPTIONS.values() if not option.places.isdisjoint(places)]
+    return cell_magic_with(*before, *(_flag_for(option, places) for option in offered))
 
 
 def _magic_with(marker: Callable[[Any], Any], flags: Sequence[Flag], *, sign: str = "%") -> Callable[[_Magic], _Magic]:
@@ -76,9 +95,11 @@ def _magic_with(marker: Callable[[Any], Any], flags: Sequence[Flag], *, sign: st
     return decorate
 
 
-def _flag_for(option: Option) -> Flag:
-    where = " and ".join(sorted(option.places & {Place.TASK, Place.ACTOR}, reverse=True)).replace("remote ", "")
-    described: dict[str, Any] = {"default": None, "help": f"[{where}] {option.help}. Takes {option.takes}."}
+def _flag_for(option: Option, places: Sequence[Place]) -> Flag:
+    where = " and ".join(sorted(option.places.intersection(places), reverse=True)).replace("remote ", "")
+    described: dict[str, Any] = {"default": None, "help": f"{option.help}. Takes {option.takes}."}
+    if len(places) > 1:
+        described["help"] = f"[{where}] {described['help']}"
     if option.kind in _WRITTEN:
         described["help"] += f" Here: {_WRITTEN[option.kind]}."
     if option.kind in _MAY_STAND_ALONE:
@@ -88,18 +109,20 @@ def _flag_for(option: Option) -> Flag:
     return flag("--" + option.name.replace("_", "-"), **described)
 
 
-def parse_flags(magic: Any, line: str) -> dict[str, str | None]:
-    """Return what was given to the flags of a cell magic with options. Raises OptionError for what is no flag."""
+def parse_flags(magic: Any, line: str, *places: Place) -> dict[str, str | None]:
+    """Return what was given to the flags of a cell magic with the options of ``places``, by name.
+
+    Raises OptionError for what is no flag.
+    """
     given, unknown = magic.parser.parse_known_args(arg_split(line))
     if unknown:
-        raise OptionError(
-            f"{_explain_unknown(unknown[0], given.checkpoint)} Nothing was defined; %%remote? lists the options."
-        )
+        why = _explain_unknown(unknown[0], places, getattr(given, "checkpoint", None))
+        raise OptionError(f"{why} Nothing was done; %{magic.parser.prog}? lists the options.")
     flags: dict[str, str | None] = vars(given)
     return flags
 
 
-def _explain_unknown(word: str, policy: str | None) -> str:
+def _explain_unknown(word: str, places: Sequence[Place], policy: str | None) -> str:
     """Return what is wrong with a word of the magic's line that is neither a flag nor the value of one.
 
     ``policy`` is what stands after ``--checkpoint``.
@@ -110,10 +133,18 @@ def _explain_unknown(word: str, policy: str | None) -> str:
     if not name.isidentifier():
         return f"{word!r} is not an option."
     try:
-        check_names({name: None}, Place.TASK, Place.ACTOR)
+        check_names({name: None}, *places)
     except OptionError as error:
         return str(error)
     return f"Write --{name.replace('_', '-')} and its value instead of {word!r}."
+
+
+def name_of(given: str | None) -> str:
+    """Return the name given after ``-o``, empty if none is. Raises OptionError for what is no name of a variable."""
+    name = (given or "").removeprefix("$")
+    if given is not None and (not name.isidentifier() or keyword.iskeyword(name)):
+        raise OptionError(f"-o {given}: takes the name of a variable. Nothing was done.")
+    return name
 
 
 def read_options(given: Mapping[str, str | None], namespace: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import sys
-import warnings
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from IPython.core.error import UsageError
@@ -16,57 +13,58 @@ from IPython.core.magic_arguments import parse_argstring
 from ipyactors.api import remote, runtime
 from ipyactors.api.actor import ActorClass, lacking
 from ipyactors.api.init import init
-from ipyactors.ground.exceptions import ActorNotFoundError, OptionError
+from ipyactors.ground.options import Place
 from ipyactors.notebook import cell_compiler, replies
 from ipyactors.notebook.actor_table import ActorTable
 from ipyactors.notebook.cell_compiler import Cell, Definition, Options
+from ipyactors.notebook.cell_source import CellSource
 from ipyactors.notebook.flags import (
+    ACTOR,
     cell_magic_with_options,
     flag,
     line_magic_with,
     parse_flags,
     read_options,
-    without_quotes,
 )
-from ipyactors.notebook.kill_target import find_actor, handles_in
+from ipyactors.notebook.usage import as_usage_error, warnings_as_lines
+from ipyactors.notebook.which_actor import handles_in, look_up
 from ipyactors.wire.specs import ActorStatus
 
 
 @magics_class
 class RemoteMagics(Magics):  # type: ignore[misc]
-    """The magics of one shell. ``raw_cell`` is the text of the cell that runs, magic line included."""
+    """What makes and ends, in one shell: remote definitions, the session, actors."""
 
-    def __init__(self, shell: Any) -> None:
+    def __init__(self, shell: Any, source: CellSource) -> None:
         super().__init__(shell)
-        self.raw_cell = ""
+        self._source = source
         #: What a name has meant when a cell was about to define it: the code of each class, by its definition id.
         self._earlier: defaultdict[str, dict[bytes, str]] = defaultdict(dict)
         #: The class that a cell has defined last, and its code, by name.
         self._made: dict[str, tuple[Any, str]] = {}
 
-    def note_cell(self, info: Any) -> None:
-        """Remember the cell that starts now; called by IPython before each cell."""
-        self.raw_cell = info.raw_cell or ""
-
-    @cell_magic_with_options()
+    @cell_magic_with_options(Place.TASK, Place.ACTOR)
     def remote(self, line: str, cell: str) -> None:
         """Make the functions and classes of this cell remote.
 
         A function becomes a task, called with f.remote(...). A class becomes an actor: C.remote(...) starts one in a
         process of its own. Each option applies to all definitions of the cell that take it; other statements run
         here, as in any cell. Running the cell again replaces the definitions; live actors keep the class they have,
-        until a durable one is told to take the new one: actor.upgrade(C).
+        until a durable one is told to take the new one: %upgrade NAME.
 
         Exceptions and enums stay plain classes. A helper that is to be called as usual, or a class whose instances
         are mere values, goes into another cell. What a definition uses of the notebook is taken as it is at its first
         .remote(); imported modules are imported by the workers, and stay there as they were then.
 
         The value of an option may be a variable: --max-retries $n.
+
+        In a script, decorate the function or class: @ipyactors.remote, or with options @ipyactors.remote(num_cpus=2).
         """
         __tracebackhide__ = True
-        with _as_usage_error():
-            given = read_options(parse_flags(self.remote, line), self.shell.user_ns)
-            compiled = self._compile(line, cell)
+        with as_usage_error():
+            given = read_options(parse_flags(self.remote, line, Place.TASK, Place.ACTOR), self.shell.user_ns)
+            text, filename = self._source.read("remote", line, cell)
+            compiled = cell_compiler.compile_cell(text, filename, self.shell.compile)
             options = cell_compiler.fit_options(given, compiled.definitions)
         before = {item.name: self.shell.user_ns.get(item.name) for item in compiled.definitions}
         self._note_earlier(before)
@@ -92,15 +90,6 @@ class RemoteMagics(Magics):  # type: ignore[misc]
             if name in self._made
         }
 
-    def _compile(self, line: str, cell: str) -> Cell:
-        """Return the cell, compiled under the name that IPython has for it."""
-        shell = self.shell
-        raw_cell = self.raw_cell if cell.strip() in self.raw_cell else f"%%remote {line}\n{cell}"
-        text = cell_compiler.pad(shell.transform_cell(cell), cell_compiler.first_line_of_body(raw_cell))
-        number = shell.displayhook.prompt_count  # as in Out[n]; execution_count is one ahead from IPython 9.8 on
-        filename = shell.compile.cache(text, number, raw_code=raw_cell)
-        return cell_compiler.compile_cell(text, filename, shell.compile)
-
     def _run(self, compiled: Cell, options: dict[Definition, Options]) -> None:
         __tracebackhide__ = "__ipython_bottom__"  # what is above the cell's own lines is not the user's
 
@@ -109,7 +98,7 @@ class RemoteMagics(Magics):  # type: ignore[misc]
                 return _already_remote(definition, value, options[definition])
             if replies.stays_plain(value):
                 return value
-            with _as_usage_error():
+            with as_usage_error():
                 if isinstance(value, type) and (problem := lacking(value)):
                     raise UsageError(problem)
                 return remote.remote(**options[definition])(value)
@@ -126,55 +115,48 @@ class RemoteMagics(Magics):  # type: ignore[misc]
         flag("--quiet", action="store_true", help="Do not show here what workers print."),
     )
     def remote_init(self, line: str) -> None:
-        """Start the session of this notebook; the same as ipyactors.init()."""
+        """Start the session of this notebook.
+
+        The first use starts it with all defaults. In a script: ipyactors.init().
+        """
         __tracebackhide__ = True
-        with _as_usage_error():
+        with as_usage_error():
             given = vars(parse_argstring(self.remote_init, line))
             quiet = given.pop("quiet")
             session = given.pop("session")
             values = read_options(given, self.shell.user_ns)
-            with warnings.catch_warnings(record=True) as warned:  # its place would be a line of this file
-                warnings.simplefilter("always")
+            with warnings_as_lines():
                 init(**values, session=session, log_to_driver=False if quiet else None)
-        for warning in warned:
-            print(f"UserWarning: {warning.message}", file=sys.stderr)
 
     @line_magic_with()
     def actors(self, line: str) -> ActorTable:
-        """Show the actors of the session: state, incarnation, restarts left, what they wait for or died of."""
+        """Show the actors of the session: state, incarnation, restarts left, what they wait for or died of.
+
+        %actor NAME tells more of one. In a script: ipyactors.list_actors().
+        """
         if line.strip():
             raise UsageError("%actors takes no arguments; it shows all actors of the session.")
         engine = runtime.live_engine()
         return ActorTable(_actors(), engine.namespace if engine else "")
 
     @line_magic_with(
-        flag("actor", help="Its name, or its id as %%actors shows it (or the beginning), or a variable with a handle."),
-        flag("--namespace", help="Where the name is; by default the session's own namespace."),
+        *ACTOR,
         flag("--restart", action="store_true", help="Let the actor come back, if it has restarts left."),
     )
     def kill(self, line: str) -> None:
-        """End the process of an actor now."""
-        with _as_usage_error():
+        """End the process of an actor now. It is not restarted, and its name is free, unless --restart is given.
+
+        In a script: ipyactors.kill(handle), and no_restart=False for --restart.
+        """
+        with as_usage_error():
             given = parse_argstring(self.kill, line)
-            if not runtime.is_initialized():
-                raise UsageError(f"there is no session, and so no actor {given.actor!r}.")
+            status = look_up(given.actor, given.namespace, self.shell.user_ns)
             engine = runtime.engine()
-            which = without_quotes(given.actor)
-            status = find_actor(which, given.namespace or engine.namespace, _actors(), self.shell.user_ns)
             client = engine.adopt_actor(status.actor_id, status.class_name, status.name)
             try:
                 engine.kill_actor(client, no_restart=not given.restart)
             finally:
                 engine.release_handle(client)
-
-
-@contextlib.contextmanager
-def _as_usage_error() -> Iterator[None]:
-    """Turn what the user got wrong into the one line that IPython prints for it."""
-    try:
-        yield
-    except (OptionError, ActorNotFoundError) as error:
-        raise UsageError(str(error)) from None
 
 
 def _already_remote(definition: Definition, value: Any, options: Options) -> Any:

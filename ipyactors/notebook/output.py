@@ -1,67 +1,209 @@
-"""What workers print, under the cell that is running.
+"""What workers print and display, under the cell that made the call; also when that comes while another cell runs.
 
-The session's reading thread takes the text off the socket; which thread that is changes from moment to moment. A
-kernel files text under a cell by the thread that prints it, and a thread that has not said where its text belongs
-gets the parent that was set last by *any* message, a button's included: then the text would be filed under no cell
-at all. So the latest cell is noted when it starts, and every line is printed on its behalf.
+A kernel's front end files a message under a cell by its *parent*: the header of the request that ran the cell. So each
+cell's is kept, by the number of its scope (:mod:`ipyactors.owner.scopes`), and goes with what comes for that scope.
 
-A call's text is on the socket before its result, and both are taken in order, so it is printed before ``get``
-returns.
+Text goes through the kernel's own streams, which gather what is written and send it a few times a second: that keeps it
+in order with what the cell prints, and a flood from freezing the page. Whose thread writes it says for how long under
+which parent: with ``set_thread_parent`` from ipykernel 7.4 on, and before that by the context variable that it sets.
+What is displayed is sent as the kernel's display publisher would, which has no such call in every version.
+
+A call's text is on the socket before its result, and both are taken in order, so it is shown before ``get`` returns.
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
 import sys
+import threading
 from collections.abc import Iterator
 from typing import Any
 
-from ipyactors.owner import process
-from ipyactors.owner.output import prefixed, show_in_terminal
-from ipyactors.wire.worker_messages import OutputWritten
+from ipyactors.notebook.cell_quota import CellQuota
+from ipyactors.owner import output, process, scopes
+from ipyactors.owner.output import is_interactive, show_in_terminal, with_prefix
+from ipyactors.wire.worker_messages import DisplayWritten, OutputWritten, Written
 
 _STDERR = 2
 
+#: So many cells are remembered. What comes still later for an older one is in the workers' logs only.
+_CELLS_AT_MOST = 10_000
+
+#: Lines that are written over again and again, of so many calls at once.
+_BLOCKS_AT_MOST = 1000
+
+#: How often the last lines are shown of what is left out.
+_REST_EVERY_S = 0.5
+
+_Header = dict[str, Any]
+
+
+class _Cell:
+    """A cell that ran, or runs. ``header`` is None for whatever ran before any was noted.
+
+    ``rest_id`` is where the last lines are displayed of what it does not show, once there are any; ``rest_due`` while
+    that is soon to be done again.
+    """
+
+    __slots__ = ("header", "quota", "rest_due", "rest_id")
+
+    def __init__(self, header: _Header | None) -> None:
+        self.header = header
+        self.quota = CellQuota()
+        self.rest_id = ""
+        self.rest_due = False
+
 
 class CellOutput:
-    """Prints for one shell what the calls of its session print."""
+    """Shows for one shell what the calls of its session print and display. Thread-safe."""
 
     def __init__(self, shell: Any) -> None:
         self._shell = shell
-        self._parent: Any = None
+        self._lock = threading.RLock()
+        self._cells: dict[int, _Cell] = {}
+        self._latest = _Cell(None)
+        self._blocks: dict[bytes, None] = {}
+        self._streams: tuple[Any, Any] = (sys.stdout, sys.stderr)
+        self._publisher: Any = getattr(shell, "display_pub", None)
+        self._wrote_errors = False
 
-    def note_cell(self, *_info: Any) -> None:
-        """Remember the cell that starts now; called by IPython before each cell, on the thread that runs it.
+    def install(self) -> None:
+        """Show from now on what the session's calls write, and those of sessions to come.
 
-        A session that still prints in the way of a terminal is taken over; one that is to print nothing is left
-        alone.
+        One that is to print nothing is left alone.
         """
-        with contextlib.suppress(AttributeError, LookupError):  # a terminal's cells have no parents
-            self._parent = self._shell.get_parent()
+        output.set_front_end(self.write)
         session = process.session()
         if session is not None and session.on_output is show_in_terminal:
             session.on_output = self.write
 
     def release(self) -> None:
-        """Let the session print as in a terminal again."""
+        """Have it shown as in a terminal again."""
+        output.set_front_end(show_in_terminal)
         session = process.session()
         if session is not None and session.on_output == self.write:
             session.on_output = show_in_terminal
 
-    def write(self, output: OutputWritten) -> None:
-        """Print what a call wrote, on the stream that it wrote to. From any thread."""
-        with self._on_behalf_of_cell():
-            stream = sys.stderr if output.stream == _STDERR else sys.stdout
-            stream.write(prefixed(output))
-            stream.flush()
+    def note_cell(self, *_info: Any) -> None:
+        """Begin a cell: called by IPython before each, on the thread that runs it, in the context of its code."""
+        header = None
+        with contextlib.suppress(AttributeError, LookupError, TypeError):  # a terminal's cells have no parents
+            header = self._shell.get_parent()["header"]
+        if header is not None and header == self._latest.header:
+            return  # a magic that runs the rest of its cell as one, having taken the streams over perhaps
+        self._latest = self._cells[scopes.enter()] = _Cell(header)
+        if len(self._cells) > _CELLS_AT_MOST:
+            del self._cells[next(iter(self._cells))]
+        self._streams = (sys.stdout, sys.stderr)
 
-    @contextlib.contextmanager
-    def _on_behalf_of_cell(self) -> Iterator[None]:
-        if not self._parent or not hasattr(self._shell, "set_thread_parent"):  # the latter came with ipykernel 7.4
-            yield
+    def write(self, written: Written, scope: int = 0) -> None:
+        """Show what a call of ``scope`` wrote."""
+        with self._lock:
+            cell = self._cells.get(scope) if scope else self._latest
+            if cell is not None:  # else it is too old
+                self._show(cell, written)
+
+    def _show(self, cell: _Cell, written: Written) -> None:
+        if cell.header is None or getattr(self._publisher, "pub_socket", None) is None:
+            show_in_terminal(written)
+        elif isinstance(written, DisplayWritten):
+            self._show_display(cell, written)
+        elif written.block_id:
+            self._show_block(cell, written)
+        else:
+            text = cell.quota.take(with_prefix(written.source, written.text))
+            if text:
+                self._print(cell, written.stream, text)
+            self._show_rest_soon(cell)
+
+    # -- text --------------------------------------------------------------------------------------------------
+
+    def _print(self, cell: _Cell, number: int, text: str) -> None:
+        is_error = number == _STDERR
+        if is_error or self._wrote_errors:  # what the other stream has comes first; it does not look at this one
+            self._stream(cell, not is_error).flush()
+        self._wrote_errors = is_error
+        stream = self._stream(cell, is_error)
+        with _filed_under(stream, cell.header):
+            stream.write(text)
+
+    def _stream(self, cell: _Cell, is_error: bool) -> Any:
+        """Return the kernel's stream; or, for the cell that runs, what captures its output."""
+        if cell is self._latest:
+            return sys.stderr if is_error else sys.stdout
+        return self._streams[is_error]
+
+    # -- displays ----------------------------------------------------------------------------------------------
+
+    def _show_display(self, cell: _Cell, written: DisplayWritten) -> None:
+        if not written.is_update and not cell.quota.admit_display(len(written.bundle)):
+            self._show_rest_soon(cell)
             return
-        tokens = self._shell.set_thread_parent(self._parent)
-        try:
-            yield
-        finally:
-            self._shell.reset_thread_parent(tokens)
+        bundle = json.loads(written.bundle)
+        data, prefix = bundle["data"], f"({written.source})"
+        if list(data) == ["text/plain"]:
+            data["text/plain"] = with_prefix(written.source, data["text/plain"]).rstrip("\n")
+        elif data and not written.is_update:
+            self._print(cell, 1, f"{prefix}\n")
+        self._publish(cell, data, bundle["metadata"], written.display_id, is_update=written.is_update)
+
+    def _show_block(self, cell: _Cell, written: OutputWritten) -> None:
+        """Show lines that move in a place of their own, so that those of several calls do not get mixed up."""
+        if not is_interactive():
+            return
+        is_update = written.block_id in self._blocks
+        self._blocks[written.block_id] = None
+        if written.text.endswith("\n"):
+            del self._blocks[written.block_id]
+        elif len(self._blocks) > _BLOCKS_AT_MOST:
+            del self._blocks[next(iter(self._blocks))]
+        text = with_prefix(written.source, written.text).rstrip("\n")
+        self._publish(cell, {"text/plain": text}, {}, f"ipyactors-{written.block_id.hex()}", is_update=is_update)
+
+    def _show_rest_soon(self, cell: _Cell) -> None:
+        """Show the last lines of what the cell has left out, if it has; a flood has this done twice a second."""
+        if cell.quota.rest and not cell.rest_due:
+            cell.rest_due = True
+            timer = threading.Timer(_REST_EVERY_S, self._show_rest, (cell,))
+            timer.daemon = True
+            timer.start()
+
+    def _show_rest(self, cell: _Cell) -> None:
+        with self._lock:
+            cell.rest_due, is_update = False, bool(cell.rest_id)
+            cell.rest_id = cell.rest_id or f"ipyactors-rest-{id(cell)}"
+            self._publish(cell, {"text/plain": cell.quota.rest}, {}, cell.rest_id, is_update=is_update)
+
+    def _publish(
+        self, cell: _Cell, data: dict[str, Any], metadata: dict[str, Any], display_id: str, *, is_update: bool
+    ) -> None:
+        transient = {"display_id": display_id}
+        if cell is self._latest and self._shell.display_pub is not self._publisher:  # %%capture
+            self._shell.display_pub.publish(data, metadata, transient=transient, update=is_update)
+            return
+        for stream in self._streams:
+            stream.flush()
+        self._publisher.session.send(
+            self._publisher.pub_socket,
+            "update_display_data" if is_update else "display_data",
+            {"data": data, "metadata": metadata, "transient": transient},
+            parent=cell.header,
+            ident=self._publisher.topic,
+        )
+
+
+@contextlib.contextmanager
+def _filed_under(stream: Any, header: _Header | None) -> Iterator[None]:
+    """Have what this thread writes to a stream of the kernel's filed under the cell with this header."""
+    if hasattr(stream, "set_thread_parent"):
+        token, reset = stream.set_thread_parent(header), stream.reset_thread_parent
+    elif hasattr(stream, "_parent_header"):  # before ipykernel 7.4: what that call sets, under no public name
+        token, reset = stream._parent_header.set(header), stream._parent_header.reset
+    else:  # something that captures the text, or a file
+        yield
+        return
+    try:
+        yield
+    finally:
+        reset(token)

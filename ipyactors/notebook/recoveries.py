@@ -6,8 +6,9 @@ Pure. Times are those of the machine that saw the event, in seconds since the ep
 from __future__ import annotations
 
 import dataclasses
+from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from ipyactors.wire.events import Event, EventKind
 
@@ -25,6 +26,9 @@ ACTOR_KINDS = frozenset(
 )
 TASK_KINDS = frozenset({EventKind.TASK_ATTEMPT, EventKind.TASK_RETRY, EventKind.TASK_FAILED})
 CALL_KINDS = frozenset({EventKind.CALL_ATTEMPT, EventKind.CALL_RETRY, EventKind.CALL_FAILED})
+_DEATHS = frozenset({EventKind.ACTOR_DIED, EventKind.WORKER_DIED})
+_ANSWERED = frozenset({EventKind.TASK_ATTEMPT, EventKind.CALL_ATTEMPT})
+_OF_ACTORS = ACTOR_KINDS | CALL_KINDS | {EventKind.INJECTED}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -50,8 +54,8 @@ class Recovery:
 
 
 def actor_events(events: Iterable[Event]) -> dict[bytes, list[Event]]:
-    """Return the events of each actor and its calls in order of time; actors in order of appearance."""
-    return _grouped((event.actor_id, event) for event in events if event.kind in ACTOR_KINDS | CALL_KINDS)
+    """Return the events of each actor, its calls and what was injected, in order of time; actors as they appeared."""
+    return _grouped((event.actor_id, event) for event in events if event.kind in _OF_ACTORS)
 
 
 def task_events(events: Iterable[Event]) -> dict[str, list[Event]]:
@@ -77,6 +81,48 @@ def _grouped(keyed: Iterable[tuple[bytes, Event]]) -> dict[bytes, list[Event]]:
     return dict(groups)
 
 
+def injected_ends(events: Iterable[Event]) -> Callable[[Event], bool]:
+    """Return what says of an attempt's end whether it was injected: itself, or the death of the process it was in."""
+    dead = [event for event in events if event.injected and event.kind in _DEATHS]
+    incarnations = {(event.actor_id, event.incarnation) for event in dead if event.actor_id}
+    workers = {(event.worker_id, event.detail) for event in dead if not event.actor_id}
+
+    def is_injected(end: Event) -> bool:
+        if end.injected:
+            return True
+        if end.actor_id:  # a worker that could still say how a call ended was not dead
+            return not end.worker_id and (end.actor_id, end.incarnation) in incarnations
+        return (end.worker_id, end.detail) in workers
+
+    return is_injected
+
+
+def free_since(events: Iterable[Event]) -> Callable[[Event], float]:
+    """Return what says since when (s, wall clock) a process was free for the attempt that an event is the end of.
+
+    Of what a death or an exception has ended, it is known when it was sent; where calls run one at a time, it began
+    when the one before was answered at the earliest. 0 where that is not known.
+    """
+    serial: set[bytes] = set()
+    ends: defaultdict[tuple[bytes, int], list[float]] = defaultdict(list)
+    for event in sorted(events, key=lambda event: event.wall_s):
+        if event.kind is EventKind.ACTOR_CREATED and event.count == 1:
+            serial.add(event.actor_id)
+        elif event.kind in _ANSWERED:
+            ends[_process(event)].append(event.wall_s)
+
+    def since(end: Event) -> float:
+        known = ends.get(_process(end), ())
+        before = bisect_left(known, end.wall_s)
+        return known[before - 1] if before and (not end.actor_id or end.actor_id in serial) else 0.0
+
+    return since
+
+
+def _process(event: Event) -> tuple[bytes, int]:
+    return (event.actor_id, event.incarnation) if event.actor_id else (event.worker_id, 0)
+
+
 def find_recoveries(events: Sequence[Event]) -> list[Recovery]:
     """Return every death of an actor's process and every failed attempt of a task, oldest first."""
     found = [recovery for history in actor_events(events).values() for recovery in _of_actor(history)]
@@ -87,17 +133,24 @@ def find_recoveries(events: Sequence[Event]) -> list[Recovery]:
 def _of_actor(history: Sequence[Event]) -> Iterator[Recovery]:
     name = _name(history, ACTOR_KINDS)
     deaths = [event for event in history if event.kind is EventKind.ACTOR_DIED]
-    recovered = [event for event in history if event.kind is EventKind.ACTOR_RECOVERED]
+    alive = sorted(
+        (event for event in history if event.kind is EventKind.ACTOR_ALIVE), key=lambda event: event.incarnation
+    )
+    replayed = {event.incarnation: event.count for event in history if event.kind is EventKind.ACTOR_RECOVERED}
+    resent = Counter(event.incarnation for event in history if event.kind is EventKind.CALL_RETRY)
     for death in deaths:
-        alive = [
-            event for event in history if event.kind is EventKind.ACTOR_ALIVE and event.incarnation > death.incarnation
-        ]
-        resent = sum(event.kind is EventKind.CALL_RETRY and event.incarnation == death.incarnation for event in history)
-        next_number = alive[0].incarnation if alive else None
-        back_s = max(0.0, alive[0].wall_s - death.wall_s) if alive else None
-        replayed = next((one.count for one in recovered if one.incarnation == next_number), None)
+        later = bisect_right(alive, death.incarnation, key=lambda event: event.incarnation)
+        back = alive[later] if later < len(alive) else None
         yield Recovery(
-            "actor", name, death.incarnation, death.detail, death.wall_s, next_number, back_s, resent, replayed
+            "actor",
+            name,
+            death.incarnation,
+            death.detail,
+            death.wall_s,
+            back.incarnation if back else None,
+            max(0.0, back.wall_s - death.wall_s) if back else None,
+            resent[death.incarnation],
+            replayed.get(back.incarnation) if back else None,
         )
 
 

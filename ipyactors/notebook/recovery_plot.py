@@ -7,47 +7,43 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterable
 
-from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from ipyactors.notebook.plots import Lifelines
+from ipyactors.notebook import event_source
+from ipyactors.notebook.event_source import Source, Whose
+from ipyactors.notebook.figures import GRID, INK, LIFE, axes_of, new_picture, say_nothing
 from ipyactors.notebook.recoveries import find_recoveries
-from ipyactors.wire.events import Event
 
-_INK = "#1f2933"
-_BARS = "#2a6fbb"
-_GRID = "#d8dee6"
+#: The picture is as high as one of so many rows.
+_ROWS = 3.3
 
 
-class RecoveryTimes(Lifelines):
-    """A figure that shows itself in a notebook."""
-
-    def __repr__(self) -> str:
-        return "<recovery times>"
-
-
-def recovery_times(events: Iterable[Event]) -> Lifelines:
+def recovery_times(events: Source = None, ax: Axes | None = None, *, actor: Whose = None) -> Figure:
     """Return a histogram of how long actors were gone, in milliseconds: from each death until its actor was back.
 
     That is from the notice of the death until the next incarnation's constructor had returned and, of a durable actor,
     all that it had to do again was done. Deaths that nothing came back from are not in it.
+
+    ``events``, ``ax``, ``actor`` and errors are as with :func:`ipyactors.plots.lifelines`.
     """
-    found = find_recoveries(list(events))
+    __tracebackhide__ = True
+    found = find_recoveries(event_source.read(events, actor))
     times_ms = sorted(one.back_s * 1000 for one in found if one.kind == "actor" and one.back_s is not None)
-    figure = RecoveryTimes(figsize=(10, 2.6), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    if times_ms:
-        axes.hist(times_ms, bins=min(40, max(8, math.isqrt(4 * len(times_ms)))), color=_BARS, edgecolor="white")
-        axes.axvline(statistics.median(times_ms), color=_INK, linewidth=1.2)
-    axes.set_title(_in_words(times_ms), loc="left", fontsize=9, color=_INK)
+    figure, axes = axes_of(new_picture("recovery times", rows=_ROWS), ax)
+    axes.set_title(_in_words(times_ms), loc="left", fontsize=9, color=INK)
+    if not times_ms:
+        say_nothing(axes, "no actor has died and come back")
+        return figure
+    axes.hist(times_ms, bins=min(40, max(8, math.isqrt(4 * len(times_ms)))), color=LIFE, edgecolor="white")
+    axes.axvline(statistics.median(times_ms), color=INK, linewidth=1.2)
     axes.set_xlim(left=0)
-    axes.set_xlabel("milliseconds from a death until the actor was back", color=_INK)
-    axes.set_ylabel("recoveries", color=_INK)
+    axes.set_xlabel("milliseconds from a death until the actor was back", color=INK)
+    axes.set_ylabel("recoveries", color=INK)
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.grid(axis="y", color=_GRID, linewidth=0.6)
+    axes.grid(axis="y", color=GRID, linewidth=0.6)
     axes.set_axisbelow(True)
     axes.spines[["top", "right", "left"]].set_visible(False)
     return figure

@@ -7,8 +7,9 @@ import html
 from collections.abc import Sequence
 from typing import Any
 
+from ipyactors.notebook import event_source
+from ipyactors.notebook.event_source import Source, Whose
 from ipyactors.notebook.recoveries import Recovery, find_recoveries
-from ipyactors.wire.events import Event
 
 #: The facts for programs. Not plain ``application/json``: JupyterLab would show that instead of the table.
 FACTS = "application/vnd.ipyactors.recoveries+json"
@@ -42,9 +43,13 @@ class RecoveryTable(Sequence[Recovery]):
         }
 
 
-def recoveries(events: Sequence[Event]) -> RecoveryTable:
-    """Return every death in ``events`` with what followed, as a table."""
-    return RecoveryTable(find_recoveries(events))
+def recoveries(events: Source = None, *, actor: Whose = None) -> RecoveryTable:
+    """Return every death with what followed, as a table.
+
+    ``events``, ``actor`` and errors are as with :func:`ipyactors.plots.lifelines`.
+    """
+    __tracebackhide__ = True
+    return RecoveryTable(find_recoveries(event_source.read(events, actor)))
 
 
 def describe(recovery: Recovery) -> tuple[str, str, str, str]:

@@ -81,10 +81,11 @@ def _about(
     words += f", and the class before it is still run by {', '.join(map(label, old))}"
     if not options.get("durable"):
         return words
-    whose = "each handle's " if len(old) > 1 else "the handle's "
-    if len(old) == 1 and old[0].actor_id in variables:
-        whose = f"{variables[old[0].actor_id]}."
-    return f"{words}; to change that: {whose}upgrade({definition.name})"
+    if len(old) > 1:
+        return f"{words}; to change that, for each: %upgrade NAME"
+    which = old[0].name or variables.get(old[0].actor_id)
+    how = f"%upgrade {which}" if which else f"the handle's upgrade({definition.name})"
+    return f"{words}; to change that: {how}"
 
 
 def _shown(value: Any) -> str:

@@ -14,22 +14,25 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from ipyactors.notebook.plots import Lifelines
+from ipyactors.notebook import event_source
+from ipyactors.notebook.event_source import Source
+from ipyactors.notebook.figures import (
+    DEATH,
+    GRID,
+    INK,
+    LOST,
+    QUIET,
+    WORK,
+    axes_of,
+    new_picture,
+    say_nothing,
+)
+from ipyactors.notebook.wording import ROWS_AT_MOST, count
 from ipyactors.wire.events import Event, EventKind
-
-#: Rows that fit a page. Calls that ran once are left out first, the oldest before the others.
-ROWS_AT_MOST = 40
-
-_INK = "#1f2933"
-_FIRST = "#4c9f70"
-_AGAIN = "#d9822b"
-_LOSS = "#b42318"
-_GAINED = "#7b8794"
-_GRID = "#d8dee6"
 
 _BAR = 0.55
 
@@ -45,15 +48,15 @@ _RUNS_AGAIN = "runs again"
 _WAS_THERE = "no machine has a copy"
 
 _MACHINES: dict[EventKind, dict[str, Any]] = {
-    EventKind.NODE_LOST: {"color": _LOSS, "linewidth": 1.5, "label": "a machine was lost"},
-    EventKind.NODE_ADDED: {"color": _GAINED, "linewidth": 1.2, "linestyle": "--", "label": "a machine was added"},
+    EventKind.NODE_LOST: {"color": DEATH, "linewidth": 1.5, "label": "a machine was lost"},
+    EventKind.NODE_ADDED: {"color": QUIET, "linewidth": 1.2, "linestyle": "--", "label": "a machine was added"},
 }
 _VALUE: dict[str, Any] = {
-    "color": _FIRST,
+    "color": WORK,
     "linewidth": 1.5,
     "solid_capstyle": "butt",
     "marker": "X",
-    "markerfacecolor": _LOSS,
+    "markerfacecolor": DEATH,
     "markeredgecolor": "white",
     "markersize": 9,
     "markevery": [-1],
@@ -84,13 +87,6 @@ class Run:
     spans: list[tuple[float, float]] = dataclasses.field(default_factory=list)
     losses: list[Loss] = dataclasses.field(default_factory=list)
     machines: list[bytes] = dataclasses.field(default_factory=list)
-
-
-class Reruns(Lifelines):
-    """A figure that shows itself in a notebook."""
-
-    def __repr__(self) -> str:
-        return "<reruns>"
 
 
 def runs_of(events: Iterable[Event]) -> list[Run]:
@@ -126,21 +122,26 @@ def _numbers(events: Iterable[Event]) -> dict[bytes, int]:
     return {node_id: number for number, node_id in enumerate(ran_on, 1)} if len(ran_on) > 1 else {}
 
 
-def reruns(events: Iterable[Event]) -> Lifelines:
-    """Return a figure of the calls in ``events`` (as :func:`ipyactors.events` gives them), those that ran again marked.
+def reruns(events: Source = None, ax: Axes | None = None) -> Figure:
+    """Return a figure of the calls, those that ran again because a value was lost marked.
 
     Vertical lines are machines that were lost and, after the first run began, added. At most 40 rows: calls that ran
     once are left out first. Seconds count from the beginning of the first run.
+
+    ``events``, ``ax`` and errors are as with :func:`ipyactors.plots.lifelines`.
     """
-    known = sorted(events, key=lambda event: event.wall_s)
-    rows = _most_telling(runs_of(known))
+    __tracebackhide__ = True
+    known = event_source.read(events)
+    runs = runs_of(known)
+    rows = _most_telling(runs)
     times = [at_s for run in rows for span in run.spans for at_s in span]
     times += [event.wall_s for event in known if event.kind is EventKind.NODE_LOST]
     start_s, end_s = min(times, default=0.0), max(times, default=0.0)
     machines = [event for event in known if event.kind in _MACHINES and start_s <= event.wall_s <= end_s]
-    figure = Reruns(figsize=(10, 1.5 + 0.34 * max(len(rows), 1)), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
+    figure, axes = axes_of(new_picture("reruns", rows=len(rows)), ax)
+    if not rows:
+        say_nothing(axes, "no call has ended")
+        return figure
     numbers = _numbers(known)
     for event in machines:
         axes.axvline(event.wall_s - start_s, zorder=1, **_MACHINES[event.kind])
@@ -153,29 +154,30 @@ def reruns(events: Iterable[Event]) -> Lifelines:
         for (begin, _), node_id in zip(run.spans, run.machines, strict=True):
             if node_id in numbers:
                 _tell_machine(axes, numbers[node_id], begin - start_s, place, "data")
-    _dress(axes, rows)
+    _dress(axes, rows, len(runs) - len(rows))
     keys = _legend(rows, {event.kind for event in machines})
     if numbers:
         axes.set_xlim(left=-_ROOM_FOR_A_NUMBER * (end_s - start_s))
-        keys.append(Line2D([], [], linestyle="none", marker="$1$", color=_INK, label="which machine"))
+        keys.append(Line2D([], [], linestyle="none", marker="$1$", color=INK, label="which machine"))
     figure.legend(handles=keys, loc="outside upper left", ncols=len(keys), frameon=False, fontsize=9)
     return figure
 
 
-def _dress(axes: Axes, rows: Sequence[Run]) -> None:
+def _dress(axes: Axes, rows: Sequence[Run], left_out: int) -> None:
     axes.set_yticks(range(len(rows)), [run.name for run in rows])
     axes.set_ylim(max(len(rows), 1) - 0.4, -0.6)
-    axes.set_xlabel("seconds since the first run began", color=_INK)
+    note = f" \u00b7 {count(left_out, 'call')} left out, those that ran once first" if left_out else ""
+    axes.set_xlabel(f"seconds since the first run began{note}", color=INK)
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.tick_params(axis="y", length=0)
-    axes.grid(axis="x", color=_GRID, linewidth=0.6)
+    axes.grid(axis="x", color=GRID, linewidth=0.6)
     axes.set_axisbelow(True)
 
 
 def _legend(rows: Sequence[Run], machines: Collection[EventKind]) -> list[Patch | Line2D]:
     keys: list[Patch | Line2D] = [
-        Patch(facecolor=_FIRST, label="first run"),
-        Patch(facecolor=_AGAIN, hatch="////", edgecolor="white", label="ran again"),
+        Patch(facecolor=WORK, label="first run"),
+        Patch(facecolor=LOST, hatch="////", edgecolor="white", label="ran again"),
     ]
     if any(loss.was_there for run in rows for loss in run.losses):
         keys.append(Line2D([0, 1], [0, 0], label="its value, until it was lost", **_VALUE))
@@ -202,7 +204,7 @@ def _tell_machine(axes: Axes, number: int, x: float, y: float, y_of: str) -> Non
         ha="right",
         va="center",
         fontsize=8,
-        color=_INK,
+        color=INK,
     )
 
 
@@ -224,7 +226,7 @@ def _draw(axes: Axes, place: int, run: Run, start_s: float, narrowest_s: float) 
             max(end - begin, narrowest_s),
             left=begin - start_s,
             height=_BAR,
-            color=_FIRST if is_first else _AGAIN,
+            color=WORK if is_first else LOST,
             hatch=None if is_first else "////",
             edgecolor="white",
             linewidth=0.5,
@@ -234,4 +236,4 @@ def _draw(axes: Axes, place: int, run: Run, start_s: float, narrowest_s: float) 
         begin, end = run.spans[-1]
         beside = (max(end, begin + narrowest_s) - start_s, place)
         why = run.losses[-1].reason
-        axes.annotate(why, beside, (6, 0), textcoords="offset points", va="center", fontsize=9, color=_INK)
+        axes.annotate(why, beside, (6, 0), textcoords="offset points", va="center", fontsize=9, color=INK)

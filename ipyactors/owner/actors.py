@@ -14,6 +14,7 @@ from collections.abc import Callable
 
 from ipyactors.ground import ids
 from ipyactors.ground.quantities import Units
+from ipyactors.owner import scopes
 from ipyactors.owner.calls import NOTHING, CallState, PendingCall
 from ipyactors.owner.current import CurrentCall
 from ipyactors.owner.objects import Entry, Failure
@@ -35,7 +36,8 @@ class ActorClient:
     ``creation`` is what the head was told to make, kept until it has been alive: another head may have to be told.
     ``exiting`` is set while the present worker is on its way out, and nothing more is sent to it. ``finishing`` is
     set by ``__ray_terminate__``; calls made after it are ``late``: kept only to fail when the actor has ended.
-    ``settling`` tells a durable actor which answers have arrived; ``folder`` is where its log is.
+    ``settling`` tells a durable actor which answers have arrived; ``folder`` is where its log is. ``scope`` is on whose
+    behalf a driver has created it, or first got a handle (:mod:`ipyactors.owner.scopes`).
     """
 
     __slots__ = (
@@ -59,6 +61,7 @@ class ActorClient:
         "node_id",
         "outbox",
         "restarts_left",
+        "scope",
         "settling",
         "state",
         "unplaceable",
@@ -94,6 +97,7 @@ class ActorClient:
         self.finishing = False
         self.late: deque[MethodCall] = deque()
         self.settling = Settling()
+        self.scope = scopes.current()
 
     @property
     def label(self) -> str:
@@ -127,7 +131,7 @@ class MethodCall(PendingCall):
     ``version`` is the state of the actor that a readonly method has seen, as its answer says; None if that is not
     known. ``expected`` is the one that its result is wanted from, where it is made again. ``counter`` rises with this
     process's calls to durable actors. ``identity`` is how a durable actor knows the call, where it is not simply this
-    process that calls, and ``caller_settled`` what is settled of one that may be retried; ``is_consumed`` tells that
+    process that calls, and ``caller_settled`` below what all may be settled there at most; ``is_consumed`` tells that
     its result is in the log of the durable actor that has made it. ``may_be_known``: a durable actor may have it in its
     log already, from an earlier incarnation, or from an earlier attempt of the caller. ``unbegun`` is the incarnation
     that certainly had not begun it when it ended, nor had any before that; -1 if that is not known.
@@ -203,6 +207,9 @@ class MethodCall(PendingCall):
         return template, self.client, self.args, -1, self.attempt, self.parent, self.version, self.number
 
 
+#: What is behind the id of a durable actor in those of the calls that its constructor has made.
+_NO_LSN = bytes(8)
+
 #: Calls of one caller that are not settled, in their order, each with its counter and the objects that it makes.
 _Row = deque[tuple[int, MethodCall, tuple[weakref.ref[Entry], ...]]]
 
@@ -222,13 +229,16 @@ class Settling:
         self._rows: dict[bytes, _Row] = {}
 
     def add(self, call: MethodCall) -> None:
-        """Take a call that was made; calls of this process are taken in the order of their counters."""
+        """Take a call that was made; calls of this process are taken in the order of their counters.
+
+        Those of an actor are not where several of its methods run side by side.
+        """
         identity = call.identity
         if identity is None or len(identity.caller_id) == ids.PROCESS_ID_BYTES:
             self._own.append(call)
         elif len(identity.caller_id) == ids.ACTOR_ID_BYTES:
             row = self._row(identity.caller_id)
-            row.append((identity.counter, call, tuple(map(weakref.ref, call.entries))))
+            _insert(row, (_place_of(identity), call, tuple(map(weakref.ref, call.entries))))
             _drop_settled(row)
 
     def below(self, call: MethodCall) -> int:
@@ -240,7 +250,7 @@ class Settling:
                 own.popleft()
             return own[0].counter if own else 0
         row = self._rows.get(identity.caller_id)
-        return row[0][0] if row else call.caller_settled
+        return min(row[0][0], call.caller_settled) if row else call.caller_settled
 
     @property
     def is_over(self) -> bool:
@@ -254,6 +264,21 @@ class Settling:
         if row is None:
             row = self._rows[caller_id] = deque()
         return row
+
+
+def _place_of(identity: CallIdentity) -> int:
+    """Return where the call of a durable actor is in the order in which that makes its calls again.
+
+    That is its counter, but of a constructor's: those are made before all others, and may be counted higher.
+    """
+    return 0 if identity.call_id.startswith(identity.caller_id + _NO_LSN) else identity.counter
+
+
+def _insert(row: _Row, made: tuple[int, MethodCall, tuple[weakref.ref[Entry], ...]]) -> None:
+    place = len(row)
+    while place and row[place - 1][0] > made[0]:
+        place -= 1
+    row.insert(place, made)
 
 
 def _drop_settled(row: _Row) -> None:

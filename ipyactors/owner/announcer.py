@@ -10,7 +10,7 @@ from collections.abc import Callable
 from ipyactors.owner.event_log import EventLog
 from ipyactors.owner.mail import Mail
 from ipyactors.wire.interrupts import deferred
-from ipyactors.wire.worker_messages import OutputWritten
+from ipyactors.wire.worker_messages import Written
 
 _log = logging.getLogger("ipyactors.owner")
 
@@ -18,7 +18,7 @@ _log = logging.getLogger("ipyactors.owner")
 class Announcer:
     """Shows output and calls listeners: in order, one thread at a time, and not under the session's ``lock``."""
 
-    def __init__(self, lock: threading.RLock, mail: Mail, log: EventLog, show: Callable[[OutputWritten], None]) -> None:
+    def __init__(self, lock: threading.RLock, mail: Mail, log: EventLog, show: Callable[[Written, int], None]) -> None:
         self._lock = lock
         self._mail = mail
         self._events = log
@@ -51,9 +51,9 @@ class Announcer:
             self._teller = threading.get_ident()
             with self._lock:
                 outputs, heard = self._mail.take_outputs(), self._events.take_unheard()
-            for output in outputs:
+            for written, scope in outputs:
                 with contextlib.suppress(Exception):
-                    self._show(output)
+                    self._show(written, scope)
             for listener, event in heard:
                 try:
                     listener(event)

@@ -75,19 +75,31 @@ def on_fetch(state: OwnerState, out: Out, peer: bytes, message: FetchObject) -> 
     if entry is None:
         out.to_caller(peer, ObjectFailed(message.object_id, failure=pickle.dumps(losses.unknown(message.object_id))))
         return
-    entry.when_done(lambda done: _answer(state, out, peer, done))
+    entry.when_done(Answer(state, out, peer))
 
 
-def _answer(state: OwnerState, out: Out, peer: bytes, entry: Entry) -> None:
-    if entry.payload is not None:
-        loans.lend(state, out, peer, entry.payload)
-        out.to_caller(peer, ObjectReady(entry.object_id, entry.payload))
-    elif isinstance(entry.failure, RemoteError):
-        if entry.failure.payload is not None:
-            loans.lend(state, out, peer, entry.failure.payload)
-        out.to_caller(peer, ObjectFailed(entry.object_id, entry.failure))
-    else:
-        out.to_caller(peer, ObjectFailed(entry.object_id, failure=pickle.dumps(entry.failure)))
+class Answer:
+    """What a borrower, ``peer``, is told once an object is done."""
+
+    __slots__ = ("_out", "_state", "peer")
+
+    def __init__(self, state: OwnerState, out: Out, peer: bytes) -> None:
+        self._state = state
+        self._out = out
+        self.peer = peer
+
+    def __call__(self, entry: Entry) -> None:
+        """Tell what has become of the object."""
+        state, out, peer = self._state, self._out, self.peer
+        if entry.payload is not None:
+            loans.lend(state, out, peer, entry.payload)
+            out.to_caller(peer, ObjectReady(entry.object_id, entry.payload))
+        elif isinstance(entry.failure, RemoteError):
+            if entry.failure.payload is not None:
+                loans.lend(state, out, peer, entry.failure.payload)
+            out.to_caller(peer, ObjectFailed(entry.object_id, entry.failure))
+        else:
+            out.to_caller(peer, ObjectFailed(entry.object_id, failure=pickle.dumps(entry.failure)))
 
 
 def on_ready(state: OwnerState, out: Out, peer: bytes, message: ObjectReady) -> None:

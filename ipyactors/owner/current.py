@@ -113,12 +113,23 @@ class WasCancelled(Exception):  # noqa: N818  # no error: it tells what to do
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Submission:
-    """Which call of a durable actor's turn a nested call is. ``is_replayed``: it was made before, and is not sent."""
+    """Which call of a durable actor's turn a nested call is. ``is_replayed``: it was made before, and is not sent.
+
+    ``lsn`` is 0 in a constructor; that of a class that the actor was upgraded to runs ``after`` calls up to this lsn.
+    ``oldest`` is the lowest lsn of the calls that run side by side: what they call first may be still to come.
+    """
 
     actor_id: bytes
     lsn: int
     index: int
     is_replayed: bool
+    after: int = 0
+    oldest: int = 0
+
+    @property
+    def counter(self) -> int:
+        """What the nested call is counted by: of what the actor has called before, all may be settled below this."""
+        return self.lsn or self.after
 
     @property
     def call_id(self) -> bytes:
@@ -135,7 +146,8 @@ class CurrentCall:
     among those calls of its caller, of which those with one below ``settled`` are over. Of such a task, ``given`` is
     what earlier attempts have taken from outside, ``kept`` how much of it is with its owner, and ``notes`` notes it.
     ``unanswered`` are such calls that have no answer, None if it has made none; ``is_over`` once it has ended.
-    ``thread`` is that which runs a call that has a turn.
+    ``thread`` is that which runs the call, 0 for the main thread if it has no turn; ``task`` the ``id()`` of the
+    asyncio task that runs its coroutine.
 
     ``cancelled`` is set when the caller asked to cancel it, ``exit_detail`` when it has called ``exit_actor()``.
     ``is_changing``, ``seen`` and ``expected`` are of :mod:`ipyactors.worker.changes`.
@@ -163,6 +175,7 @@ class CurrentCall:
     unanswered: Unanswered | None = None
     is_over: bool = False
     thread: int = 0
+    task: int = 0
 
 
 call: contextvars.ContextVar[CurrentCall | None] = contextvars.ContextVar("ipyactors_call", default=None)

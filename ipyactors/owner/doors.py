@@ -11,11 +11,12 @@ import zmq
 from ipyactors.ground.ids import HEAD_ID
 from ipyactors.wire.census_messages import CensusToOwner
 from ipyactors.wire.channel import RECEIVE_AT_MOST, Batch, Channel
+from ipyactors.wire.chaos_messages import ChaosToOwner
 from ipyactors.wire.head_messages import HeadToOwner
 from ipyactors.wire.kv_messages import KvToOwner
 from ipyactors.wire.node_messages import NodeToProcess
 from ipyactors.wire.store_messages import StoresToOwner, StoreToProcess
-from ipyactors.wire.worker_messages import BorrowerToOwner, CallerToWorker, OwnerToBorrower, WorkerToCaller
+from ipyactors.wire.worker_messages import BorrowerToOwner, CallerToWorker, OwnerToBorrower, WorkerToCaller, Written
 from ipyactors.wire.zmq_channel import ZmqChannel
 
 #: What is queued when the process ends gets this long to leave.
@@ -29,12 +30,13 @@ _TO_OUTBOUND = (
     | StoresToOwner
     | CensusToOwner
     | KvToOwner
+    | ChaosToOwner
     | NodeToProcess
     | StoreToProcess
     | WorkerToCaller
     | OwnerToBorrower
 )
-_TO_INBOUND = CallerToWorker | BorrowerToOwner
+_TO_INBOUND = CallerToWorker | BorrowerToOwner | Written
 
 
 class Doors:

@@ -33,7 +33,8 @@ class EventLog:
         self._routine: deque[_Raw] = deque(maxlen=_ROUTINE_AT_MOST)
         self._notable: deque[Event] = deque(maxlen=_NOTABLE_AT_MOST)
         self._unheard: list[Event] = []
-        self._listeners: list[Callable[[Event], None]] = []
+        self._listeners: list[tuple[Callable[[Event], None], bool]] = []  # and whether it hears of all
+        self._is_all_heard = False
 
     def record(
         self, kind: EventKind, call: PendingCall, duration_s: float, detail: str, by: Runner | None = None
@@ -47,7 +48,7 @@ class EventLog:
             kind, self._clock.wall(), call.name, actor_id, worker_id, node_id, call.task_id, call.attempt, incarnation,
             duration_s, detail,
         )  # fmt: skip
-        if kind in _ROUTINE and not self._listeners:
+        if kind in _ROUTINE and not self._is_all_heard:
             self._routine.append(raw)
             return
         event = _event(raw)
@@ -75,20 +76,35 @@ class EventLog:
         """Return everything that is kept, oldest first."""
         return sorted([*self._notable, *map(_event, self._routine)], key=lambda event: event.wall_s)
 
-    def subscribe(self, listener: Callable[[Event], None]) -> Callable[[], None]:
-        """Add a listener; return what removes it."""
-        self._listeners.append(listener)
+    def subscribe(self, listener: Callable[[Event], None], *, notable_only: bool = False) -> Callable[[], None]:
+        """Add a listener; return what removes it.
+
+        With ``notable_only`` it does not hear of attempts that ended well, which cost more while somebody hears of them
+        (an event for each), and it hears at once of the rest that has happened.
+        """
+        if notable_only:
+            for event in self._notable:
+                listener(event)
+        ours = listener, not notable_only
+        self._listeners.append(ours)
+        self._is_all_heard = any(hears_all for _, hears_all in self._listeners)
 
         def unsubscribe() -> None:
-            if listener in self._listeners:
-                self._listeners.remove(listener)
+            if ours in self._listeners:
+                self._listeners.remove(ours)
+                self._is_all_heard = any(hears_all for _, hears_all in self._listeners)
 
         return unsubscribe
 
     def take_unheard(self) -> list[tuple[Callable[[Event], None], Event]]:
         """Return what is to be told to whom; to be called without the session's lock held."""
         events, self._unheard = self._unheard, []
-        return [(listener, event) for event in events for listener in tuple(self._listeners)]
+        return [
+            (listener, event)
+            for event in events
+            for listener, hears_all in tuple(self._listeners)
+            if hears_all or event.kind not in _ROUTINE
+        ]
 
     @property
     def has_unheard(self) -> bool:

@@ -7,10 +7,13 @@ from concurrent.futures import Future
 from typing import Any, Protocol
 
 from ipyactors.owner.objects import Entry
+from ipyactors.owner.waits import NO_THREAD, Waits
 
 
 class Waiter(Protocol):
     """What a future needs of the session."""
+
+    waits: Waits
 
     def wait(self, is_done: Callable[[], bool], timeout_s: float | None = None) -> bool:
         """Wait until something is so; return False after ``timeout_s``."""
@@ -31,10 +34,20 @@ class ValueFuture(Future[Any]):
         super().__init__()
         self._session = session
         self._entry = entry
+        self._of_callbacks = session.waits.during((entry,), NO_THREAD)
         self.set_running_or_notify_cancel()
+
+    def add_done_callback(self, fn: Callable[[Future[Any]], object]) -> None:
+        """Have ``fn`` called with this future once it is done; until then, somebody waits for the value."""
+        if not self.done():
+            self._of_callbacks.__enter__()
+        super().add_done_callback(fn)
+        if self.done():
+            self._of_callbacks.__exit__()
 
     def settle(self) -> None:
         """Take the value, or what the call raised, from the entry, which is done."""
+        self._of_callbacks.__exit__()
         try:
             self.set_result(self._session.value_of(self._entry))
         except BaseException as error:  # whatever the call raised
@@ -59,4 +72,7 @@ class ValueFuture(Future[Any]):
 
     def _wait(self, timeout: float | None) -> bool:
         # For the entry and not for ``settle``, which may stand behind a callback that takes its time.
-        return self._entry.done or self._session.wait(lambda: self._entry.done, timeout)
+        if self._entry.done:
+            return True
+        with self._session.waits.during((self._entry,)):
+            return self._session.wait(lambda: self._entry.done, timeout)

@@ -16,9 +16,11 @@ from ipyactors.ground import ids
 from ipyactors.ground.quantities import Units
 from ipyactors.owner.announced import Announced
 from ipyactors.owner.calls import CallState, TaskCall
+from ipyactors.owner.faults import TaskFaults
 from ipyactors.owner.locality import preferred_node
 from ipyactors.owner.out import Out
 from ipyactors.owner.retriable import Retriable
+from ipyactors.owner.scopes import ScopeTrails
 from ipyactors.owner.templates import TaskTemplate
 from ipyactors.wire.head_messages import DropWorker, LeaseGranted, ReturnLease, WantLeases
 from ipyactors.wire.worker_messages import Define, ForgetDefinitions, RunTask
@@ -120,8 +122,11 @@ class Lease:
 class LeaseTable:
     """Every shape and lease of this process, and the measured durations."""
 
-    def __init__(self, retriable: Retriable | None = None) -> None:
+    def __init__(self, retriable: Retriable | None = None, scopes: ScopeTrails | None = None) -> None:
         self.retriable = retriable or Retriable()
+        self.scopes = scopes or ScopeTrails()
+        self.faults: TaskFaults | None = None
+        """What is to go wrong on purpose; None as long as nothing was ordered."""
         self.shapes: dict[tuple[tuple[str, int], ...], Shape] = {}
         self.by_id: dict[int, Shape] = {}
         self.leases: dict[int, Lease] = {}
@@ -275,6 +280,8 @@ def _send(table: LeaseTable, lease: Lease, call: TaskCall, template: TaskTemplat
     lease.next_seq = seq + 1
     lease.in_flight[seq] = call
     call.state, call.sent_s = CallState.SENT, now_s
+    if call.scope:
+        table.scopes.note(lease.worker_id, seq, call.scope)
     out.to_worker(
         lease.worker_id,
         RunTask(
@@ -292,6 +299,7 @@ def _send(table: LeaseTable, lease: Lease, call: TaskCall, template: TaskTemplat
             call.number,
             table.retriable.below() if call.number else 0,
             call.values,
+            () if table.faults is None else table.faults.of(call),
         ),
     )
 

@@ -19,7 +19,7 @@ from ipyactors.wire.channel import Channel
 from ipyactors.wire.codec import Message, encode
 from ipyactors.wire.events import EventKind
 from ipyactors.wire.specs import Payload
-from ipyactors.wire.worker_messages import CallMethod, Define, OutputWritten, RunTask
+from ipyactors.wire.worker_messages import CallMethod, Define, RunTask, Written
 
 #: A frame of calls has at most this many, so that a worker starts on the first while the last is being packed.
 _BATCH_AT_MOST = 128
@@ -43,7 +43,7 @@ class Mail:
         self._callers: dict[bytes, list[Message]] = {}
         self.answers: deque[tuple[bytes, Message]] = deque()
         """Answers to callers, with their peer: added by any thread without the lock, taken by :meth:`flush`."""
-        self.outputs: list[OutputWritten] = []
+        self.outputs: list[tuple[Written, int]] = []
         self.lend: Callable[[bytes, Payload], object] = lambda _receiver, _payload: None
         """Announces what a payload contains that is about to be sent; set by the session, like the next."""
         self.receive: Callable[[bytes, Payload], object] = lambda _sender, _payload: None
@@ -111,9 +111,9 @@ class Mail:
         """Record what became of an object."""
         self._log.record_object(kind, object_id, name, attempt, detail)
 
-    def show(self, output: OutputWritten) -> None:
-        """Keep printed text for the shell to show, outside the lock."""
-        self.outputs.append(output)
+    def show(self, written: Written, scope: int = 0) -> None:
+        """Keep what a call wrote for the shell to show, outside the lock."""
+        self.outputs.append((written, scope))
 
     def flush(self) -> bool:
         """Send everything; first to the head and to owners, who must count what workers and callers are about to get.
@@ -168,7 +168,7 @@ class Mail:
             return CallMethod(message.seq, message.task_id, "", Payload(b""), incarnation=_NEVER)
         return message  # type: ignore[no-any-return]
 
-    def take_outputs(self) -> list[OutputWritten]:
-        """Return the printed text that was not shown yet."""
+    def take_outputs(self) -> list[tuple[Written, int]]:
+        """Return what was not shown yet, each with its scope."""
         outputs, self.outputs = self.outputs, []
         return outputs

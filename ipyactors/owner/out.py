@@ -9,7 +9,7 @@ from ipyactors.owner.calls import PendingCall
 from ipyactors.wire.codec import Message
 from ipyactors.wire.events import EventKind
 from ipyactors.wire.specs import Payload
-from ipyactors.wire.worker_messages import OutputWritten
+from ipyactors.wire.worker_messages import Written
 
 
 class Runner(Protocol):
@@ -75,6 +75,6 @@ class Out(Protocol):
         """Record what became of an object; ``name`` is that of the call that makes it."""
         ...
 
-    def show(self, output: OutputWritten) -> None:
-        """Show the user what a call printed."""
+    def show(self, written: Written, scope: int = 0) -> None:
+        """Show the user what a call of ``scope`` has printed or displayed (:mod:`ipyactors.owner.scopes`)."""
         ...

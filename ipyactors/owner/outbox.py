@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import Any
 
 from ipyactors.ground import ids
-from ipyactors.owner import arguments, constructors, failures
+from ipyactors.owner import arguments, constructors, failures, raised
 from ipyactors.owner.actors import WINDOW, ActorClient, MethodCall
 from ipyactors.owner.calls import CallState
 from ipyactors.owner.out import Out
@@ -64,6 +64,8 @@ def _send_ready(state: OwnerState, client: ActorClient, out: Out, now_s: float) 
         client.next_seq = seq + 1
         in_flight[seq] = call
         call.state, call.sent_s = CallState.SENT, now_s
+        if call.scope:
+            state.scopes.note(worker_id, seq, call.scope)
         out.to_worker(
             worker_id,
             CallMethod(
@@ -239,8 +241,8 @@ def on_call_raised(
         call.state = CallState.QUEUED
         put_back(client, call)
         return
-    out.event(EventKind.CALL_FAILED, call, detail=error.words, by=client)
-    finish(state, call, error)
+    out.event(EventKind.CALL_FAILED, call, duration_s=state.now_s - call.sent_s, detail=error.words, by=client)
+    finish(state, call, raised.placed(error, call, retryable=retryable))
 
 
 def cancel_call(state: OwnerState, out: Out, call: MethodCall, *, recursive: bool) -> None:

@@ -13,6 +13,7 @@ from ipyactors.ground.exceptions import IpyactorsError
 from ipyactors.owner import (
     arguments,
     borrowing,
+    deadlock,
     failures,
     late,
     leases,
@@ -21,6 +22,7 @@ from ipyactors.owner import (
     outbox,
     rebuild,
     retries,
+    routing,
     runs,
     stranded,
 )
@@ -31,6 +33,8 @@ from ipyactors.owner.objects import Entry
 from ipyactors.owner.out import Out
 from ipyactors.owner.state import OwnerState
 from ipyactors.wire.census_messages import CensusReply
+from ipyactors.wire.chaos_messages import ChaosReply
+from ipyactors.wire.durable_messages import ConfirmReadyReply
 from ipyactors.wire.events import EventKind
 from ipyactors.wire.head_messages import (
     ActorChanged,
@@ -59,6 +63,7 @@ from ipyactors.wire.worker_messages import (
     CallsReturned,
     CallSucceeded,
     CancelObject,
+    DisplayWritten,
     FetchObject,
     ItemYielded,
     LendObject,
@@ -67,6 +72,7 @@ from ipyactors.wire.worker_messages import (
     ObjectFailed,
     ObjectReady,
     OutputWritten,
+    ProbeObjects,
     ReleaseObject,
     ReportMissing,
     ValueTaken,
@@ -254,17 +260,6 @@ def on_item(state: OwnerState, out: Out, peer: bytes, message: ItemYielded, _now
         late.take(state, out, (message.payload,))
 
 
-def on_output(state: OwnerState, out: Out, peer: bytes, message: OutputWritten, _now_s: float) -> None:
-    """Something was printed: show it, or pass it to whoever called the code that called this."""
-    holder = state.holders.get(peer)
-    call = holder.in_flight.get(message.seq) if holder is not None else None
-    parent = call.parent if call is not None else None
-    if parent is None:
-        out.show(message)
-    else:
-        out.to_caller(parent.caller, OutputWritten(parent.seq, message.source, message.stream, message.text))
-
-
 def on_exiting(state: OwnerState, _out: Out, peer: bytes, message: ActorExiting, _now_s: float) -> None:
     """An actor ends on purpose: send it nothing more; the head will say the rest."""
     holder = state.holders.get(peer)
@@ -322,7 +317,7 @@ def on_kill_noted(state: OwnerState, _out: Out, _peer: bytes, message: KillNoted
 
 
 #: What the head answers to a request that somebody waits for.
-Reply = CreateActorReply | GetActorReply | ClusterReply | CensusReply | KvReply
+Reply = CreateActorReply | GetActorReply | ClusterReply | ConfirmReadyReply | CensusReply | KvReply | ChaosReply
 
 
 def on_reply(state: OwnerState, out: Out, _peer: bytes, message: Reply, _now_s: float) -> None:
@@ -362,7 +357,8 @@ HANDLERS: dict[type, Handler] = {
     NestedCallsLeft: lambda state, out, peer, message, _now_s: retries.on_nested_calls_left(state, out, peer, message),
     ActorHasChanged: rebuild.on_actor_has_changed,
     ItemYielded: on_item,
-    OutputWritten: on_output,
+    OutputWritten: routing.on_written,
+    DisplayWritten: routing.on_written,
     ValueTaken: lambda state, out, peer, message, _now_s: retries.on_value_taken(state, out, peer, message),
     ActorExiting: on_exiting,
     OwnerRegistered: on_registered,
@@ -375,8 +371,10 @@ HANDLERS: dict[type, Handler] = {
     CreateActorReply: on_reply,
     GetActorReply: on_reply,
     ClusterReply: on_reply,
+    ConfirmReadyReply: on_reply,
     CensusReply: on_reply,
     KvReply: on_reply,
+    ChaosReply: on_reply,
     KillNoted: on_kill_noted,
     OwnerLost: lambda state, out, _peer, message, _now_s: orphans.on_owner_lost(state, out, message),
     ClaimObjects: lambda state, out, _peer, message, _now_s: orphans.on_claim_objects(state, out, message),
@@ -384,6 +382,7 @@ HANDLERS: dict[type, Handler] = {
     ObjectFailed: lambda state, out, peer, message, _now_s: borrowing.on_failed(state, out, peer, message),
     FetchObject: lambda state, out, peer, message, _now_s: borrowing.on_fetch(state, out, peer, message),
     CancelObject: on_cancel_object,
+    ProbeObjects: lambda state, out, _peer, message, _now_s: deadlock.on_probe_objects(state, out, message),
     ReportMissing: lambda state, out, peer, message, _now_s: rebuild.on_report_missing(state, out, peer, message),
     ArgumentsMissing: rebuild.on_arguments_missing,
     CopiesFound: lambda state, out, _peer, message, _now_s: rebuild.on_copies_found(state, out, message),

@@ -7,14 +7,15 @@ import functools
 from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any
 
-from ipyactors.ground import ids
+from ipyactors.ground import ids, tables
 from ipyactors.ground.exceptions import SessionError
-from ipyactors.owner import current, origins, process, values
+from ipyactors.owner import current, deadlock, origins, process, ref_words, values
 from ipyactors.owner.belonging import is_of_another
 from ipyactors.owner.calls import PendingCall
 from ipyactors.owner.lending import LEND_AFTER_S
 from ipyactors.owner.objects import Entry, Reference
 from ipyactors.owner.streams import Stream
+from ipyactors.owner.waits import NO_THREAD
 from ipyactors.wire import serialize
 from ipyactors.wire.specs import RefSpec
 
@@ -107,7 +108,8 @@ class ObjectRef(Reference):
             session.when_done(entry, wake)
             waiter = asyncio.ensure_future(done.wait())
             try:
-                await _look_up(session, waiter, lambda: entry.done)
+                with session.waits.during((entry,), NO_THREAD):
+                    await _look_up(session, waiter, lambda: entry.done, entry)
             finally:
                 waiter.cancel()
                 with session.lock:
@@ -141,7 +143,11 @@ class ObjectRef(Reference):
         return hash(self._entry.object_id)
 
     def __repr__(self) -> str:
-        return f"ObjectRef({self._entry.object_id.hex()})"
+        return f"ObjectRef({ref_words.label_of(self._entry)})"
+
+    def _repr_html_(self) -> str:
+        """Return a table of what this process knows of the object; nobody is asked."""
+        return tables.facts_as_html(ref_words.facts_of(self._entry))
 
 
 async def _cancellation() -> BaseException:
@@ -155,22 +161,31 @@ async def _cancellation() -> BaseException:
     raise AssertionError("nobody has that future")
 
 
-async def _look_up(session: Session, waiter: asyncio.Future[Any], is_done: Callable[[], bool]) -> None:
-    """Wait for ``waiter`` until ``is_done()``; a worker lends its CPUs meanwhile. Raises SessionError at its end."""
+async def _look_up(
+    session: Session, waiter: asyncio.Future[Any], is_done: Callable[[], bool], awaited: Entry | None = None
+) -> None:
+    """Wait for ``waiter`` until ``is_done()``; a worker lends its CPUs meanwhile. Raises SessionError at its end.
+
+    Raises ActorDeadlockError if ``awaited`` waits for the call that waits here.
+    """
     import asyncio
 
-    if session.is_driver:
-        lending: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
-    else:
-        await asyncio.wait({waiter}, timeout=LEND_AFTER_S)
-        if is_done():
-            return
-        lending = session.lending.meanwhile()
-    with lending:
-        while not (is_done() or session.is_over):
+    wait = None
+    with contextlib.ExitStack() as meanwhile:
+        if not session.is_driver:
+            await asyncio.wait({waiter}, timeout=LEND_AFTER_S)
+            if is_done():
+                return
+            meanwhile.enter_context(session.lending.meanwhile())
+            entries = () if awaited is None else (awaited,)
+            wait = meanwhile.enter_context(session.blocking.during(entries, is_coroutine=True))
+        while not (is_done() or session.is_over or (wait is not None and wait.circle)):
             await asyncio.wait({waiter}, timeout=_AWAIT_TICK_S)
-    if not is_done():
-        session.check_open()
+    if is_done():
+        return
+    if wait is not None and wait.circle:
+        raise deadlock.error_for(wait)
+    session.check_open()
 
 
 def _set_soon(loop: asyncio.AbstractEventLoop, event: asyncio.Event) -> None:
@@ -226,7 +241,9 @@ class ObjectRefGenerator:
 
     def __next__(self) -> ObjectRef:
         __tracebackhide__ = True
-        _session().wait(self._is_ready)
+        session = _session()
+        with session.waits.during((self._stream,)):
+            session.wait(self._is_ready)
         return self._take(StopIteration)
 
     def __aiter__(self) -> ObjectRefGenerator:
@@ -244,7 +261,8 @@ class ObjectRefGenerator:
         if not is_ready:
             waiter = asyncio.ensure_future(changed.wait())
             try:
-                await _look_up(session, waiter, self._is_ready)
+                with session.waits.during((stream,), NO_THREAD):
+                    await _look_up(session, waiter, self._is_ready)
             finally:
                 waiter.cancel()
         return self._take(StopAsyncIteration)

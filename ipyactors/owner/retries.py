@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from ipyactors.ground.exceptions import SerializationError
 from ipyactors.ground.tracebacks import in_words
-from ipyactors.owner import failures, leases, losses
+from ipyactors.owner import failures, leases, losses, raised
 from ipyactors.owner.calls import CallState, PendingCall, TaskCall
 from ipyactors.owner.leases import Lease
 from ipyactors.owner.objects import Failure
@@ -73,6 +73,8 @@ def on_lease_lost(state: OwnerState, out: Out, lease: Lease, death: Death) -> No
     state.leases.streams.pop(lease.worker_id, None)
     state.holders.pop(lease.worker_id, None)
     out.disconnect(lease.worker_id)
+    if state.leases.faults is not None and death.faults is not None:
+        state.leases.faults.note_done(death.faults)
     last = last_started(death, state.owner_id)
     again: list[TaskCall] = []
     for seq, call in lease.in_flight.items():
@@ -103,8 +105,8 @@ def on_task_raised(
         call.take_retry()
         leases.requeue(state.leases, lease.shape, [call])
         return
-    out.event(EventKind.TASK_FAILED, call, detail=error.words, by=lease)
-    finish(state, call, error)
+    out.event(EventKind.TASK_FAILED, call, duration_s=state.now_s - call.sent_s, detail=error.words, by=lease)
+    finish(state, call, raised.placed(error, call, retryable=retryable))
 
 
 def on_value_taken(state: OwnerState, out: Out, peer: bytes, message: ValueTaken) -> None:

@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, Any
 from ipyactors.ground import ids
 from ipyactors.ground.config import MAX_LINEAGE_BYTES, SessionPaths
 from ipyactors.ground.exceptions import HeadUnavailableError, SessionError
-from ipyactors.owner import borrowing, current, outbox, reactor, values
+from ipyactors.owner import borrowing, current, deadlock, outbox, reactor, values
 from ipyactors.owner.actors import ActorClient
+from ipyactors.owner.blocking import Blocking
 from ipyactors.owner.callbacks import Callbacks
 from ipyactors.owner.lending import LEND_AFTER_S
 from ipyactors.owner.objects import Entry
 from ipyactors.owner.storage import Storage
 from ipyactors.owner.traffic import Traffic
+from ipyactors.owner.waits import Waits
 from ipyactors.wire import serialize
 from ipyactors.wire.codec import Message
 from ipyactors.wire.head_messages import HoldActor, KillActor
@@ -58,6 +60,8 @@ class Session(Traffic):
             )
             self.mail.own = self.storage.hold
         self.callbacks = Callbacks(f"ipyactors-{ids.short(process_id)}-callbacks")
+        self.blocking = Blocking(self.state, self.mail, self.lock, self.leader.wake)
+        self.waits = Waits()
         self._counter = itertools.count(1)
         self._requests = itertools.count(1)
 
@@ -69,10 +73,11 @@ class Session(Traffic):
 
     # -- waiting ----------------------------------------------------------------------------------------------
 
-    def wait(self, is_done: Callable[[], bool], timeout_s: float | None = None) -> bool:
+    def wait(self, is_done: Callable[[], bool], timeout_s: float | None = None, awaited: Sequence[Entry] = ()) -> bool:
         """Block until ``is_done()``, leading or following; return False when ``timeout_s`` passes first.
 
-        In a worker, code that waits lends its CPUs to others meanwhile. Raises SessionError if the session ends.
+        In a worker, code that waits lends its CPUs to others meanwhile. Raises SessionError if the session ends,
+        ActorDeadlockError if all of ``awaited`` are needed, and one of them waits for the call that waits here.
         """
         __tracebackhide__ = True
         if self.announcer.is_telling_here and not is_done():
@@ -89,12 +94,13 @@ class Session(Traffic):
         if self.is_driver or _is_idle():
             done = self.leader.wait(is_done, timeout_s)
         else:
-            done = self._wait_in_worker(is_done, timeout_s)
+            done = self._wait_in_worker(is_done, timeout_s, awaited)
         if not done:
             self.check_open()
         return done
 
-    def _wait_in_worker(self, is_done: Callable[[], bool], timeout_s: float | None) -> bool:
+    def _wait_in_worker(self, is_done: Callable[[], bool], timeout_s: float | None, awaited: Sequence[Entry]) -> bool:
+        __tracebackhide__ = True
         soon_s = LEND_AFTER_S if timeout_s is None else min(LEND_AFTER_S, timeout_s)
         if self.leader.wait(is_done, soon_s):
             return True
@@ -102,8 +108,14 @@ class Session(Traffic):
             timeout_s -= soon_s
             if timeout_s <= 0:
                 return False
-        with self.lending.meanwhile():
-            return self.leader.wait(is_done, timeout_s)
+        endless = awaited if timeout_s is None else ()  # a wait with a limit ends by itself
+        with self.lending.meanwhile(), self.blocking.during(endless) as wait:
+            if wait is None:
+                return self.leader.wait(is_done, timeout_s)
+            done = self.leader.wait(lambda: bool(wait.circle) or is_done())
+        if done and not is_done():
+            raise deadlock.error_for(wait)
+        return done
 
     @property
     def is_blocked(self) -> bool:

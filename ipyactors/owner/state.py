@@ -9,11 +9,13 @@ from ipyactors.ground.config import MAX_LINEAGE_BYTES
 from ipyactors.owner.actors import ActorClient, Constructor, Settling
 from ipyactors.owner.ages import Ages
 from ipyactors.owner.calls import CallState, PendingCall
+from ipyactors.owner.endless_waits import EndlessWaits
 from ipyactors.owner.freed import FreedElsewhere
 from ipyactors.owner.leases import Lease, LeaseTable
 from ipyactors.owner.lineage import LineageTable, Run, Search
 from ipyactors.owner.objects import Entry, ObjectTable
 from ipyactors.owner.retriable import Retriable
+from ipyactors.owner.scopes import ScopeTrails
 from ipyactors.wire.codec import Message
 
 
@@ -22,6 +24,9 @@ class OwnerState:
 
     #: Where the logs of durable actors are, each in a folder of its own.
     actors_dir = ""
+
+    head_epoch = 0
+    now_s = 0.0  # when this turn began (monotonic clock)
 
     def __init__(
         self,
@@ -39,7 +44,8 @@ class OwnerState:
         self.objects = ObjectTable()
         self.ages = Ages()
         self.retriable = Retriable()
-        self.leases = LeaseTable(self.retriable)
+        self.scopes = ScopeTrails()
+        self.leases = LeaseTable(self.retriable, self.scopes)
         self.actors: dict[bytes, ActorClient] = {}
         self.holders: dict[bytes, Lease | ActorClient] = {}
         """By worker id: the lease or the actor whose calls that worker runs for this process."""
@@ -81,8 +87,7 @@ class OwnerState:
         self.constructors: dict[bytes, Constructor] = {}
         """By id of an actor that this process has created: what its constructor's arguments refer to."""
         self.freed = FreedElsewhere()
-        self.head_epoch = 0
-        self.now_s = 0.0  # when this turn began (monotonic clock)
+        self.endless_waits = EndlessWaits(owner_id)
 
     def check_invariants(self) -> None:
         """Raise AssertionError if the tables contradict each other."""

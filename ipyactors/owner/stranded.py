@@ -78,7 +78,7 @@ def warn(state: OwnerState, out: Out, now_s: float) -> None:
         more = f" (and {len(waiting) - 1} more)" if len(waiting) > 1 else ""
         text = f"{first.name}{more} waits for a machine: {_asks(shape)}. Nothing is lost; it runs when one has come.\n"
         if first.parent is None:
-            out.show(OutputWritten(0, "ipyactors", 2, text))
+            out.show(OutputWritten(0, "ipyactors", 2, text), first.scope)
         else:
             out.to_caller(first.parent.caller, OutputWritten(first.parent.seq, "ipyactors", 2, text))
 

@@ -20,7 +20,7 @@ from ipyactors.ground import ids
 from ipyactors.ground.clock import SystemClock
 from ipyactors.ground.config import MAX_LINEAGE_BYTES, SessionPaths
 from ipyactors.ground.exceptions import SessionError
-from ipyactors.owner import leases, living, reactor, retries, stranded
+from ipyactors.owner import deadlock, leases, living, reactor, retries, stranded
 from ipyactors.owner.actors import ActorClient
 from ipyactors.owner.announcer import Announcer
 from ipyactors.owner.calls import PendingCall
@@ -29,7 +29,7 @@ from ipyactors.owner.doors import Doors
 from ipyactors.owner.event_log import EventLog
 from ipyactors.owner.lending import Lending
 from ipyactors.owner.mail import Mail
-from ipyactors.owner.output import show_in_terminal
+from ipyactors.owner.output import front_end
 from ipyactors.owner.post import Post
 from ipyactors.owner.reconnect import on_head_restarted, registration
 from ipyactors.owner.state import OwnerState
@@ -42,7 +42,7 @@ from ipyactors.wire.interrupts import deferred
 from ipyactors.wire.leader import LeaderFollowers
 from ipyactors.wire.node_messages import AttachProcess, HeadRestarted, SessionStopping
 from ipyactors.wire.store_messages import StoreToProcess
-from ipyactors.wire.worker_messages import OutputWritten
+from ipyactors.wire.worker_messages import Written
 
 _log = logging.getLogger("ipyactors.owner")
 
@@ -73,7 +73,8 @@ class Traffic:
         self.discarded: list[object] = []
         """Things of the user's to let go of where their finalizers do not run under the lock: after a turn."""
         self.stopping_detail = ""
-        self.on_output: Callable[[OutputWritten], None] = show_in_terminal
+        self.on_output: Callable[[Written, int], None] = front_end()
+        """Shows what calls print and display; told of each which scope its call has. Not under the lock."""
         address = paths.process_address(process_id)
         self._doors = Doors(process_id, address)
         self.log = EventLog(SystemClock())
@@ -97,7 +98,7 @@ class Traffic:
         self._serve: Callable[[bytes, Any], None] | None = None
         self._on_turn: Callable[[float], float | None] | None = None
         self.storage: Storage | None = None
-        self.announcer = Announcer(self.lock, self.mail, self.log, lambda output: self.on_output(output))
+        self.announcer = Announcer(self.lock, self.mail, self.log, lambda *written: self.on_output(*written))
 
     # -- life -------------------------------------------------------------------------------------------------
 
@@ -264,6 +265,8 @@ class Traffic:
                 self._on_message(peer, message, now_s)
             self._submissions.take(self.state, self.mail)
             reactor.settle(state, mail, now_s)
+            if state.endless_waits:
+                deadlock.send_due(state, mail, now_s)
             if self.storage is not None and self.storage.freed:
                 self.storage.free_dropped()
             pause_s = self._on_turn(now_s) if self._on_turn is not None else None
@@ -273,7 +276,8 @@ class Traffic:
                 return 0.0  # whoever waits looks whether his wait is over, and comes back
             if not (has_arrived or self._submissions.has_calls or self._again):
                 break
-        for due_s in (leases.next_expiry_s(state.leases), stranded.next_warning_s(state)):
+        next_probe_s = deadlock.next_probe_s(state) if state.endless_waits else None
+        for due_s in (leases.next_expiry_s(state.leases), stranded.next_warning_s(state), next_probe_s):
             if due_s is not None:
                 left_s = max(0.0, due_s - now_s)
                 pause_s = left_s if pause_s is None else min(pause_s, left_s)

@@ -58,10 +58,10 @@ def exception_of(remote: RemoteError) -> BaseException:
         error: BaseException = TaskError(_as_text(remote), cause=None)
         frames = [(frame.filename, frame.line, frame.name) for frame in remote.frames]
         error.__traceback__ = tracebacks.rebuild(frames)
-    elif remote.is_local or isinstance(cause, TaskError):
-        error = cause
+        tracebacks.add_details(error, remote.details)
     else:
-        error = _both(cause)
+        tracebacks.add_details(cause, remote.details)
+        error = cause if remote.is_local or isinstance(cause, TaskError) else _both(cause)
     _describe(error, remote, cause)
     return error
 
@@ -132,5 +132,5 @@ def _describe(error: BaseException, remote: RemoteError, cause: BaseException | 
         error.cause = cause
         error.remote_traceback = remote.traceback_text
         error.function_name = remote.function_name
-    for note in remote.notes:
+    for note in filter(None, (remote.place, *remote.notes)):
         error.add_note(note)

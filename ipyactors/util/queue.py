@@ -8,9 +8,9 @@ import queue
 from collections.abc import Coroutine, Iterable, Iterator
 from typing import Any
 
+from ipyactors.api import reprs
 from ipyactors.api.actor import ActorClass
 from ipyactors.api.calls import get, kill
-from ipyactors.ground import ids
 from ipyactors.ground.exceptions import ActorDiedError
 from ipyactors.wire.deaths import describe_death
 from ipyactors.wire.specs import LossReason
@@ -204,8 +204,8 @@ class Queue:
 
     def __repr__(self) -> str:
         client = self.actor._ipyactors_client
-        which = repr(client.name) if client.name else ids.short(client.actor_id)
-        return f"Queue({which}{f', maxsize={self.maxsize}' if self.maxsize > 0 else ''})"
+        label = reprs.actor_label(client, "").strip()
+        return f"Queue({', '.join(filter(None, (label, f'maxsize={self.maxsize}' if self.maxsize > 0 else '')))})"
 
     def _full(self, patience_s: float | None) -> Full:
         return Full(f"{self!r} had no room {_so_long(patience_s)}. The item was not added.")

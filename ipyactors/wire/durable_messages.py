@@ -1,4 +1,4 @@
-"""A durable actor's worker to the head: what has become of the actor. Part of what owners say."""
+"""A durable actor's worker to the head: what has become of the actor. Part of what owners say, and hear."""
 
 from __future__ import annotations
 
@@ -36,6 +36,19 @@ class ActorCaughtUp(_Word):
     incarnation: int
 
 
+class ConfirmReady(_Word):
+    """Sent by a durable actor's worker: this incarnation is ready; let me know that you know that, and all said before.
+
+    Sent before it runs what has ended a process. A process that ends may take along what it has just said, and a head
+    that has not heard that the actor was back would count its death as that of one that cannot come back. Answered by
+    :class:`ConfirmReadyReply`.
+    """
+
+    request_id: int
+    actor_id: bytes
+    incarnation: int
+
+
 class CheckpointMade(_Word):
     """Sent by a durable actor's worker; ``detail`` is for people."""
 
@@ -56,4 +69,11 @@ class ActorUpgraded(_Word):
     handle: bytes
 
 
-DurableToHead = ActorProgressed | ActorBusy | ActorCaughtUp | CheckpointMade | ActorUpgraded
+class ConfirmReadyReply(_Word):
+    """The head knows it, also of a death that it hears of after this."""
+
+    request_id: int
+
+
+DurableToHead = ActorProgressed | ActorBusy | ActorCaughtUp | ConfirmReady | CheckpointMade | ActorUpgraded
+DurableToOwner = ConfirmReadyReply

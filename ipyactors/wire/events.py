@@ -49,6 +49,8 @@ class EventKind(enum.StrEnum):
     NODE_ADDED = "node_added"
     NODE_LOST = "node_lost"
     """A machine is gone, with its workers and what its store held; ``detail`` says how it was noticed."""
+    INJECTED = "injected"
+    """``ipyactors.chaos`` did something, to the process or actor that is named; ``detail`` says what."""
     OBJECT_SPILLED = "object_spilled"
     """A value was moved from shared memory to disk; ``task_id`` is its object id, ``detail`` its size and why."""
     OBJECT_RESTORED = "object_restored"
@@ -75,4 +77,4 @@ class Event(msgspec.Struct, array_like=True, frozen=True):
     detail: str = ""
     injected: bool = False
     count: int = 0
-    """Of an ``ACTOR_RECOVERED``: how many calls were replayed."""
+    """Of an ``ACTOR_RECOVERED``: how many calls were replayed. Of an ``ACTOR_CREATED``: its ``max_concurrency``."""

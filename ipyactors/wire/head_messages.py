@@ -9,7 +9,7 @@ from __future__ import annotations
 import msgspec
 
 from ipyactors.ground.quantities import Units
-from ipyactors.wire.durable_messages import DurableToHead
+from ipyactors.wire.durable_messages import DurableToHead, DurableToOwner
 from ipyactors.wire.events import Event
 from ipyactors.wire.specs import ActorSpec, ActorStatus, Death, NodeStatus, RemoteError, WaitingDemand
 
@@ -362,4 +362,5 @@ HeadToOwner = (
     | EventsReported
     | WorkerLost
     | KillNoted
+    | DurableToOwner
 )

@@ -92,18 +92,23 @@ def is_running(identity: Identity) -> bool:
     return identify(identity.pid) == identity
 
 
-def kill(identity: Identity, *, group: bool = False) -> bool:
-    """End that process with SIGKILL, with ``group`` its process group too. Return False if it is gone already."""
+def kill(identity: Identity, number: int = signal.SIGKILL, *, group: bool = False) -> bool:
+    """Send that process a signal, with ``group`` its process group too. Return False if it is gone already."""
     if identify(identity.pid) != identity:
         return False
     try:
         if group:
-            os.killpg(identity.pid, signal.SIGKILL)
+            os.killpg(identity.pid, number)
         else:
-            os.kill(identity.pid, signal.SIGKILL)
+            os.kill(identity.pid, number)
     except ProcessLookupError:
         return False
     return True
+
+
+def continue_later(pid: int, seconds: float) -> list[str]:
+    """Return the command of a helper that continues a stopped process after so many seconds."""
+    return ["/bin/sh", "-c", 'sleep "$1"; kill -CONT "$2"', "sh", f"{seconds:.3f}", str(pid)]
 
 
 def wait_gone(identity: Identity, timeout_s: float) -> bool:

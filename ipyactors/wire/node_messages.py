@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from ipyactors.ground.quantities import Units
+from ipyactors.wire.chaos_words import Progress
 from ipyactors.wire.events import Event
 from ipyactors.wire.specs import ActorSpec, Death
 
@@ -47,7 +48,8 @@ class RegisterNode(_Word):
     Each of ``workers`` and of ``drivers`` is about to register with that head too, or is reported dead. ``address`` is
     where the agent listens; ``pid`` is given where the head runs on the same machine, so that it can watch the agent.
     ``joins`` is set by all but the first machine, whose agent started the head; that one names in ``nodes`` all that
-    have joined. Who joins is answered with :class:`NodeRegistered`.
+    have joined. Who joins is answered with :class:`NodeRegistered`. ``killed_head``: the head before was ended by an
+    injected fault. ``holds_detached`` is what a head has told last (:class:`HoldsDetached`).
     """
 
     hostname: str
@@ -60,6 +62,8 @@ class RegisterNode(_Word):
     joins: bool = False
     nodes: tuple[NodeRecord, ...] = ()
     store_limit_bytes: int = 0
+    killed_head: bool = False
+    holds_detached: bool = False
 
 
 class WorkerStarted(_Word):
@@ -74,6 +78,12 @@ class WorkerDied(_Word):
 
     worker_id: bytes
     death: Death
+
+
+class WorkerSignalled(_Word):
+    """The signal was sent that came with this ticket, if there was a process to send it to."""
+
+    ticket: int
 
 
 class ProcessGone(_Word):
@@ -92,18 +102,22 @@ class ObjectEvents(_Word):
     events: tuple[Event, ...]
 
 
-NodeToHead = RegisterNode | WorkerStarted | WorkerDied | ProcessGone | NodeLeaving | ObjectEvents
+NodeToHead = RegisterNode | WorkerStarted | WorkerDied | WorkerSignalled | ProcessGone | NodeLeaving | ObjectEvents
 
 
 # -- head to agent ---------------------------------------------------------------------------------------------
 
 
 class StartWorker(_Word):
-    """Start a worker with this id: it hosts ``actor`` as ``incarnation`` (from 0), or it runs tasks."""
+    """Start a worker with this id: it hosts ``actor`` as ``incarnation`` (from 0), or it runs tasks.
+
+    ``faults`` are to go wrong there on purpose.
+    """
 
     worker_id: bytes
     actor: ActorSpec | None = None
     incarnation: int = 0
+    faults: tuple[Progress, ...] = ()
 
 
 class KillWorker(_Word):
@@ -127,6 +141,22 @@ class KillWorkerAt(_Word):
     detail: str
 
 
+class SignalWorker(_Word):
+    """Send the worker this signal, as an injected fault; with ``seconds``, have it continued (SIGCONT) after these.
+
+    With a ``ticket`` it is answered with :class:`WorkerSignalled`.
+    """
+
+    worker_id: bytes
+    number: int
+    seconds: float = 0.0
+    ticket: int = 0
+
+
+class DieNow(_Word):
+    """End at once, as an injected fault: all that is on this machine ends with you."""
+
+
 class NodeRegistered(_Word):
     """Welcome, further machine: the head may start workers on you from now on."""
 
@@ -137,18 +167,27 @@ class LeaveSession(_Word):
     """No task runs on you any more, as you wished: go. What else is on you ends with you."""
 
 
-HeadToNode = StartWorker | KillWorker | KillWorkerAt | NodeRegistered | LeaveSession
+class HoldsDetached(_Word):
+    """Whether the session holds actors that are detached; said to the first machine when it changes, at first no."""
+
+    holds_any: bool
+
+
+HeadToNode = (
+    StartWorker | KillWorker | KillWorkerAt | SignalWorker | DieNow | NodeRegistered | LeaveSession | HoldsDetached
+)
 
 
 # -- zygote (over a socketpair, length-prefixed frames) ----------------------------------------------------------
 
 
 class ForkWorker(_Word):
-    """Fork, and become this worker in the child. ``actor`` as in :class:`StartWorker`."""
+    """Fork, and become this worker in the child. The fields are as in :class:`StartWorker`."""
 
     worker_id: bytes
     actor: ActorSpec | None = None
     incarnation: int = 0
+    faults: tuple[Progress, ...] = ()
 
 
 class WorkerForked(_Word):
@@ -200,6 +239,10 @@ class DetachProcess(_Word):
     """I leave the session, which goes on without me (a driver that had come to a running session)."""
 
 
+class KillHead(_Word):
+    """End the head at once, as an injected fault. You hear of the next one as of any other."""
+
+
 class JoinSession(_Word):
     """I am the agent of a further machine: tell me when the head restarts, and when the session ends.
 
@@ -210,7 +253,7 @@ class JoinSession(_Word):
     pid: int
 
 
-ProcessToNode = AttachProcess | StopSession | DetachProcess | JoinSession
+ProcessToNode = AttachProcess | StopSession | DetachProcess | JoinSession | KillHead
 
 
 class HeadRestarted(_Word):

@@ -11,6 +11,8 @@ import enum
 import msgspec
 
 from ipyactors.ground.quantities import Units
+from ipyactors.ground.tracebacks import TraceDetails
+from ipyactors.wire.chaos_words import Report
 
 
 class LossReason(enum.StrEnum):
@@ -140,6 +142,9 @@ class RemoteError(msgspec.Struct, array_like=True, frozen=True):
     then ``type_name``, ``message`` and ``traceback_text`` are what is left, and they are always there. ``notes`` are
     what the runtime has to say of it, beside those of the exception itself. One that ``is_local`` was not raised by a
     call, but here, by what asked for its result or in ``once()``: it is raised again as it is, as no TaskError.
+    ``details`` tell more of the tracebacks of the exception and of its links, in the order of
+    :func:`ipyactors.ground.tracebacks.links_of`; they are in no log. ``place`` says in words which attempt has raised
+    it, in which incarnation of which actor; empty where there is nothing to say.
     """
 
     type_name: str
@@ -152,6 +157,12 @@ class RemoteError(msgspec.Struct, array_like=True, frozen=True):
     pickling_problem: str = ""
     notes: tuple[str, ...] = ()
     is_local: bool = False
+    details: tuple[TraceDetails, ...] = ()
+    place: str = ""
+
+    def without_details(self) -> RemoteError:
+        """Return it as it is kept for long."""
+        return msgspec.structs.replace(self, details=()) if self.details else self
 
     @property
     def words(self) -> str:
@@ -168,7 +179,8 @@ class Death(msgspec.Struct, array_like=True, frozen=True):
     the highest ``seq`` that had begun to run: a call with a higher ``seq`` certainly did not run. Memory is in bytes;
     0 where unknown. ``was_leaving``: it had noted that it was ending on purpose, or it was ended as an actor that is
     not to return. ``unready`` tells of a durable actor that was given up how many of its processes, the last ones, had
-    certainly run none of its calls but those of the replay.
+    certainly run none of its calls but those of the replay. ``injected``: ``ipyactors.chaos`` has ended it; ``faults``
+    is what it leaves of the orders that it had, for the head.
     """
 
     reason: LossReason
@@ -186,6 +198,8 @@ class Death(msgspec.Struct, array_like=True, frozen=True):
     init_error: RemoteError | None = None
     was_leaving: bool = False
     unready: int = 0
+    injected: bool = False
+    faults: Report | None = None
 
 
 class Durability(msgspec.Struct, array_like=True, frozen=True):
@@ -226,6 +240,7 @@ class ActorSpec(msgspec.Struct, array_like=True, frozen=True):
     ``arg_values`` are the values of the top-level references among the constructor's arguments. What is large among
     these and ``args`` only names the object that it is (:attr:`Payload.stands_for`), unless the actor is detached.
     ``creator_id`` is the durable actor that has created it, if one has: ``owner_id`` was a process of that.
+    ``owner_address`` is where its owner listens; empty of a detached one, which outlives its owner.
     """
 
     actor_id: bytes
@@ -244,6 +259,7 @@ class ActorSpec(msgspec.Struct, array_like=True, frozen=True):
     handle: bytes = b""
     durability: Durability | None = None
     creator_id: bytes = b""
+    owner_address: str = ""
 
 
 class ActorStatus(msgspec.Struct, array_like=True, frozen=True):

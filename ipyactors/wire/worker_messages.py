@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import msgspec
 
+from ipyactors.wire.chaos_words import Order
 from ipyactors.wire.specs import Definition, Payload, RemoteError
 
 #: Which state of an actor: its incarnation, and how many calls that may change it had begun there. (0, 0) is what the
@@ -48,7 +49,8 @@ class RunTask(_Word):
     the caller already has from an earlier attempt; with ``until_item`` the generator is closed when it has yielded so
     many in all. ``counter`` is the call's number among those of its caller that may be retried, 0 if it may not be;
     those with one below ``settled`` are over. Both are for the calls to durable actors that it makes.
-    ``values`` is what an earlier attempt has taken from outside, see :class:`ValueTaken`.
+    ``values`` is what an earlier attempt has taken from outside, see :class:`ValueTaken`; ``faults`` is what is to go
+    wrong on purpose.
     """
 
     seq: int
@@ -65,6 +67,7 @@ class RunTask(_Word):
     counter: int = 0
     settled: int = 0
     values: tuple[bytes, ...] = ()
+    faults: tuple[Order, ...] = ()
 
 
 class CallIdentity(msgspec.Struct, array_like=True, frozen=True):
@@ -142,7 +145,30 @@ class ValueKept(_Word):
     index: int
 
 
-CallerToWorker = Define | RunTask | CallMethod | CancelCall | FinishAndExit | ForgetDefinitions | ValueKept
+class WaitingCall(msgspec.Struct, array_like=True, frozen=True):
+    """A call that runs and waits. ``wait_id`` is the wait's own, ``who`` names the call for people.
+
+    ``line`` names one that stands in line behind it, if the wait before is for that one.
+    """
+
+    wait_id: bytes
+    who: str
+    line: str = ""
+
+
+class ProbeCalls(_Word):
+    """I wait for these calls; if they are held up by one that waits too, pass this on after what that waits for.
+
+    ``path`` are the waits from the one that has begun this on, each for the next; it is the ``number``-th that that one
+    has begun. See :mod:`ipyactors.owner.deadlock`.
+    """
+
+    seqs: tuple[int, ...]
+    number: int
+    path: tuple[WaitingCall, ...]
+
+
+CallerToWorker = Define | RunTask | CallMethod | CancelCall | FinishAndExit | ForgetDefinitions | ValueKept | ProbeCalls
 
 
 # -- worker to caller ------------------------------------------------------------------------------------------
@@ -198,13 +224,38 @@ class OutputWritten(_Word):
     """The call ``seq`` printed. Sent before the call's answer, so a reader has the text first.
 
     ``source`` is the name to put before each line (``f`` or ``Counter 'c1'``); ``stream`` is 1 for standard output,
-    2 for standard error. Output that no call caused has ``seq`` 0.
+    2 for standard error. Output that no call caused has ``seq`` 0; then ``actor_id`` is the actor whose process it is
+    of, if it is one's, and it is sent to the process that has created the actor.
+
+    With a ``block_id``, ``text`` is lines that are written over again and again, as a progress bar: it comes in the
+    place of what the block was before. The last one ends with a newline.
     """
 
     seq: int
     source: str
     stream: int
     text: str
+    block_id: bytes = b""
+    actor_id: bytes = b""
+
+
+class DisplayWritten(_Word):
+    """The call ``seq`` displays something. Sent in order with what it prints.
+
+    ``bundle`` is JSON: ``data`` by MIME type, as Jupyter has it, and ``metadata``. ``is_update``: it comes in the place
+    of what was displayed with the same ``display_id``. ``actor_id`` is as that of :class:`OutputWritten`.
+    """
+
+    seq: int
+    source: str
+    bundle: bytes
+    display_id: str
+    is_update: bool = False
+    actor_id: bytes = b""
+
+
+#: What a call has for whoever looks on.
+Written = OutputWritten | DisplayWritten
 
 
 class ActorExiting(_Word):
@@ -254,6 +305,7 @@ WorkerToCaller = (
     | CallsReturned
     | ItemYielded
     | OutputWritten
+    | DisplayWritten
     | ActorExiting
     | ArgumentsMissing
     | ActorHasChanged
@@ -313,7 +365,15 @@ class ReportMissing(_Word):
     node_ids: tuple[bytes, ...]
 
 
-BorrowerToOwner = FetchObject | CancelObject | LendObject | ReleaseObject | LendsSettled | ReportMissing
+class ProbeObjects(_Word):
+    """I wait for these objects: pass this on as :class:`ProbeCalls` to those who make them."""
+
+    object_ids: tuple[bytes, ...]
+    number: int
+    path: tuple[WaitingCall, ...]
+
+
+BorrowerToOwner = FetchObject | CancelObject | LendObject | ReleaseObject | LendsSettled | ReportMissing | ProbeObjects
 
 
 class ObjectReady(_Word):

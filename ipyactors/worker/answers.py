@@ -12,6 +12,7 @@ from collections.abc import Callable, Sized
 from typing import NoReturn
 
 from ipyactors.wire.codec import Message
+from ipyactors.worker import chaos
 from ipyactors.worker.out import WorkerSession
 
 #: An answer waits at most this long for others to travel with.
@@ -49,6 +50,8 @@ class Answers:
 
     def finish(self, peer: bytes, message: Message) -> None:
         """Give a call's last answer."""
+        if chaos.armed is not None and chaos.armed.holds_answer(self, peer, message):
+            return
         self._answer(peer, message)
         if self.defer is not None:
             if self._unsent == 0:
@@ -63,6 +66,18 @@ class Answers:
         """Send something while the call goes on: an item, a line that it printed."""
         self._answer(peer, message)
         self._hold()
+
+    def note_ends(self) -> None:
+        """Have the ends of calls outlive this process, where they are noted; their answers need not have left."""
+
+    def repeat(self, peer: bytes, message: Message) -> None:
+        """Give an answer that is given once more."""
+        self._answer(peer, message)
+
+    @property
+    def is_last(self) -> bool:
+        """Whether no call waits behind the one that is being answered."""
+        return not self._line
 
     def queue(self, peer: bytes, message: Message) -> None:
         """Say something that leaves with a call's last answer, or with the turn in which it is said."""

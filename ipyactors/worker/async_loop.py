@@ -92,6 +92,7 @@ class AsyncLoop:
         key = (caller, call.seq)
         self._marks.mark(caller, call.seq)
         task = self._loop.create_task(self._executor.run_async(running, call))
+        running.task = id(task)
         self._tasks[key] = task
         task.add_done_callback(lambda task: self._on_done(key, task))
 

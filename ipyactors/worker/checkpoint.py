@@ -12,7 +12,7 @@ import hashlib
 import platform
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
@@ -26,7 +26,9 @@ from ipyactors.ground.checkpointable import CheckpointContext
 from ipyactors.ground.tracebacks import in_words
 from ipyactors.owner import current
 from ipyactors.wire.specs import Durability
+from ipyactors.worker import chaos
 from ipyactors.worker.call_log import CallLog, End
+from ipyactors.worker.removal import Noted, Removal, Unnoted
 
 #: A replay is to take no longer than this, if the user has not said otherwise.
 REPLAY_AT_MOST_S = 1.0
@@ -97,6 +99,7 @@ class Checkpointer:
     The actor ``goes_on`` as the copy that the checkpoint has, unless calls run beside: else it would not be what comes
     back (in another order of a set, say, or another object that is compared with ``is``). ``saving`` is entered while
     one is made, for the next process to know; ``deaths`` processes in a row before this one have ended in there.
+    ``noted`` outlives this process, and tells of one that is saved and none yet; ``removal`` is of such data.
     """
 
     def __init__(
@@ -112,6 +115,7 @@ class Checkpointer:
         *,
         goes_on: bool = True,
         saving: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext,
+        noted: Noted | None = None,
         deaths: int = 0,
     ) -> None:
         self._actor = actor
@@ -124,6 +128,7 @@ class Checkpointer:
         self._carry = carry
         self._goes_on = goes_on
         self._saving = saving
+        self.removal = Removal(actor, log.actor_id, durability, store, noted or Unnoted(), self._complain)
         self._copy: Any = None
         self._call_s = _FIRST_CALL_S
         self._is_requested = False
@@ -249,7 +254,7 @@ class Checkpointer:
         """
         carried = self._carry(wait_s)
         began_s = self._monotonic()
-        with self._saving():
+        with self._making():
             data = self._save(carried)
             expired = self._log.add_checkpoint(data, self._durability.keep, drops_log=self._drops_log)
             return self._made(data, expired, began_s)
@@ -258,7 +263,7 @@ class Checkpointer:
         """Make one by which calls are over; return their records. Raises as :meth:`make`; then none is over."""
         carried = self._carry(AWAITED_AT_MOST_S)
         began_s = self._monotonic()
-        with self._saving():
+        with self._making():
             data = self._save(carried)
             recorded, expired = self._log.finish_with_checkpoint(
                 ends, data, self._durability.keep, drops_log=self._drops_log
@@ -272,15 +277,19 @@ class Checkpointer:
 
     def _save(self, carried: tuple[CarriedCall, ...]) -> CheckpointData:
         faultpoints.hit("durable.checkpoint.begun")
+        if chaos.armed is not None:
+            chaos.armed.full_disk("a checkpoint")
         checkpoint_id = ids.new_checkpoint_id().hex()
         locator, size, digest = "", 0, b""
         if self._durability.by_itself:
+            self.removal.note_saving(checkpoint_id)
             with current.outside_calls():
                 self._actor.instance.save_checkpoint(self._log.actor_id.hex(), checkpoint_id)
         else:
             with current.outside_calls():
                 state = self._actor.dump_state()
                 self._copy = self._actor.copy_of(state)  # one that cannot be loaded is none
+            self.removal.note_saving(checkpoint_id)
             locator, size = self._store.save(checkpoint_id, state), len(state)
             digest = hashlib.blake2b(state, digest_size=16).digest()
         faultpoints.hit("durable.checkpoint.saved")
@@ -295,13 +304,26 @@ class Checkpointer:
             carried,
         )
 
+    @contextlib.contextmanager
+    def _making(self) -> Iterator[None]:
+        """Have what was saved removed if the block does not make a checkpoint of it."""
+        with self._saving():
+            try:
+                yield
+            except LogSealedError:  # it may have become one: the next process can tell
+                raise
+            except Exception:
+                self.removal.of_unmade()
+                raise
+
     def _made(self, data: CheckpointData, expired: list[Manifest], began_s: float) -> Made:
+        self.removal.note_made()
         copy, self._copy = self._copy, None
         if self._goes_on and copy is not None:
             self._actor.go_on_as(copy)
         del copy
         for manifest in expired:
-            self._let_go(manifest)
+            self.removal.of_expired(manifest.data)
         self._cost_s = self._monotonic() - began_s
         self._is_requested, self._wait_factor = False, 1.0
         self._problems.pop("made", None)
@@ -311,22 +333,3 @@ class Checkpointer:
         made = Made(data.checkpoint_id, self._log.last_lsn, data.size, self._cost_s)
         self._tell(made)
         return made
-
-    def _let_go(self, manifest: Manifest) -> None:
-        """Remove the data of a checkpoint that is none any more; if that fails, it is only waste."""
-        try:
-            faultpoints.hit("durable.checkpoint.expired")
-            if self._durability.by_itself:
-                with current.outside_calls():
-                    self._actor.instance.checkpoint_expired(self._log.actor_id.hex(), manifest.data.checkpoint_id)
-            elif manifest.data.locator:
-                self._store.remove(manifest.data.locator)
-        except Exception as error:
-            problem, data = in_words(error), manifest.data
-            where = f" at {data.locator}" if data.locator else ""
-            text = (
-                f"Checkpoint {data.checkpoint_id} has expired, and its data could not be removed{where}: "
-                f"{problem.rstrip('.')}. It is of no use any more, takes room, and that is not tried again: remove it "
-                "yourself. The actor is not affected."
-            )
-            self._complain("expired", problem, text)

@@ -23,7 +23,7 @@ from ipyactors.durable.checkpoint_store import open_store
 from ipyactors.durable.folder import Folder
 from ipyactors.durable.lock import FolderLock
 from ipyactors.durable.log import segments_of
-from ipyactors.durable.record import Open, ValueKind
+from ipyactors.durable.record import Open
 from ipyactors.durable.recovery import History
 from ipyactors.ground import faultpoints
 from ipyactors.ground.exceptions import HeadUnavailableError, RecoveryFailedError, ReplayDivergenceError
@@ -31,13 +31,16 @@ from ipyactors.owner.actors import HandleToken
 from ipyactors.owner.kv import HeadKv
 from ipyactors.owner.objects import Entry
 from ipyactors.owner.session import Session
-from ipyactors.wire.deaths import TRY_AGAIN, describe_death
-from ipyactors.wire.durable_messages import ActorBusy, ActorCaughtUp, ActorProgressed, ActorUpgraded, CheckpointMade
-from ipyactors.wire.head_messages import (
-    ActorInitFailed,
-    DescribeCluster,
-    GetActor,
+from ipyactors.wire.deaths import TRY_AGAIN
+from ipyactors.wire.durable_messages import (
+    ActorBusy,
+    ActorCaughtUp,
+    ActorProgressed,
+    ActorUpgraded,
+    CheckpointMade,
+    ConfirmReady,
 )
+from ipyactors.wire.head_messages import ActorInitFailed
 from ipyactors.wire.interrupts import deferred
 from ipyactors.wire.liveness import boot_id
 from ipyactors.wire.marks import Marks
@@ -55,7 +58,7 @@ from ipyactors.worker.exit import leave, wait_to_be_ended
 from ipyactors.worker.guarded_log import GuardedLog
 from ipyactors.worker.hosting import HostedActor
 from ipyactors.worker.journal import LogJournal
-from ipyactors.worker.logged import OTHERS, LoggedCalls
+from ipyactors.worker.logged import LoggedCalls
 from ipyactors.worker.logged_answers import LoggedAnswers
 from ipyactors.worker.logged_call import LoggedCall
 from ipyactors.worker.loop import Loop
@@ -66,6 +69,7 @@ from ipyactors.worker.output import Output
 from ipyactors.worker.replay import Recovered, Replayer
 from ipyactors.worker.replay_progress import ReplayProgress
 from ipyactors.worker.rounds import Rounds
+from ipyactors.worker.taken_up import take_up
 from ipyactors.worker.turn import Turn
 
 Load = Callable[[ActorSpec], tuple[type, tuple[Any, ...], dict[str, Any]]]
@@ -185,6 +189,8 @@ class DurableActor:
         for lsn in interrupted:
             crashes[lsn] = crashes.get(lsn, 0) + 1
         self._serve(log, journal, recovered)
+        if not remains.problems:  # or one that is there and cannot be read may be that which was saved last
+            self._remove_unmade(remains)
         if recovery.has_progressed(remains.contents, next(iter(remains.checkpoints), None)):
             self._note_progress()  # its word of that may not have arrived
         return Back(recovered.in_words(), recovered.replay_s, recovered.replayed) if self.has_past else Back()
@@ -195,8 +201,14 @@ class DurableActor:
         A process that is ended at once takes along what it has just said: the head would count that against the actor.
         """
         if self._is_in_danger:
-            with contextlib.suppress(HeadUnavailableError):
-                self._session.ask_head(lambda request_id: GetActor(request_id, "", ""))  # any question will do
+            _wait_until_heard(self._session, self._actor)
+
+    def _remove_unmade(self, remains: Remains) -> None:
+        """Have what was saved last removed, unless it has become a checkpoint."""
+        assert self._checkpointer is not None
+        if any(one.data.checkpoint_id == self._begun.unmade for one in remains.checkpoints):
+            self._checkpointer.removal.note_made()
+        self._checkpointer.removal.of_unmade()
 
     def _interrupted(self, history: History) -> list[int]:
         """Return the lsns of the calls that ran when the process before this one ended.
@@ -260,6 +272,7 @@ class DurableActor:
             carry=carried.carrier(self._nested.unanswered, self._session, log, actor.actor_id),
             goes_on=self._rounds is None,
             saving=self._begun.saving,
+            noted=self._begun,
             deaths=self._begun.saving_deaths,
         )
         checkpointer.note_replayed(recovered.replayed, recovered.replay_s)
@@ -267,7 +280,7 @@ class DurableActor:
         actor.keeper = self
         actor.changes.start_at(call_log.last_lsn)
         self._answers.open(log, self._rounds or calls)
-        unfinished = self._take_up(calls, recovered)
+        unfinished = take_up(calls, recovered, self._session, actor.actor_id)
         log.write()  # what was given up is over, also if the next call ends this process at once
         if recovered.checkpoint is not None:  # before anything else is sent: these were made first
             made = recovered.checkpoint.data.carried
@@ -281,32 +294,6 @@ class DurableActor:
         if not unfinished:
             told()
         faultpoints.hit("durable.open.served")
-
-    def _take_up(self, calls: LoggedCalls, recovered: Recovered) -> list[LoggedCall]:
-        """Return the calls that were not over; what has ended too many processes is given up."""
-        taken: list[LoggedCall] = []
-        for past in recovered.unfinished():
-            logged = calls.reopen(past.call, past.lsn, past.values)
-            crashes, allowed = recovered.history.crashes.get(past.lsn, 0), past.call.crashes_allowed
-            logged.is_begun = bool(crashes)
-            kinds = {value.kind for value in past.values}
-            others = OTHERS if kinds & {ValueKind.SUBMITTED, ValueKind.ONCE} else ""
-            if ValueKind.OVERLAP in kinds:
-                calls.abort(
-                    logged,
-                    f"a crash interrupted {logged.running.name} when it was waiting for several results side by side, "
-                    f"and nobody could tell which came first{others}",
-                )
-            elif 0 <= allowed < crashes:
-                how = _last_death(self._session, self._actor.actor_id)
-                calls.abort(
-                    logged,
-                    f"the actor's process ended {crashes} time{'s' * (crashes != 1)} while {logged.running.name} ran, "
-                    f"and max_task_retries={allowed} allows {allowed}{how}{others}",
-                )
-            else:
-                taken.append(logged)
-        return taken
 
     # -- running ------------------------------------------------------------------------------------------------
 
@@ -374,6 +361,7 @@ class DurableActor:
             raise
         faultpoints.hit("durable.upgrade.done")
         self._session.tell_head(ActorUpgraded(actor.actor_id, actor.incarnation, new, handle))
+        _wait_until_heard(self._session, actor)  # who gets a handle after this has the methods of the new class
 
     def _tell_checkpoint(self, made: Made) -> None:
         actor = self._actor
@@ -384,17 +372,12 @@ class DurableActor:
         self._session.tell_head(message)
 
 
+def _wait_until_heard(session: Session, actor: HostedActor) -> None:
+    """Return when the head knows what it was told, or cannot be reached."""
+    with contextlib.suppress(HeadUnavailableError):
+        session.ask_head(lambda request_id: ConfirmReady(request_id, actor.actor_id, actor.incarnation))
+
+
 def _tell_busy(session: Session, actor: HostedActor, words: str) -> None:
     """Tell the head what the actor is at for long."""
     session.tell_head(ActorBusy(actor.actor_id, actor.incarnation, words))
-
-
-def _last_death(session: Session, actor_id: bytes) -> str:
-    """Return how the process before this one ended, if the head knows: not every end is the doing of a method."""
-    with contextlib.suppress(HeadUnavailableError):
-        actors = session.ask_head(DescribeCluster).actors
-        death = next((one.death for one in actors if one.actor_id == actor_id), None)
-        if death is not None:
-            words = f" and had written {death.last_output[-1]!r}" if death.exit_code and death.last_output else ""
-            return f"; the last time it {describe_death(death)}{words}"
-    return ""

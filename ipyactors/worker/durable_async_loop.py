@@ -54,6 +54,7 @@ class DurableAsyncLoop(AsyncLoop):
             for logged in self._rounds.take():
                 running = logged.running
                 task = self._loop.create_task(self._executor.run_async(running, logged.call))
+                running.task = id(task)
                 self._tasks[running.caller, running.seq] = task
                 task.add_done_callback(lambda task, logged=logged: self._on_ended(logged, task))  # type: ignore[misc]
             self._set_timer(self._rounds.look_in_s())

@@ -21,6 +21,7 @@ from ipyactors.owner.current import CurrentCall
 from ipyactors.owner.missing import SegmentsMissing
 from ipyactors.wire.marks import Marks
 from ipyactors.wire.worker_messages import ArgumentsMissing, FinishAndExit
+from ipyactors.worker import chaos
 from ipyactors.worker.checkpoint import Checkpointer
 from ipyactors.worker.execute import Executor
 from ipyactors.worker.exit import ActorExit
@@ -51,14 +52,26 @@ class Line:
     """What waits to be run: calls that are in the log, before those in the mailbox.
 
     ``gone`` are callers whose processes have ended lately. Of those that are lost nothing is known any more: what they
-    had sent and is not in the log is not run, for it may have been in an earlier incarnation.
+    had sent and is not in the log is not run, for it may have been in an earlier incarnation. ``calls`` is what has
+    those in the log, once the actor is there.
     """
 
     def __init__(self, box: Mailbox) -> None:
         self._box = box
         self.logged: deque[LoggedCall | FinishAndExit] = deque()
         self.gone: deque[bytes] = deque()
+        self.calls: LoggedCalls | None = None
         self._lost: OrderedDict[bytes, None] = OrderedDict()
+
+    def awaited_by(self, process_id: bytes) -> list[tuple[int, CurrentCall]]:
+        """Return the calls in the log that a process waits for, each with the number that it has there. Any thread."""
+        logged_calls = () if self.calls is None else tuple(self.calls.open.values())
+        return [
+            (waiter.seq, logged.running)
+            for logged in logged_calls
+            for waiter in tuple(logged.waiters)
+            if waiter.peer == process_id
+        ]
 
     def lose_gone(self, forget: Callable[[bytes], None]) -> None:
         """Have what is known of callers forgotten that are gone. What they had sent arrives soon if at all."""
@@ -159,7 +172,7 @@ class DurableLoop:
 
     def open(self, parts: DurableParts, unfinished: list[LoggedCall]) -> None:
         """Go on with an actor that is there; what was unfinished runs first."""
-        self._parts = parts
+        self._parts, self._line.calls = parts, parts.calls
         self._line.logged.extend(unfinished)
 
     def run(self, start: Callable[[], None]) -> ActorExit:
@@ -300,6 +313,8 @@ class DurableLoop:
             if not parts.calls.hand_over(logged):
                 parts.calls.cancel(logged)
                 return
+        if chaos.armed is not None:
+            chaos.armed.before(running, logged.call, is_logged=bool(logged.lsn))
         if logged.lsn:
             parts.begin(logged, may_overlap=logged.call.is_persist)
         if running.caller:

@@ -21,7 +21,7 @@ from ipyactors.worker.equality import same
 #: them), what :mod:`threading` and :mod:`asyncio` call what has no name, what :mod:`tempfile` calls files, and what was
 #: being done when the stack was full.
 _CHANGING = re.compile(
-    r"(0x)[0-9a-fA-F]+|(ObjectRef\()[0-9a-f]+|\b((?:Thread|Task|Process|Dummy)-)\d+|\b(tmp)[a-z0-9_]{8}\b"
+    r"(0x)[0-9a-fA-F]+|(ObjectRef\()[^()\n]*|\b((?:Thread|Task|Process|Dummy)-)\d+|\b(tmp)[a-z0-9_]{8}\b"
     r"|(maximum recursion depth exceeded)[\w ]*"
 )
 _TOKEN = re.compile(r"\w+|\S")

@@ -14,6 +14,7 @@ from ipyactors.ground import tracebacks
 from ipyactors.ground.exceptions import TaskError
 from ipyactors.wire import serialize
 from ipyactors.wire.specs import FrameSpec, Payload, RemoteError, SourceText
+from ipyactors.worker.captures import details_of
 
 _CAUSES_AT_MOST = 20
 
@@ -21,8 +22,11 @@ _CAUSES_AT_MOST = 20
 _READ_ONLY = ("destination is read-only", "array is read-only")
 
 
-def describe_error(error: BaseException, *, function_name: str) -> RemoteError:
-    """Return ``error`` as it travels. Never raises, whatever the exception's own methods do."""
+def describe_error(error: BaseException, *, function_name: str, with_details: bool = False) -> RemoteError:
+    """Return ``error`` as it travels, with the local variables of its frames if it is to have ``details``.
+
+    Never raises, whatever the exception's own methods do.
+    """
     _explain_read_only(error)
     frames = tracebacks.describe(error.__traceback__)
     payload, problem = _pickle(error)
@@ -35,6 +39,7 @@ def describe_error(error: BaseException, *, function_name: str) -> RemoteError:
         sources=_sources(_all_files(error)),
         function_name=function_name,
         pickling_problem=problem,
+        details=details_of(error) if with_details else (),
     )
 
 
@@ -50,12 +55,8 @@ def _explain_read_only(error: BaseException) -> None:
 
 def _all_files(error: BaseException) -> list[str]:
     files: dict[str, None] = {}
-    link: BaseException | None = error
-    for _ in range(_CAUSES_AT_MOST):
-        if link is None:
-            break
+    for link in tracebacks.links_of(error):
         files.update((frame[0], None) for frame in tracebacks.describe(link.__traceback__))
-        link = link.__cause__ or link.__context__
     return list(files)
 
 
@@ -134,8 +135,17 @@ def _link(error: BaseException, is_bare: bool, *, depth: int) -> _Link:
         _next_link(context, depth),
         error.__suppress_context__,
         tuple(tracebacks.describe(error.__traceback__)),
+        _members(error, depth),
     )
     return _Link(error, parts, is_bare)
+
+
+def _members(error: BaseException, depth: int) -> tuple[_Link, ...]:
+    """Return what makes the members of a group whole: pickled once more, each is the same object as in the group."""
+    if depth >= _CAUSES_AT_MOST:
+        return ()
+    found = tracebacks.members_of(error)
+    return tuple(_link(member, False, depth=depth + 1) for member in found if _travels(member)[0] is False)
 
 
 def _next_link(error: BaseException | None, depth: int) -> _Link | None:

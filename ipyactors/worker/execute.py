@@ -35,7 +35,7 @@ from ipyactors.wire.worker_messages import (
     NestedCallsLeft,
     RunTask,
 )
-from ipyactors.worker import main_module
+from ipyactors.worker import chaos, main_module
 from ipyactors.worker.answers import Answers
 from ipyactors.worker.cancel import Interrupts
 from ipyactors.worker.changes import HasChangedError
@@ -80,7 +80,7 @@ class Executor:
         self.exit: ActorExit | None = None
         self._answers = answers
         self._finish = answers.finish
-        self._output = output
+        self.output = output
         self._definitions = definitions
         self._actor = actor
         self._changes = None if actor is None else actor.changes
@@ -115,7 +115,7 @@ class Executor:
                 results: tuple[Payload, ...] = (self._results.first(value, call, running.name),)
             else:
                 if type(value) is CoroutineType:
-                    run = self.run_coroutine
+                    run, value = self.run_coroutine, _known_by(running, value)
                     value = run(value) if interruptible is None else interruptible(running, run, (value,), {})
                 if call.num_returns == STREAMING:
                     self._stream(value, running, items)
@@ -174,6 +174,8 @@ class Executor:
         """Count a call just taken from the line as running; answer it and return None if it has been cancelled."""
         running = self.describe(caller, call)
         if self.running.admit((caller, call.seq), running):
+            if chaos.armed is not None:
+                chaos.armed.before(running, call)
             return running
         self.cancel_unstarted(caller, call.seq)
         return None
@@ -197,7 +199,8 @@ class Executor:
 
     def _begin(self, running: CurrentCall) -> float:
         _set_call(running)
-        output = self._output
+        output = self.output
+        output.latest = running
         if output.last_caller != running.caller and running.caller:
             output.greet(running.caller)
         self.busy_since_s = now = _monotonic()
@@ -226,8 +229,8 @@ class Executor:
             running.unanswered.when_none(lambda: self._answers.queue(caller, NestedCallsLeft(seq, is_over=True)))
         self.running.pop((caller, seq), None)
         self.busy_since_s = 0.0
-        if self._output.open:
-            self._output.end_call(caller, seq)
+        if self.output.open:
+            self.output.end_call(caller, seq)
 
     def _stream(self, value: Any, running: CurrentCall, items: Items) -> None:
         value, done = items_of(value, running.name), object()
@@ -272,6 +275,8 @@ class Executor:
             raise not_unpickled(running.name, error) from error
         if type(call) is CallMethod and self._changes is not None:
             self._changes.begin(running, call)
+        if chaos.armed is not None:
+            function = chaos.armed.wrap(running, function)
         return function, args, kwargs
 
     def _load_function(self, call: RunTask) -> Callable[..., Any]:
@@ -310,15 +315,15 @@ class Executor:
         if isinstance(error, SystemExit):
             code = exit_code_of(error)
             print(f"{running.name} called {exit_words(error)}: the worker exits with {code}", file=sys.stderr)
-            self._output.end_all()
+            self.output.end_all()
             self._leave(code)
         self._end(running)
         is_cancelled = running.cancelled
         if is_cancelled and _is_interruption(error):
             self._finish(caller, CallCancelled(call.seq, started=True))
             return
-        retryable = not is_cancelled and self._is_retryable(call.retry_on, error)
-        described = describe_error(error, function_name=running.name)
+        retryable = not is_cancelled and self.is_retryable(call.retry_on, error)
+        described = describe_error(error, function_name=running.name, with_details=True)
         if described.payload is not None and described.payload.names_any:
             self._lend(caller, described.payload)
         self._finish(caller, CallRaised(call.seq, described, retryable))
@@ -326,10 +331,11 @@ class Executor:
     def _note_exit(self, running: CurrentCall, reason: ActorExit) -> None:
         """Leave the call among the running: its caller is told that the actor is ending."""
         self.exit = reason
-        if self._output.open:
-            self._output.end_call(running.caller, running.seq)
+        if self.output.open:
+            self.output.end_call(running.caller, running.seq)
 
-    def _is_retryable(self, retry_on: bytes, error: BaseException) -> bool:
+    def is_retryable(self, retry_on: bytes, error: BaseException) -> bool:
+        """Return whether an exception is one of those with which a call asked to be run again."""
         if not retry_on:
             return False
         if retry_on == ANY_EXCEPTION:
@@ -350,6 +356,14 @@ def _run_coroutine(coroutine: Any) -> Any:
     from asyncio import run  # a worker that runs no coroutine need not import it
 
     return run(coroutine)
+
+
+async def _known_by(running: CurrentCall, coroutine: Any) -> Any:
+    """Run a call's coroutine; from then on its task is known from others that it may make."""
+    from asyncio import current_task
+
+    running.task = id(current_task())
+    return await coroutine
 
 
 def _is_interruption(error: BaseException) -> bool:

@@ -72,6 +72,11 @@ def leave(session: WorkerSession | None, code: int) -> NoReturn:
     _system_exit(code)
 
 
+def hold_others() -> None:
+    """Have every other thread that would end this process wait for ever: whoever calls this ends it, in his own way."""
+    _leaving.acquire(blocking=False)
+
+
 @contextlib.contextmanager
 def fatal(session: WorkerSession) -> Iterator[None]:
     """End the process if anything is raised in the block, on whatever thread: it would only be missing afterwards."""

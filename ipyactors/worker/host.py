@@ -6,6 +6,7 @@ from collections import deque
 from typing import Any
 
 from ipyactors.ground.exceptions import ActorUnavailableError
+from ipyactors.wire.chaos_messages import ArmFaults, DisarmFaults
 from ipyactors.wire.codec import Message, ProtocolError
 from ipyactors.wire.head_messages import OwnerLost
 from ipyactors.wire.worker_messages import (
@@ -16,15 +17,17 @@ from ipyactors.wire.worker_messages import (
     Define,
     FinishAndExit,
     ForgetDefinitions,
+    ProbeCalls,
     RunTask,
     ValueKept,
 )
-from ipyactors.worker import mailbox
+from ipyactors.worker import chaos, mailbox
 from ipyactors.worker.answers import Answers
 from ipyactors.worker.execute import Executor
 from ipyactors.worker.loop import Loop
 from ipyactors.worker.mailbox import Mailbox
 from ipyactors.worker.out import WorkerSession
+from ipyactors.worker.places import Places
 
 
 class WorkerHost:
@@ -33,12 +36,21 @@ class WorkerHost:
     ``gone`` gets the ids of callers that are gone, if it is set; whoever takes them out does so without the lock.
     """
 
-    def __init__(self, session: WorkerSession, box: Mailbox, executor: Executor, answers: Answers, loop: Loop) -> None:
+    def __init__(
+        self,
+        session: WorkerSession,
+        box: Mailbox,
+        executor: Executor,
+        answers: Answers,
+        loop: Loop,
+        places: Places,
+    ) -> None:
         self._session = session
         self._box = box
         self._executor = executor
         self._answers = answers
         self._loop = loop
+        self._places = places
         self._orphans: list[bytes] = []
         self.is_leaving = False
         self.gone: deque[bytes] | None = None
@@ -54,6 +66,8 @@ class WorkerHost:
             args = message.args
             if args.refs or args.actor_ids or message.arg_values:
                 self._session.custody.receive(caller, args, *message.arg_values)
+            if kind is RunTask and message.faults:
+                chaos.of_process().add_task(caller, message)
             joined = mailbox.on_call(self._box, self, caller, message)
             if joined:
                 self._loop.on_joined(joined)
@@ -74,11 +88,15 @@ class WorkerHost:
                 if self.gone is not None:
                     self.gone.append(message.owner_id)
                 self._session.discarded.extend(self._box.definitions.forget_caller(message.owner_id))
+            case ArmFaults() | DisarmFaults():
+                chaos.on_orders(self._session, message)
             case CancelCall():
                 mailbox.on_cancel(self._box, self, caller, message)
             case FinishAndExit():
                 mailbox.on_finish(self._box, caller, message)
                 self._loop.on_joined(1)
+            case ProbeCalls():
+                self._session.blocking.on_probe(message, self._places.held_up(caller, message.seqs))
 
     def on_turn(self, now: float) -> float | None:
         """Give waiting tasks back if it is time to, send what has waited; return when to look again."""
@@ -93,10 +111,8 @@ class WorkerHost:
                 if mailbox.give_back(self._box, self):
                     self._session.flush()
                 wait_s = None
-        unsent_s = self._answers.on_turn(now)
-        if wait_s is None or unsent_s is None:
-            return unsent_s if wait_s is None else wait_s
-        return min(wait_s, unsent_s)
+        wait_s = _sooner(wait_s, self._executor.output.on_turn(now))
+        return _sooner(wait_s, self._answers.on_turn(now))
 
     def tell_callers_of_exit(self, detail: str) -> None:
         """Tell every caller that the actor is ending."""
@@ -127,3 +143,9 @@ class WorkerHost:
         if recursive:
             # At the end of the turn: cancelling takes a turn of its own, which must not overtake this batch.
             self._orphans.append(running.task_id)
+
+
+def _sooner(one_s: float | None, other_s: float | None) -> float | None:
+    if one_s is None or other_s is None:
+        return other_s if one_s is None else one_s
+    return min(one_s, other_s)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pathlib
 import threading
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from ipyactors.ground.attribute_texts import tell_attributes
 from ipyactors.ground.ids import short
 from ipyactors.owner import current
 from ipyactors.owner.current import CurrentCall, Turn
@@ -19,7 +21,9 @@ _GOODBYES = ("__ipyactors_shutdown__", "__ray_shutdown__")
 
 
 class Keeper(Protocol):
-    """What makes the checkpoints of a durable actor, and has it run another class."""
+    """What makes the checkpoints of a durable actor, and has it run another class. ``path`` is the actor's folder."""
+
+    path: pathlib.Path
 
     def checkpoint(self) -> str:
         """Make one now; return its id."""
@@ -165,10 +169,29 @@ class HostedActor:
         return self.keeper
 
 
+def _look(actor: HostedActor) -> tuple[tuple[str, str], ...]:
+    return tell_attributes(actor.instance)
+
+
+def _corrupt(actor: HostedActor, order: bytes) -> str:
+    from ipyactors.worker import corruption  # few actors are asked for that
+
+    return corruption.damage_newest(actor._kept_by("corrupt_checkpoint()").path, order)
+
+
+def _restore(actor: HostedActor, checkpoint_id: str) -> int:
+    from ipyactors.worker import restoring  # as above
+
+    return restoring.go_back(actor, checkpoint_id, lambda: actor._kept_by("restore()").path)
+
+
 _HIDDEN: dict[str, Any] = {
     "__ray_ready__": HostedActor._ray_ready,
     "__ray_call__": HostedActor._ray_call,
     "__ray_terminate__": HostedActor._ray_terminate,
+    "__ipyactors_look__": _look,
+    "__ipyactors_restore__": _restore,
     "__ipyactors_checkpoint__": HostedActor._checkpoint,
+    "__ipyactors_corrupt__": _corrupt,
     "__ipyactors_upgrade__": HostedActor._upgrade,
 }

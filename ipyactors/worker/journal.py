@@ -7,6 +7,8 @@ from typing import Any
 
 import msgspec
 
+from ipyactors.durable import constructions
+from ipyactors.durable.constructions import Stretch
 from ipyactors.durable.record import Answer, Value, ValueKind
 from ipyactors.owner.current import Submission
 from ipyactors.owner.objects import Entry
@@ -37,6 +39,37 @@ class LogJournal:
     def _add_received(self, lsn: int, index: int, kind: ValueKind, payloads: Sequence[Payload]) -> None:
         kept, made = self._guarded.put_aside(payloads, lsn)
         self._guarded.log.add_value(lsn, Value(index, kind, _encode(Answer(kept, blobs=made))))
+
+    def oldest_open(self) -> int:
+        """Return the lowest lsn of the calls that are not over; 0 if there is none."""
+        return self._guarded.do(self._oldest_open)
+
+    def _oldest_open(self) -> int:
+        return next((lsn for lsn, _ in self._guarded.log.tables.open.values()), 0)
+
+    def construct(self, definition_id: bytes) -> Stretch | None:
+        """Return what the constructor of a class has taken so far; None if nothing is known of constructors.
+
+        Of a class that the actor was upgraded to, and whose constructor has never run, it is noted that it does.
+        """
+        log = self._guarded.log
+        made = log.construction
+        if made is None:
+            return None
+        if made.definition_id == definition_id:
+            return constructions.first_of(made.values)
+        found = constructions.find(made.values, definition_id)
+        if found is None:
+            begun = constructions.beginning(made.values, definition_id, log.tables.last_lsn)
+            self.add_value(0, begun)
+            found = constructions.find((*made.values, begun), definition_id)
+        return found
+
+    def constructed(self) -> None:
+        """Note that the constructor has returned whose values were noted last."""
+        made = self._guarded.log.construction
+        if made is not None:
+            self.add_value(0, constructions.end(made.values))
 
     def read_received(self, answer: Answer) -> Sequence[Payload]:
         """Return the values of an answer, with their bytes. Raises BlobDamagedError."""

@@ -7,7 +7,7 @@ logged, later it waits for the same end, or gets what is recorded.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
@@ -40,6 +40,7 @@ from ipyactors.wire.worker_messages import (
     CallSucceeded,
     ItemYielded,
 )
+from ipyactors.worker import chaos
 from ipyactors.worker.call_log import CallLog
 from ipyactors.worker.checkpoint import Checkpointer
 from ipyactors.worker.errors import describe_error
@@ -51,7 +52,7 @@ _encode_answer = msgspec.msgpack.Encoder().encode
 _decode_answer = msgspec.msgpack.Decoder(Answer).decode
 
 #: Methods that every actor has and that are no part of its history.
-UNLOGGED = frozenset({"__ray_ready__", "__ipyactors_checkpoint__", "__ipyactors_upgrade__"})
+UNLOGGED = frozenset({"__ray_ready__", "__ipyactors_checkpoint__", "__ipyactors_corrupt__", "__ipyactors_upgrade__"})
 
 #: Why a call was given up that is not to have run.
 _CANCELLED = "it was cancelled before it ran"
@@ -67,7 +68,8 @@ class UndoneError(Exception):
 class LoggedCalls:
     """Calls that are in the log and not over. Used by the thread that runs calls.
 
-    ``describe`` makes the :class:`CurrentCall` of a call; ``send`` gives an answer, ``lend`` counts what is in it.
+    ``open`` has them by their ids. ``describe`` makes the :class:`CurrentCall` of a call; ``send`` gives an answer,
+    ``lend`` counts what is in it.
     """
 
     def __init__(
@@ -84,6 +86,7 @@ class LoggedCalls:
         self._send = send
         self._lend = lend
         self._open: dict[bytes, LoggedCall] = {}
+        self.open: Mapping[bytes, LoggedCall] = self._open
         self.checkpointer: Checkpointer | None = None
 
     # -- coming -------------------------------------------------------------------------------------------------
@@ -99,6 +102,11 @@ class LoggedCalls:
         if call.is_readonly or call.method in UNLOGGED:
             return LoggedCall(call, self._describe(caller, call))
         faultpoints.hit("durable.call.arrived")
+        if chaos.armed is not None and self.is_new(call):  # what is in the log would be run by a replay
+            refusal = chaos.armed.refusal(call, self._describe(caller, call).name)
+            if refusal is not None:
+                self._send(caller, refusal)
+                return None
         entry = to_record(call)
         if call.settled:
             self._log.settle(entry.caller_id, call.settled)

@@ -74,6 +74,11 @@ class LoggedAnswers(Answers):
         assert self._endings is not None
         self._endings.finish(logged, message)
 
+    def note_ends(self) -> None:
+        """Have the log outlive this process."""
+        if self._log is not None:
+            self._log.secure()
+
     def send(self, peer: bytes, message: Message) -> None:
         """Give an answer, whatever it is of; nobody waits for that of a call that was found in the log."""
         if peer:

@@ -113,6 +113,6 @@ def _answer_of(message: Message, logged: LoggedCall) -> tuple[Answer, Outcome]:
         return Answer(results, duration_s=message.duration_s), Outcome.RETURNED
     items = tuple(logged.items or ())
     if isinstance(message, CallRaised):
-        return Answer(items, message.error, message.retryable), Outcome.RAISED
+        return Answer(items, message.error.without_details(), message.retryable), Outcome.RAISED
     assert isinstance(message, CallCancelled), f"{type(message).__name__} does not end a call"
     return Answer(items, is_cancelled=True), Outcome.RAISED

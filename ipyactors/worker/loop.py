@@ -18,12 +18,12 @@ from ipyactors.owner import current
 from ipyactors.owner.current import CurrentCall
 from ipyactors.wire.marks import Marks
 from ipyactors.wire.worker_messages import FinishAndExit
+from ipyactors.worker.call_stream import log_size
 from ipyactors.worker.cancel import Interrupts
 from ipyactors.worker.execute import Executor
 from ipyactors.worker.exit import ActorExit
 from ipyactors.worker.mailbox import Mailbox
 from ipyactors.worker.out import WorkerSession
-from ipyactors.worker.output import log_size
 
 #: How long a loop rests when a wait ended without a reason: the session closes, or a signal was not meant for it.
 _REST_S = 0.001
@@ -181,6 +181,7 @@ class ThreadedLoop:
             if running is None:
                 return True
             self._marks.mark(caller, call.seq)
+        running.thread = threading.get_ident()
         self._executor.run(running, call)
         current.call.set(None)
         with self._take_lock:

@@ -15,11 +15,13 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from ipyactors.ground.config import WorkerConfig
 from ipyactors.ground.exceptions import SessionError, StorageFullError
 from ipyactors.owner import current, process
+from ipyactors.owner.creator import Creator
 from ipyactors.owner.session import Session
 from ipyactors.wire.deaths import TRY_AGAIN
 from ipyactors.wire.head_messages import ActorExited, ActorInitFailed, ActorReady
 from ipyactors.wire.marks import Marks
 from ipyactors.wire.specs import ActorSpec
+from ipyactors.worker import chaos, displays
 from ipyactors.worker.answers import Answers
 from ipyactors.worker.cancel import Interrupts
 from ipyactors.worker.errors import describe_error
@@ -41,6 +43,7 @@ from ipyactors.worker.loop import Loop, SerialLoop, ThreadedLoop
 from ipyactors.worker.mailbox import Mailbox
 from ipyactors.worker.out import WorkerSession
 from ipyactors.worker.output import Output
+from ipyactors.worker.places import Places
 from ipyactors.worker.results import load_args
 
 if TYPE_CHECKING:
@@ -64,10 +67,14 @@ def run(config: WorkerConfig, worker_id: bytes, actor: ActorSpec | None, incarna
             max_lineage_bytes=config.max_lineage_bytes,
         )
         process.set_session(session)
+        chaos.prepare(config.paths.faults_path(worker_id))
         current.make_notes = functools.partial(_take_notes, session)
         if actor is not None:
             current.set_actor(actor, incarnation)
-        Worker(session, config.paths.marks_path(worker_id), actor, incarnation).run()
+        worker = Worker(session, config.paths.marks_path(worker_id), actor, incarnation)
+        if actor is not None and actor.owner_address:
+            worker.output.tell_creator = Creator(session, actor.owner_id, actor.owner_address).tell
+        worker.run()
     except SessionError:  # it ended while this worker had nothing to do, as it should
         leave(session, 0)
     except BaseException:  # the last words of a process that could not go on
@@ -108,11 +115,12 @@ class Worker:
         self._box = Mailbox(is_actor=spec is not None, incarnation=incarnation)
         self._is_durable = spec is not None and spec.durability is not None
         self._answers = self._make_answers()
-        self._output = Output(self._answers.add, "" if self._actor is None else self._actor.source)
+        self.output = Output(self._answers.add, "" if self._actor is None else self._actor.source)
+        self.output.actor_id = b"" if spec is None else spec.actor_id
         self._interrupts = Interrupts()
         self._executor = Executor(
             self._answers,
-            self._output,
+            self.output,
             self._box.definitions,
             actor=self._actor,
             interrupts=self._interrupts if spec is None else None,
@@ -120,12 +128,20 @@ class Worker:
             values=session,
             leave=functools.partial(leave, session),
         )
+        is_beside = self._is_durable and spec is not None and spec.max_concurrency > 1
+        chaos.serve(session, self._answers, self._executor.is_retryable, closes=not is_beside)
         self._marks = Marks(marks_path)
         self._durable: DurableActor | None = None
         self._loop = self._choose_loop()
-        self.host = WorkerHost(session, self._box, self._executor, self._answers, self._loop)
+        places = Places(
+            self._box,
+            self._executor.running,
+            is_serial=spec is not None and spec.max_concurrency == 1,
+            has_event_loop=spec is not None and spec.is_async,
+        )
+        self.host = WorkerHost(session, self._box, self._executor, self._answers, self._loop, places)
         if self._is_durable:
-            self.host.gone = self._line.gone
+            self.host.gone, places.awaited_by = self._line.gone, self._line.awaited_by
 
     def _make_answers(self) -> Answers:
         if not self._is_durable:
@@ -154,14 +170,17 @@ class Worker:
         from ipyactors.worker import durable
 
         self._durable = durable.DurableActor(
-            self._session, actor, self._line, self._executor, self._answers, self._output, self._marks, self._box
+            self._session, actor, self._line, self._executor, self._answers, self.output, self._marks, self._box
         )
         return self._durable.loop
 
     def run(self) -> NoReturn:
         """Serve until the actor ends (a worker that runs tasks only ends when it is killed)."""
         self._interrupts.install()
-        self._output.install()
+        self.output.install()
+        self.output.wake = self._session.leader.wake
+        self._session.on_output = self.output.relay
+        displays.install(self.output)
         install_exit_hook(self._session)
         self._session.serve(self.host.on_message, self.host.on_turn)
         self._session.start()
@@ -211,7 +230,7 @@ class Worker:
     def _fail(self, actor: HostedActor, error: BaseException) -> NoReturn:
         """End the process because its actor cannot be made, for good; the head is told why."""
         described = describe_error(error, function_name=f"{actor.class_name}.__init__")
-        self._output.end_all()
+        self.output.end_all()
         # For the death report, should the head be gone that is told here.
         print(described.traceback_text, file=sys.__stderr__)
         self._marks.note_leaving()  # final, even if the head does not hear of it
@@ -239,7 +258,7 @@ class Worker:
         """End the actor for good, in good order."""
         actor = self._actor
         goodbye = end_after(GOODBYE_AT_MOST_S, 0)
-        self._output.end_all()
+        self.output.end_all()
         with self._session.lock:
             self.host.tell_callers_of_exit(reason.detail)
         if actor is not None:
@@ -252,6 +271,6 @@ class Worker:
             except BaseException:  # the actor ends anyhow; its log tells why this went wrong
                 traceback.print_exc()
         atexit._run_exitfuncs()  # os._exit runs none; what the user registered is part of a good end
-        self._output.end_all()
+        self.output.end_all()
         goodbye.cancel()
         leave(self._session, 0)

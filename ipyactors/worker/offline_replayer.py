@@ -8,15 +8,16 @@ import dataclasses
 import functools
 import pathlib
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from types import CoroutineType
 from typing import Any
 
-from ipyactors.durable import replays, spec_file
+from ipyactors.durable import constructions, replays, spec_file
 from ipyactors.durable.blobs import BlobDamagedError
 from ipyactors.durable.checkpoint_store import open_store
+from ipyactors.durable.constructions import Stretch
 from ipyactors.durable.disk import Disk
-from ipyactors.durable.record import Abort, Done, Outcome, Value
+from ipyactors.durable.record import Abort, Done, Outcome
 from ipyactors.durable.recovery import History, Past, Switch
 from ipyactors.durable.replays import Plan, Start
 from ipyactors.durable.session_kv import SessionKv
@@ -176,7 +177,7 @@ class OfflineReplayer(Replayer):
         history = self._since(checkpoint)
         self._on_begin(start.lsn)
         if checkpoint is None:
-            self._construct_with(self._turn_of(history.construction))
+            self._construct_with(self._turn_of(constructions.first_of(history.construction)))
         elif self._actor.durability.by_itself:
             self._load_by_itself(start)
         else:
@@ -191,8 +192,8 @@ class OfflineReplayer(Replayer):
     def _constructor(self) -> str:
         return f"{self._actor.class_name}.__init__"
 
-    def _turn_of(self, construction: Sequence[Value]) -> Turn:
-        return Turn(self._reader, 0, self._constructor, construction, is_over=True)
+    def _turn_of(self, stretch: Stretch) -> Turn:
+        return Turn(self._reader, 0, self._constructor, stretch.values, is_over=True, start=stretch.start)
 
     def _construct_with(self, turn: Turn | None) -> None:
         """Run the constructor, with what it took from outside; without, it takes something new."""

@@ -114,7 +114,12 @@ class OfflineSession(Session):
 
     # -- what would arrive ------------------------------------------------------------------------------------
 
-    def wait(self, is_done: Callable[[], bool], timeout_s: float | None = None) -> bool:  # noqa: ARG002
+    def wait(
+        self,
+        is_done: Callable[[], bool],
+        timeout_s: float | None = None,  # noqa: ARG002
+        awaited: Sequence[Entry] = (),  # noqa: ARG002
+    ) -> bool:
         """Return at once if it is so already; else it never will be. Raises SessionError then."""
         if not is_done():
             self._refuse("to wait for")
@@ -157,6 +162,10 @@ class ReadingJournal:
 
     def secure(self) -> None:
         """Nothing was written."""
+
+    def oldest_open(self) -> int:
+        """Return 0: nothing is sent that would have to say so."""
+        return 0
 
     def register(self, submission: Submission, call: Any, entries: tuple[Any, ...]) -> None:
         """Take a nested call that was made; it is never sent."""

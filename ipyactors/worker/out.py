@@ -6,8 +6,10 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
+from ipyactors.owner.endless_waits import EndlessWait
 from ipyactors.wire.codec import Message
 from ipyactors.wire.specs import ActorSpec, Payload
+from ipyactors.wire.worker_messages import ProbeCalls, Written
 
 
 class Leader(Protocol):
@@ -38,8 +40,19 @@ class Custody(Protocol):
         ...
 
 
+class Blocking(Protocol):
+    """The part of :class:`~ipyactors.owner.blocking.Blocking` that a worker uses."""
+
+    def on_probe(self, message: ProbeCalls, held_up: Callable[[EndlessWait], str | None]) -> None:
+        """Somebody waits for calls that are to run here; under the lock."""
+        ...
+
+
 class WorkerSession(Protocol):
     """The part of :class:`~ipyactors.owner.session.Session` that a worker uses; every method is thread-safe."""
+
+    on_output: Callable[[Written, int], None]
+    """Shows what calls write that this process has made."""
 
     @property
     def lock(self) -> threading.RLock:
@@ -54,6 +67,11 @@ class WorkerSession(Protocol):
     @property
     def custody(self) -> Custody:
         """What counts references and handles that come and go."""
+        ...
+
+    @property
+    def blocking(self) -> Blocking:
+        """What knows which calls wait here."""
         ...
 
     @property

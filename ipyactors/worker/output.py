@@ -1,58 +1,58 @@
-"""What the user's code prints: into this worker's log, and to the caller whose call printed it.
+"""What the user's code prints and displays: to the caller whose call does it, in order, before the call's answer.
 
-The log is the process's descriptors 1 and 2; it gets everything, as it is written, also from other processes that
-the code starts. Callers get whole lines, each named by its call, before the call's answer. A call that floods does
-not drown its caller: beyond 2,000 lines a second the rest is in the log only, and the caller is told so.
+Callers get whole lines, each named by its call, and lines that move (progress bars) as blocks. The log, which is the
+process's descriptors 1 and 2, gets all text as it is written (:mod:`ipyactors.worker.call_stream`). A call that floods
+does not drown its caller: beyond 2,000 lines a second the rest is in the log only, but for the last few.
+
+Text belongs to the call whose context it is written in; in a thread, to the call that has started the thread. A pool's
+threads work for whoever gives them work: what they write, and native threads, belongs to the call that began last, if
+it runs. What remains belongs to no call, a constructor's say: an actor's goes to its creator, a task's to whoever
+called last.
 """
 
 from __future__ import annotations
 
 import contextlib
-import io
 import os
 import sys
 import threading
 import time
+import traceback
 from collections import deque
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+
+import msgspec
 
 from ipyactors.ground.tracebacks import clean
 from ipyactors.owner import current
+from ipyactors.owner.current import CurrentCall
 from ipyactors.wire.codec import Message
-from ipyactors.wire.interrupts import deferred
-from ipyactors.wire.worker_messages import OutputWritten
-
-LINE_AT_MOST = 64 * 1024
-LINES_PER_S = 2000
-_WINDOW_S = 1.0
+from ipyactors.wire.worker_messages import DisplayWritten, OutputWritten, Written
+from ipyactors.worker.call_stream import CallStream
+from ipyactors.worker.lines import Lines, Words
+from ipyactors.worker.pacing import EVERY_S, Pacing
 
 #: Lines printed before any caller is known (by a constructor, say) wait for the first one, up to this many texts.
 _HELD_AT_MOST = 1000
 
+#: What calls leave open that are over (their threads go on printing) is kept for so many writers.
+_OPEN_AT_MOST = 1000
+
 #: Names one writer: the caller, its ``seq`` (0 for no call), and the stream.
 _Key = tuple[bytes, int, int]
 
-
-class _Piece:
-    """What one call has printed on one stream and not yet ended with a newline, and its rate."""
-
-    __slots__ = ("left_out", "lines", "since_s", "source", "text")
-
-    def __init__(self, source: str) -> None:
-        self.source = source
-        self.text = ""
-        self.since_s = 0.0
-        self.lines = 0
-        self.left_out = 0
+#: By this name a thread has the call that has started it; a pool's has none.
+_STARTED_BY = "_ipyactors_started_by"
+_POOLS = ("concurrent.futures.thread", "multiprocessing.pool")
 
 
 class Output:
-    """Collects what is printed and sends it to callers. Thread-safe.
+    """Collects what is printed and displayed and sends it to callers. Thread-safe.
 
     ``is_silent``: what is written is dropped. ``send`` queues a message for a caller
     (:meth:`ipyactors.worker.answers.Answers.add`). ``source`` is what an actor's lines are named by; a task's are named
-    by the task.
+    by the task. ``latest`` is the call that began last. ``wake`` is called when :meth:`on_turn` is wanted. ``actor_id``
+    is the actor's that lives here; with ``tell_creator``, its creator gets what belongs to no call.
     """
 
     def __init__(
@@ -65,19 +65,27 @@ class Output:
         self._source = source
         self._monotonic = monotonic
         self._lock = threading.RLock()
-        self._held: deque[OutputWritten] = deque(maxlen=_HELD_AT_MOST)
-        self._posted: deque[tuple[bytes, OutputWritten]] = deque()
+        self._held: deque[Written] = deque(maxlen=_HELD_AT_MOST)
+        self._posted: deque[tuple[bytes, Written]] = deque()
+        self._pacing: Pacing[tuple[bytes, Written]] = Pacing()
+        self._flooded: set[_Key] = set()
+        self._at_end: dict[tuple[bytes, int], list[Callable[[], object]]] = {}
         self._streams: tuple[CallStream, ...] = ()
         self._is_child = False
         self.is_silent = False
         self.last_caller = b""
+        self.latest: CurrentCall | None = None
+        self.actor_id = b""
+        self.tell_creator: Callable[[Message], object] | None = None
+        self.wake: Callable[[], object] = lambda: None
         #: Writers with something to say at the end of their call; empty for calls that print nothing.
-        self.open: dict[_Key, _Piece] = {}
+        self.open: dict[_Key, Lines] = {}
 
     def install(self) -> None:
-        """Take ``sys.stdout`` and ``sys.stderr`` over."""
+        """Take ``sys.stdout`` and ``sys.stderr`` over, and have threads know which call has started them."""
         self._streams = sys.stdout, sys.stderr = CallStream(self, 1), CallStream(self, 2)
         os.register_at_fork(after_in_child=self._after_fork)
+        _note_who_starts_threads()
 
     def _after_fork(self) -> None:
         """In a child of the user's own making: write to the log only, the sockets belong to the parent."""
@@ -92,44 +100,73 @@ class Output:
         finally:
             self.is_silent = False
 
+    # -- what code here does -----------------------------------------------------------------------------------
+
     def write(self, stream: int, text: str) -> None:
         """Take ``text`` that the code running here has written."""
         if self._is_child:
             return
-        call = current.call.get()
         with self._lock:
-            is_known = call is not None and call.caller and call.seq  # else nobody waits for it by its number
-            key = (call.caller, call.seq, stream) if call is not None and is_known else (b"", 0, stream)
-            piece = self.open.get(key)
-            if piece is None:
-                piece = self.open[key] = _Piece(self._source or (call.name if call is not None else "worker"))
-            whole, newline, rest = (piece.text + text).rpartition("\n")
-            piece.text = rest
-            if newline:
-                self._pass_on(key, piece, whole.split("\n"))
-            if len(piece.text) > LINE_AT_MOST:
-                line, piece.text = piece.text, ""
-                self._pass_on(key, piece, [line])
+            key, lines = self._writer(stream)
+            words = lines.write(text, self._monotonic())
+            if words or lines.is_flooded:
+                self._post_all(key, lines, words)
         self._send_posted()
+
+    def display(self, bundle: bytes, display_id: str, *, is_update: bool) -> None:
+        """Take something that the code running here displays; see :class:`DisplayWritten`."""
+        if self._is_child or self.is_silent:
+            return
+        with self._lock:
+            key, lines = self._writer(1)
+            written = DisplayWritten(key[1], lines.source, bundle, display_id, is_update)
+            if is_update:
+                self._post_paced(display_id, key[0], written)
+            else:
+                self._pacing.forget(display_id)
+                words, is_admitted = lines.admit_display(self._monotonic())
+                self._post_all(key, lines, words)
+                if is_admitted:
+                    self._post(key[0], written)
+        self._send_posted()
+
+    def clear_lines(self) -> None:
+        """Have what the code running here prints from now on come in one place, in that of what came there before."""
+        with self._lock:
+            self._writer(1)[1].clear()
+
+    def at_end(self, finish: Callable[[], object]) -> None:
+        """Call ``finish`` on the thread of the present call when its code has run, before its answer."""
+        call = current.call.get()
+        if call is not None and call.caller and call.seq:
+            with self._lock:
+                self._writer(1)  # so that the call is open, whatever it prints
+                self._at_end.setdefault((call.caller, call.seq), []).append(finish)
+
+    # -- what happens to calls ---------------------------------------------------------------------------------
 
     def end_call(self, caller: bytes, seq: int) -> None:
         """Send what the call has left over, and have it in the log; call it before the call's answer."""
+        for finish in self._at_end.pop((caller, seq), ()):
+            try:
+                finish()
+            except Exception:  # it shows things of the user's
+                traceback.print_exc()
         for written in self._streams:
             written.flush()
+        seq = seq if caller else 0
+        self._finish([(caller, seq, stream) for stream in (1, 2)])
         with self._lock:
-            for stream in (1, 2):
-                key = (caller, seq if caller else 0, stream)
-                piece = self.open.pop(key, None)
-                if piece is not None:
-                    self._finish(key, piece)
+            for held in self._pacing.take_if(lambda held: (held[0], held[1].seq) == (caller, seq)):
+                self._post(*held)
         self._send_posted()
 
     def end_all(self) -> None:
         """Send everything that is left over; before the process ends."""
+        self._finish(tuple(self.open))
         with self._lock:
-            for key, piece in self.open.items():
-                self._finish(key, piece)
-            self.open.clear()
+            for held in self._pacing.take_if(lambda _held: True):
+                self._post(*held)
         self._send_posted()
 
     def greet(self, caller: bytes) -> None:
@@ -139,139 +176,110 @@ class Output:
             self._posted.append((caller, self._held.popleft()))
         self._send_posted()
 
+    def relay(self, written: Written, _scope: int = 0) -> None:
+        """Pass on what calls that were made here have written in no call, or when they were over."""
+        with self._lock:
+            self._post(b"", msgspec.structs.replace(written, seq=0))
+        self._send_posted()
+
+    def on_turn(self, now: float) -> float | None:
+        """Send what was held back for being too much; return in how many seconds to come back. Called by the leader."""
+        if self._pacing.is_idle and not self._flooded:
+            return None
+        # The leader has the session's lock. Whoever has ours may be in a finalizer that wants the session's.
+        if self._lock.acquire(blocking=False):
+            try:
+                for peer, written in self._pacing.take_due(now):
+                    self._post(peer, written)
+                for key in tuple(self._flooded):
+                    lines = self.open.get(key)
+                    if lines is not None:
+                        self._post_all(key, lines, lines.tick(now))
+                    if lines is None or not lines.is_flooded:
+                        self._flooded.discard(key)
+            finally:
+                self._lock.release()
+            self._send_posted()
+        return EVERY_S
+
     def _send_posted(self) -> None:
         # Outside the lock: a finalizer that prints while its thread holds the session's lock must not meet a thread
         # that holds ours and wants the session's.
         while self._posted:
             with contextlib.suppress(IndexError):
-                self._send(*self._posted.popleft())
+                peer, written = self._posted.popleft()
+                if peer or self.tell_creator is None:
+                    self._send(peer, written)
+                else:
+                    self.tell_creator(written)
+
+    def _finish(self, keys: Iterable[_Key]) -> None:
+        with self._lock:
+            for key in keys:
+                lines = self.open.pop(key, None)
+                if lines is not None:
+                    self._post_all(key, lines, lines.finish(self._monotonic()))
+        self._send_posted()
 
     # -- under the lock ----------------------------------------------------------------------------------------
 
-    def _finish(self, key: _Key, piece: _Piece) -> None:
-        if piece.text:
-            text, piece.text = piece.text, ""
-            self._pass_on(key, piece, [text])
-        self._tell_left_out(key, piece)
+    def _writer(self, stream: int) -> tuple[_Key, Lines]:
+        """Return in whose name the code running here writes."""
+        call = current.call.get() or getattr(threading.current_thread(), _STARTED_BY, None)
+        if call is None and self.latest is not None and not self.latest.is_over:
+            call = self.latest
+        is_known = call is not None and call.caller and call.seq  # else nobody waits for it by its number
+        key = (call.caller, call.seq, stream) if call is not None and is_known else (b"", 0, stream)
+        lines = self.open.get(key)
+        if lines is None:
+            if len(self.open) >= _OPEN_AT_MOST:
+                self._finish([next(iter(self.open))])
+            named_by = call or self.latest
+            lines = self.open[key] = Lines(self._source or (named_by.name if named_by is not None else "worker"))
+        return key, lines
 
-    def _pass_on(self, key: _Key, piece: _Piece, lines: list[str]) -> None:
-        now = self._monotonic()
-        if now - piece.since_s >= _WINDOW_S:
-            self._tell_left_out(key, piece)
-            piece.since_s, piece.lines = now, 0
-        room = LINES_PER_S - piece.lines
-        if len(lines) > room:
-            piece.left_out += len(lines) - room
-            lines = lines[:room]
-        if lines:
-            piece.lines += len(lines)
-            self._post(key, piece, "".join(_cut(line) + "\n" for line in lines))
-
-    def _tell_left_out(self, key: _Key, piece: _Piece) -> None:
-        if piece.left_out:
-            count, piece.left_out = piece.left_out, 0
-            self._post(
-                key, piece, f"... {count} more lines are only in the worker's log: over {LINES_PER_S} lines a second\n"
-            )
-
-    def _post(self, key: _Key, piece: _Piece, text: str) -> None:
+    def _post_all(self, key: _Key, lines: Lines, words: list[Words]) -> None:
         caller, seq, stream = key
-        message = OutputWritten(seq, piece.source, stream, clean(text))
-        if caller or self.last_caller:
-            self._posted.append((caller or self.last_caller, message))
-        else:
-            self._held.append(message)
+        for text, block_id in words:
+            written = OutputWritten(seq, lines.source, stream, clean(text), block_id)
+            if not block_id:
+                self._post(caller, written)
+            elif text.endswith("\n"):
+                self._pacing.forget(block_id)
+                self._post(caller, written)
+            else:
+                self._post_paced(block_id, caller, written)
+        if lines.is_flooded and key not in self._flooded:
+            self._flooded.add(key)
+            self.wake()
+
+    def _post_paced(self, what: object, caller: bytes, written: Written) -> None:
+        was_idle = self._pacing.is_idle
+        now = self._pacing.offer(what, (caller, written), self._monotonic())
+        if now is not None:
+            self._post(*now)
+        elif was_idle:
+            self.wake()
+
+    def _post(self, caller: bytes, written: Written) -> None:
+        if not caller:
+            written.actor_id = self.actor_id
+            if self.tell_creator is None:
+                caller = self.last_caller
+                if not caller:
+                    self._held.append(written)
+                    return
+        self._posted.append((caller, written))
 
 
-def log_size() -> int:
-    """Return how many bytes the log has; 0 if the user's code has put something else in its place."""
-    try:
-        # A third of the price of fstat; where the log is written to does not depend on its position.
-        return os.lseek(2, 0, os.SEEK_END)
-    except OSError:
-        return 0
+def _note_who_starts_threads() -> None:
+    """Have each thread that is started from here on know the call whose code starts it."""
+    start = threading.Thread.start
 
+    def start_noted(thread: threading.Thread) -> None:
+        call = current.call.get() or getattr(threading.current_thread(), _STARTED_BY, None)
+        if call is not None and getattr(getattr(thread, "_target", None), "__module__", "") not in _POOLS:
+            setattr(thread, _STARTED_BY, call)
+        start(thread)
 
-def _cut(line: str) -> str:
-    if len(line) <= LINE_AT_MOST:
-        return line
-    return f"{line[:LINE_AT_MOST]}... [cut: the line has {len(line)} characters]"
-
-
-class CallStream(io.TextIOBase):
-    """Stands for ``sys.stdout`` (``stream`` 1) or ``sys.stderr`` (2) in a worker.
-
-    The log, which is ``descriptor`` (by default the one of the same number), has each line as soon as it ends.
-    """
-
-    def __init__(self, output: Output, stream: int, descriptor: int | None = None) -> None:
-        super().__init__()
-        if descriptor is None:
-            descriptor = stream
-        self._output = output
-        self._stream = stream
-        self._descriptor = descriptor
-        self._log_lock = threading.RLock()
-        self._unwritten: list[str] = []
-        self.name = "<stdout>" if stream == 1 else "<stderr>"
-        self.mode = "w"
-        self.buffer = io.FileIO(descriptor, "wb", closefd=False)
-
-    @property
-    def encoding(self) -> str:  # type: ignore[override]
-        """UTF-8, whatever the locale says."""
-        return "utf-8"
-
-    @property
-    def errors(self) -> str:  # type: ignore[override]
-        """Lone surrogates are written as escapes."""
-        return "backslashreplace"
-
-    @property
-    def line_buffering(self) -> bool:
-        """True."""
-        return True
-
-    def write(self, text: str, /) -> int:
-        """Write ``text``; return its length."""
-        if not isinstance(text, str):
-            raise TypeError(f"write() argument must be str, not {type(text).__name__}")
-        if text and not self._output.is_silent:
-            with deferred():
-                with self._log_lock:
-                    self._unwritten.append(text)
-                    if "\n" in text or len(self._unwritten) > 1000:
-                        self._write_log()
-                self._output.write(self._stream, text)
-        return len(text)
-
-    def flush(self) -> None:
-        """Write what is buffered to the log."""
-        with deferred(), self._log_lock:
-            self._write_log()
-
-    def _write_log(self) -> None:
-        data = memoryview("".join(self._unwritten).encode("utf-8", "backslashreplace"))
-        self._unwritten.clear()
-        with contextlib.suppress(OSError):  # a full disk must not fail the call that prints
-            while data:
-                data = data[os.write(self._descriptor, data) :]
-
-    def fileno(self) -> int:
-        """Return the log's descriptor."""
-        return self._descriptor
-
-    def isatty(self) -> bool:
-        """Return False."""
-        return False
-
-    def writable(self) -> bool:
-        """Return True."""
-        return True
-
-    def reconfigure(self, **_options: Any) -> None:
-        """Do nothing: the encoding and the buffering are fixed."""
-
-    def close(self) -> None:
-        """Flush; the stream stays usable."""
-        self.flush()
+    threading.Thread.start = start_noted  # type: ignore[method-assign, assignment]

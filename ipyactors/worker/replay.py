@@ -12,15 +12,17 @@ import dataclasses
 import hashlib
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
+from typing import Protocol
 
-from ipyactors.durable import blobs
+from ipyactors.durable import blobs, constructions
 from ipyactors.durable.actor_log import Remains
 from ipyactors.durable.blobs import BlobDamagedError
 from ipyactors.durable.checkpoint_store import CheckpointStore
+from ipyactors.durable.constructions import Stretch
 from ipyactors.durable.disk import Disk
 from ipyactors.durable.manifest import Manifest
-from ipyactors.durable.record import Done, Value
+from ipyactors.durable.record import Done
 from ipyactors.durable.recovery import History, Past, Switch, made_of
 from ipyactors.ground import faultpoints
 from ipyactors.ground.checkpointable import Checkpoint
@@ -36,6 +38,18 @@ from ipyactors.worker.turn import Turn
 
 class StoreUnreachableError(OSError):
     """Raised when only a store that is not on this disk has what is needed, and does not give it: it may, later."""
+
+
+class ConstructionJournal(Journal, Protocol):
+    """See :class:`ipyactors.worker.journal.LogJournal`."""
+
+    def construct(self, definition_id: bytes) -> Stretch | None:
+        """Return what the constructor of a class has taken so far; None if nothing is known of constructors."""
+        ...
+
+    def constructed(self) -> None:
+        """Note that the constructor has returned whose values were noted last."""
+        ...
 
 
 @dataclasses.dataclass(slots=True)
@@ -92,6 +106,7 @@ class Replayer(Repeater):
         self._histories: dict[int, History] = {}
         self._unreachable: OSError | None = None
         self._construct = construct
+        self._constructing: ConstructionJournal | None = None
         self._load_class = load_class
 
     def newest_history(self) -> History:
@@ -101,12 +116,12 @@ class Replayer(Repeater):
                 return self._since(checkpoint)
         return self._since(None)
 
-    def bring_back(self, journal: Journal) -> Recovered:
+    def bring_back(self, journal: ConstructionJournal) -> Recovered:
         """Make the actor what the log says that it is.
 
         Raises RecoveryFailedError; what the constructor raises, if the actor has no history; ReplayDivergenceError.
         """
-        self._journal = journal
+        self._journal = self._constructing = journal
         by_itself = self._actor.durability.by_itself
         recovered = self._by_itself() if by_itself else self._from_checkpoint()
         if recovered is None:
@@ -183,7 +198,7 @@ class Replayer(Repeater):
         while offered:
             # Those that another class has saved are that one's to load.
             cls = self._actor.definition_id = offered[0].data.definition_id
-            self._build(None, offered[0])
+            self._build_to_load(offered[0])
             own = [one for one in offered if one.data.definition_id == cls]
             listed = [Checkpoint(one.data.checkpoint_id, int(one.data.wall_s * 1000)) for one in own]
             try:
@@ -219,15 +234,30 @@ class Replayer(Repeater):
                 ) from error
             raise
 
-    def _build(self, history: History | None, checkpoint: Manifest | None = None) -> None:
-        """Run the constructor, with what it took from outside the first time; None: before ``checkpoint`` is loaded."""
-        past = history.construction if history is not None else self._constructed_with(checkpoint)
-        has_history = history is not None and bool(history.past)
-        name = f"{self._actor.class_name}.__init__"
+    def _build(self, history: History) -> None:
+        """Run the constructor of the class that the actor was made of, with what it took the first time."""
+        has_history, row = bool(history.past), history.construction
+        stretch = constructions.first_of(row)
+        is_over = has_history or len(row) > len(stretch.values)  # another class was constructed after it
+        self._run_constructor(stretch._replace(is_over=is_over), may_raise=not has_history)
+
+    def _build_to_load(self, checkpoint: Manifest) -> None:
+        """Run the constructor before a checkpoint is loaded, with what it took the first time, if it ever ran."""
+        assert self._constructing is not None
+        definition_id = self._actor.definition_id
+        stretch = self._constructing.construct(definition_id) or self._constructed_with(checkpoint)
+        self._run_constructor(stretch)
+        if stretch is not None and not stretch.is_over:
+            self._constructing.constructed()
+
+    def _run_constructor(self, stretch: Stretch | None, *, may_raise: bool = False) -> None:
+        """Run the constructor. Raises what it raises if it ``may_raise``, and RecoveryFailedError otherwise."""
         assert self._journal is not None
         turn = None
-        if past is not None:
-            turn = Turn(self._journal, 0, name, past, is_over=has_history or history is None)
+        if stretch is not None:
+            values, start, is_over, after = stretch
+            name = f"{self._actor.class_name}.__init__"
+            turn = Turn(self._journal, 0, name, values, is_over=is_over, start=start, after=after)
         try:
             self._construct(turn)
             if turn is not None:
@@ -236,26 +266,26 @@ class Replayer(Repeater):
             raise
         except BaseException as error:
             check_given(turn)
-            if not isinstance(error, Exception):
+            if may_raise or not isinstance(error, Exception):
                 raise
-            if history is not None and not has_history:
-                raise
-            raise self._failed(f"its constructor raised {in_words(error)}, and had not before") from error
+            is_known = stretch is None or stretch.is_over
+            which = "its constructor" if is_known else "the constructor of the class that it was upgraded to"
+            raise self._failed(f"{which} raised {in_words(error)}{', and had not before' * is_known}") from error
 
-    def _constructed_with(self, checkpoint: Manifest | None) -> Sequence[Value] | None:
-        """Return what the constructor took from outside; None if nothing has that, and it takes something new.
-
-        So does that of a class that the actor was upgraded to.
-        """
-        made = checkpoint.construction if checkpoint is not None else None
-        if made is not None:
-            return made.values if made.definition_id == self._actor.definition_id else None
-        if self._actor.definition_id != self._made_of:
-            return None
+    def _constructed_with(self, checkpoint: Manifest) -> Stretch | None:
+        """Return what the constructor of the class took that has saved a checkpoint; None if nothing has all of it."""
+        definition_id, made = checkpoint.data.definition_id, checkpoint.construction
+        first_id = self._made_of if made is None else made.definition_id
         try:
-            return self._since(None).construction
+            row = self._since(None if made is None else checkpoint).construction
         except (LogDamagedError, RecoveryFailedError):
-            return None
+            if made is None:
+                return None
+            row = list(made.values)
+        if definition_id == first_id:
+            return constructions.first_of(row)
+        stretch = constructions.find(row, definition_id)
+        return stretch if stretch is not None and stretch.is_over else None
 
     # -- again --------------------------------------------------------------------------------------------------
 

@@ -24,6 +24,7 @@ from ipyactors.owner.missing import SegmentsMissing
 from ipyactors.wire.codec import Message
 from ipyactors.wire.marks import Marks
 from ipyactors.wire.worker_messages import ArgumentsMissing, CallMethod, CallSucceeded, FinishAndExit, ItemYielded
+from ipyactors.worker import chaos
 from ipyactors.worker.durable_loop import DurableParts, Line
 from ipyactors.worker.execute import Executor
 from ipyactors.worker.exit import ActorExit
@@ -93,7 +94,7 @@ class Rounds:
 
     def open(self, parts: DurableParts, unfinished: list[LoggedCall]) -> None:
         """Go on with an actor that is there; what was unfinished runs first, side by side."""
-        self._parts = parts
+        self._parts, self._line.calls = parts, parts.calls
         self._resumed = {_key_of(logged): logged for logged in unfinished}
         self._names = {key: logged.running.name for key, logged in self._resumed.items()}
         self._gate.resume(self._resumed)
@@ -224,6 +225,8 @@ class Rounds:
     def _prepare(self, logged: LoggedCall) -> None:
         running, parts = logged.running, self._parts
         assert parts is not None
+        if chaos.armed is not None:
+            chaos.armed.before(running, logged.call, is_logged=bool(logged.lsn))
         if logged.lsn:
             self._names[_key_of(logged)] = running.name
             parts.begin(logged, may_overlap=True)

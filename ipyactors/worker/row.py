@@ -15,6 +15,7 @@ from ipyactors.durable.blobs import BlobDamagedError
 from ipyactors.durable.record import Answer, Value, ValueKind
 from ipyactors.ground import faultpoints
 from ipyactors.ground.exceptions import (
+    ActorDeadlockError,
     GetTimeoutError,
     NotReplayableError,
     RecoveryFailedError,
@@ -31,6 +32,9 @@ _decode_answer = msgspec.msgpack.Decoder(Answer).decode
 
 #: What was asked for, or the exception to be raised instead.
 Taken = list[Any] | BaseException
+
+#: The errors of a wait that was given up: what it was for may still come.
+_OF_WAITS = frozenset({GetTimeoutError.__qualname__, ActorDeadlockError.__qualname__})
 
 _WORDS = {
     ValueKind.NOW: "the time",
@@ -72,6 +76,10 @@ class Journal(Protocol):
 
     def secure(self) -> None:
         """Make what was noted as safe as the actor's level asks."""
+        ...
+
+    def oldest_open(self) -> int:
+        """Return the lowest lsn of the calls that are not over; 0 if there is none."""
         ...
 
     def register(self, submission: Submission, call: object, entries: tuple[object, ...]) -> None:
@@ -119,14 +127,17 @@ class Row:
     ``divergence`` is what was raised for not doing the same again, should the user's code have caught it; ``damage``
     tells in words what it could not be given again, empty if it could.
     ``is_waiting`` while the call waits for a result, which is the next value. A call that ``may_overlap`` may take
-    others meanwhile: it cannot be done again then, and notes that first.
+    others meanwhile: it cannot be done again then, and notes that first. Of a constructor, ``start`` values of other
+    classes are before this row (see :mod:`~ipyactors.durable.constructions`), which runs ``after`` calls up to a lsn.
     """
 
     __slots__ = (
+        "_after",
         "_is_live",
         "_may_overlap",
         "_overlaps",
         "_past",
+        "_start",
         "damage",
         "divergence",
         "index",
@@ -146,7 +157,10 @@ class Row:
         *,
         is_over: bool,
         may_overlap: bool = False,
+        start: int = 0,
+        after: int = 0,
     ) -> None:
+        self._start, self._after = start, after
         self.is_waiting = False
         self._may_overlap = may_overlap
         self._overlaps = False
@@ -221,14 +235,20 @@ class Row:
 
     def add(self, kind: ValueKind, data: bytes) -> None:
         """Note a value."""
-        self.journal.add_value(self.lsn, Value(self.index, kind, data))
+        self.journal.add_value(self.lsn, Value(self._start + self.index, kind, data))
         faultpoints.hit("durable.value.noted")
         self.index += 1
 
     def add_payloads(self, kind: ValueKind, payloads: Sequence[Payload]) -> None:
         """Note values that have come from elsewhere."""
-        self.journal.add_received(self.lsn, self.index, kind, payloads)
+        self.journal.add_received(self.lsn, self._start + self.index, kind, payloads)
         self.index += 1
+
+    def submission(self, index: int, *, is_replayed: bool) -> Submission:
+        """Return which nested call it is that is noted as value ``index``."""
+        journal = self.journal
+        index += self._start
+        return Submission(journal.actor_id, self.lsn, index, is_replayed, self._after, journal.oldest_open())
 
     def outcome(self, past: Value, entries: Sequence[Entry] = ()) -> Taken:
         """Return the values that were noted, of these objects if any, or the exception that was, to be raised.
@@ -239,8 +259,8 @@ class Row:
         if answer.is_cancelled:
             return WasCancelled()
         if answer.error is not None:
-            if not (answer.error.is_local and answer.error.type_name == GetTimeoutError.__qualname__):
-                self.journal.note_received(entries, answer.error)  # the other tells nothing of the objects
+            if not (answer.error.is_local and answer.error.type_name in _OF_WAITS):
+                self.journal.note_received(entries, answer.error)  # the others tell nothing of the objects
             return values.exception_of(answer.error)
         try:
             payloads = self.journal.read_received(answer)
@@ -252,6 +272,7 @@ class Row:
 
     def add_error(self, kind: ValueKind, error: RemoteError) -> BaseException:
         """Note an exception, and return it as a replay will have it."""
+        error = error.without_details()
         self.add(kind, _encode(Answer(error=error)))
         return values.exception_of(error)
 

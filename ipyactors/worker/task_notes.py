@@ -75,6 +75,10 @@ class _OwnerJournal:
     def secure(self) -> None:
         """Do nothing: what was noted is with the owner."""
 
+    def oldest_open(self) -> int:
+        """Return 0: a task's calls have no lsn."""
+        return 0
+
     def register(self, submission: Submission, call: Any, entries: tuple[Any, ...]) -> None:
         """Do nothing: a task's own calls are not noted."""
 

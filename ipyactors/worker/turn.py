@@ -39,7 +39,8 @@ class Turn:
     """See :class:`ipyactors.owner.current.Turn`. ``past`` is what the log has of the row; of a call that is over, all.
 
     ``wants_checkpoint`` is set by :meth:`request_checkpoint`, ``has_acted`` by what may have had an effect outside. A
-    call that ``may_overlap`` may wait for several results side by side, and cannot be done again then.
+    call that ``may_overlap`` may wait for several results side by side, and cannot be done again then. ``start`` and
+    ``after`` are as in :class:`~ipyactors.worker.row.Row`.
     """
 
     __slots__ = (
@@ -61,8 +62,10 @@ class Turn:
         *,
         is_over: bool,
         may_overlap: bool = False,
+        start: int = 0,
+        after: int = 0,
     ) -> None:
-        self._row_of = journal, lsn, name, past, is_over, may_overlap
+        self._row_of = journal, lsn, name, past, is_over, may_overlap, start, after
         self._made: Row | None = None
         self._is_canceled = False
         self._asked = 0
@@ -85,8 +88,10 @@ class Turn:
         """The row; most calls take nothing from outside, and need none."""
         row = self._made
         if row is None:
-            journal, lsn, name, past, is_over, may_overlap = self._row_of
-            row = self._made = Row(journal, lsn, name, past, is_over=is_over, may_overlap=may_overlap)
+            journal, lsn, name, past, is_over, may_overlap, start, after = self._row_of
+            row = self._made = Row(
+                journal, lsn, name, past, is_over=is_over, may_overlap=may_overlap, start=start, after=after
+            )
         return row
 
     # -- what the user's code asks for ---------------------------------------------------------------------------
@@ -170,7 +175,7 @@ class Turn:
             faultpoints.hit("durable.nested.noted")
         elif past.data != digest:
             raise row.diverge(f"value {index} of it submitted another call, or with other arguments")
-        return Submission(row.journal.actor_id, row.lsn, index, is_replayed=past is not None)
+        return row.submission(index, is_replayed=past is not None)
 
     def refuse(self, what: str, instead: str) -> NotReplayableError:
         """Return the error for what the call does, in words, which no log could give again."""

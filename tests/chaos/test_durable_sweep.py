@@ -48,6 +48,10 @@ COMING_BACK = {point for point in WEAK_POINTS if point.startswith(("durable.repl
     "durable.nested.released",
 }
 
+#: Is only hit by the process that comes after one that has died at :data:`SAVED`, or in one that has failed there.
+UNMADE = "durable.checkpoint.unmade"
+SAVED = "durable.checkpoint.saved"
+
 ONLY_APPENDERS = {"durable.call.aborted", "durable.blob.written", *AT_THE_START} | {
     point for point in WEAK_POINTS if point.startswith("durable.upgrade.")
 }
@@ -106,7 +110,8 @@ def cases() -> list[Case]:
                     continue
                 if load == "bank" and action == "raise" and point in OF_FILES:
                     continue
-                once = point in COMING_BACK | AT_THE_START or point.startswith(("durable.upgrade", "durable.call.ab"))
+                at_first = ("durable.upgrade", "durable.call.ab", UNMADE)
+                once = point in COMING_BACK | AT_THE_START or point.startswith(at_first)
                 made.append(Case(load, point, action, 1 if once else rng.randint(1, 3)))
     return made
 
@@ -159,6 +164,8 @@ class Order:
         if case.point in COMING_BACK:
             before = "durable.nested.submitted" if case.load == "bank" else "durable.answers.secured"
             faultpoints.order(self._orders, before, "kill", 4)
+        if case.point == UNMADE:
+            faultpoints.order(self._orders, SAVED, "kill")
         if case.action == "stop":
             self._helper.start()
 

@@ -271,20 +271,15 @@ def test_what_is_taken_from_outside_stays(tmp_path: pathlib.Path) -> None:
     assert tally.lines() == ["once", "runs", "runs", "runs"]
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=ia.exceptions.GetTimeoutError,
-    reason="A call chain is not carried along, so an actor that waits for itself, by way of others, waits for ever.",
-)
-def test_an_actor_that_waits_for_itself_is_told(tmp_path: pathlib.Path) -> None:
+def test_an_actor_that_waits_for_itself_is_told() -> None:
     @ia.remote(durable=True)
     class Loop:
         def ask(self, *others: Any) -> Any:
             return ia.get(others[0].ask.remote(*others[1:])) if others else "asked"
 
     one, other = Loop.remote(), Loop.remote()
-    with pytest.raises(ia.exceptions.ActorError):
-        ia.get(one.ask.remote(other, one), timeout=1)
+    with pytest.raises(ia.exceptions.ActorDeadlockError):
+        get(one.ask.remote(other, one))
 
 
 @pytest.mark.xfail(

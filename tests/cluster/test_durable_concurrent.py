@@ -27,6 +27,7 @@ from ipyactors.exceptions import (
     RecoveryFailedError,
     TaskCancelledError,
 )
+from ipyactors.ground import faultpoints
 from tests.support.durable import folder, get, kill, pid_of, records
 from tests.support.gates import Gate, Tally, until
 
@@ -35,6 +36,13 @@ pytestmark = pytest.mark.usefixtures("shared_runtime")
 
 async def opened(gate: Gate) -> None:
     await asyncio.to_thread(gate.wait)
+
+
+def dies_before_it_is_sent(tally: Tally, uid: int) -> None:
+    """Of the first call: have the process die, once, when the next call that it makes is noted."""
+    if uid == 1 and tally.lines().count("early") == 0:
+        tally.add("early")
+        faultpoints.arm("durable.nested.noted", "kill")
 
 
 @ia.remote(durable=True, max_task_retries=-1)
@@ -91,6 +99,14 @@ class Awaiting:
             os.kill(os.getpid(), 9)
         self.begun.append(uid)
         self.ended.append(uid)
+        return position
+
+    @ia.method(effect="persist")
+    async def pass_on_at(self, other: Any, uid: int, gate: Gate, tally: Tally) -> Any:
+        await opened(gate)
+        dies_before_it_is_sent(tally, uid)
+        position = await other.add.remote(uid)
+        tally.add("passed on")
         return position
 
     @ia.method(effect="persist")
@@ -155,6 +171,14 @@ class Threaded:
             os.kill(os.getpid(), 9)
         self.begun.append(uid)
         self.ended.append(uid)
+        return position
+
+    @ia.method(effect="persist")
+    def pass_on_at(self, other: Any, uid: int, gate: Gate, tally: Tally) -> Any:
+        gate.wait()
+        dies_before_it_is_sent(tally, uid)
+        position = ia.get(other.add.remote(uid))
+        tally.add("passed on")
         return position
 
     @ia.method(effect="persist")
@@ -333,6 +357,20 @@ def test_nested_calls_are_made_once(actor: Any, tally: Tally) -> None:
     assert sorted(get(refs)) == [1, 2, 3]
     assert sorted(get(other.read.remote())) == [0, 1, 2]
     assert_whole(actor, range(3))
+
+
+def test_who_calls_later_than_those_beside_him_is_heard(
+    actor: Any, gate: Gate, tally: Tally, tmp_path: pathlib.Path
+) -> None:
+    """What comes later in the log may call first: that settles nothing of the one before."""
+    other, at_once = Plain.remote(), Gate(tmp_path / "open")
+    at_once.open()
+    early = actor.pass_on_at.remote(other, 1, gate, tally)
+    late = actor.pass_on_at.remote(other, 2, at_once, tally)
+    until(lambda: "passed on" in tally.lines(), "the late one has passed it on")
+    gate.open()
+    assert get([early, late]) == [2, 1]
+    assert get(other.read.remote()) == [2, 1]
 
 
 def test_a_checkpoint_on_demand_waits_for_the_running_ones(actor: Any, gate: Gate) -> None:

@@ -1,9 +1,8 @@
-"""A real kernel: tracebacks, interrupts, output, and what is left when the kernel goes."""
+"""A real kernel: tracebacks, output, and what is left when the kernel goes."""
 
 from __future__ import annotations
 
 import os
-import pathlib
 import signal
 from collections.abc import Iterator
 
@@ -46,7 +45,7 @@ INNER = """def inner(x):
     return x / low  # here"""
 
 
-@pytest.mark.parametrize("mode", ["Plain", "Context", "Verbose"])
+@pytest.mark.parametrize("mode", ["Plain", "Context"])
 def test_a_remote_error_reads_as_if_the_code_had_run_here(kernel: Kernel, mode: str) -> None:
     kernel.check(f"%xmode {mode}")
     kernel.check(INNER)
@@ -125,38 +124,6 @@ def test_defining_and_calling_shows_nothing_else(kernel: Kernel) -> None:
     assert kernel.check(COUNTER).text == "replaced actor class Counter (max_restarts=1)\n"
     shown = kernel.check("counter = Counter.remote(); ipyactors.get(counter.add.remote(2))")
     assert (shown.text, shown.result) == ("", "2")
-
-
-# -- interrupts ------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("waits", "error"),
-    [
-        ("ipyactors.get(ref)", "KeyboardInterrupt"),
-        ("ipyactors.wait([ref])", "KeyboardInterrupt"),
-        ("ref.future().result()", "KeyboardInterrupt"),
-        ("await ref", "CancelledError"),
-    ],
-)
-def test_the_stop_button_ends_a_wait_and_nothing_else(
-    kernel: Kernel, tmp_path: pathlib.Path, waits: str, error: str
-) -> None:
-    kernel.check("counter = Counter.remote(); ipyactors.get(counter.add.remote(1))")
-    kernel.check("%%remote\ndef long(path):\n    open(path, 'w').close()\n    time.sleep(600)")
-    started = str(tmp_path / "started")
-    cell = kernel.start(
-        f"ref = long.remote({started!r})\n"
-        f"while not os.path.exists({started!r}): time.sleep(0.01)\n"
-        f"print('waiting', flush=True)\n{waits}"
-    )
-    kernel.wait_printed(cell, "waiting")
-    kernel.interrupt()
-    shown = kernel.finish(cell)
-    assert (shown.status, shown.error_name) == ("error", error)
-    assert "/ipyactors/" not in shown.traceback, shown.traceback
-    assert kernel.check("ipyactors.get(counter.add.remote(1))").result == "2"
-    kernel.check("ipyactors.cancel(ref, force=True)")
 
 
 # -- the end ---------------------------------------------------------------------------------------------------

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import json
+import pathlib
 
+import msgspec
+import pytest
 from matplotlib.figure import Figure
 
+import ipyactors
+from ipyactors.exceptions import ActorNotFoundError, SessionError
 from ipyactors.notebook.actor_table import ActorTable, label
-from ipyactors.notebook.plots import GAPS_WITH_TIMES, ROWS_AT_MOST, Mark, Span, choose_rows, lifelines, make_rows
-from ipyactors.notebook.recoveries import find_recoveries
+from ipyactors.notebook.figures import BOLT, DEATH, FLASH
+from ipyactors.notebook.lifeline_plot import GAPS_WITH_TIMES, lifelines
+from ipyactors.notebook.lifeline_rows import Mark, Span, choose_rows, make_rows
+from ipyactors.notebook.recoveries import ACTOR_KINDS, find_recoveries
 from ipyactors.notebook.recovery_plot import recovery_times
 from ipyactors.notebook.recovery_table import FACTS, recoveries
+from ipyactors.notebook.wording import ROWS_AT_MOST
 from ipyactors.wire.events import Event, EventKind
 from ipyactors.wire.specs import ActorState, ActorStatus, Death, LossReason
 
@@ -72,32 +80,123 @@ def test_a_figure_shows_itself_and_touches_no_state_of_pyplot() -> None:
     assert lifelines(STORY, axes) is axes.figure
 
 
-def test_no_events_are_a_figure_too() -> None:
-    assert lifelines([])._repr_png_()[0].startswith(b"\x89PNG")
+def legend(figure: Figure) -> list[str]:
+    return [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+
+
+def test_no_events_are_a_figure_too_which_says_so() -> None:
+    figure = lifelines([])
+    assert [text.get_text() for text in figure.axes[0].texts] == [
+        "nothing has happened yet: no actor was made and no task has ended"
+    ]
+    assert figure._repr_png_()[0].startswith(b"\x89PNG")
+
+
+def test_a_session_is_needed_where_no_events_are_given() -> None:
+    with pytest.raises(SessionError, match="events: there is no session"):
+        lifelines()
+
+
+def test_a_picture_may_be_made_from_a_file(tmp_path: pathlib.Path) -> None:
+    figure = lifelines(ipyactors.export_events(tmp_path / "run.events.json.gz", STORY))
+    assert legend(figure) == legend(lifelines(STORY))
+
+
+def test_a_picture_of_one_actor() -> None:
+    other = Event(EventKind.ACTOR_CREATED, 100.0, "other", actor_id=b"b" * 16)
+    for which in ("acct", ACTOR.hex()[:6]):
+        axes = lifelines([*STORY, other], actor=which).axes[0]
+        assert [label.get_text() for label in axes.get_yticklabels()] == ["acct"]
+    with pytest.raises(ActorNotFoundError, match=r"No event tells of an actor 'no'.*Actors in them: acct, other\."):
+        lifelines([*STORY, other], actor="no")
+
+
+def injected(event: Event) -> Event:
+    return msgspec.structs.replace(event, injected=True)
+
+
+def test_an_injected_death_has_another_shape_than_one_that_happened() -> None:
+    order = Event(EventKind.INJECTED, 101.9, "acct", actor_id=ACTOR, detail="SIGKILL", injected=True)
+    worker = Event(EventKind.WORKER_DIED, 102.0, "acct", actor_id=ACTOR, detail="SIGKILL", injected=True)
+    slow = Event(EventKind.INJECTED, 100.9, "acct", actor_id=ACTOR, detail="200 ms longer", injected=True)
+    story = [injected(event) if event.wall_s == 102.0 and event.kind in ACTOR_KINDS else event for event in STORY]
+    [row, *_] = make_rows([worker, *story, order, slow])
+    told = [mark.what for mark in row.marks if mark.what != "call"]
+    assert told == ["injection", "injected death", "retry", "death", "end"]
+    assert {"process died", "death that was injected", "injected fault"} <= set(
+        legend(lifelines([*story, order, slow]))
+    )
+    markers = {line.get_color(): line.get_marker() for line in lifelines(story).axes[0].lines}
+    assert markers[FLASH] == BOLT
+    assert markers[DEATH] != BOLT
+
+
+def test_a_task_that_an_injection_interrupts_is_marked() -> None:
+    ends = [
+        Event(EventKind.WORKER_DIED, 101.0, worker_id=b"w", detail="exited with code 1", injected=True),
+        Event(EventKind.TASK_RETRY, 101.0, "f", task_id=b"1", worker_id=b"w", detail="exited with code 1"),
+        Event(EventKind.TASK_RETRY, 102.0, "f", task_id=b"1", worker_id=b"x", detail="exited with code 1"),
+    ]
+    [row] = make_rows(ends)
+    assert [mark.what for mark in row.marks] == ["retry", "injected death", "retry"]
+
+
+def test_the_part_of_a_call_that_a_death_interrupts_is_lost() -> None:
+    resent = Event(EventKind.CALL_RETRY, 102.125, "Account.deposit", actor_id=ACTOR, duration_s=2.0)
+    story = [resent if event.kind is EventKind.CALL_RETRY else event for event in STORY]
+    [row, *_] = make_rows(story)
+    assert Span("lost", 1.0, 2.0) in row.spans  # from the last answer to the death
+    unanswered = Event(EventKind.CALL_FAILED, 104.0, "Account.deposit", actor_id=ACTOR, incarnation=1)
+    [row, *_] = make_rows([*story, unanswered])
+    assert Mark("unanswered", 4.0) in row.marks
+
+
+def test_thousands_of_deaths_are_bounded_in_ink() -> None:
+    lives = [
+        event
+        for number in range(5000)
+        for event in (
+            Event(EventKind.ACTOR_ALIVE, 100.0 + number, "acct", actor_id=ACTOR, incarnation=number),
+            Event(EventKind.ACTOR_DIED, 100.8 + number, "acct", actor_id=ACTOR, incarnation=number),
+        )
+    ]
+    axes = lifelines(lives).axes[0]
+    assert sum(len(bars.get_paths()) for bars in axes.collections) < 5000
+    assert sum(len(line.get_xdata()) for line in axes.lines) < 500
+
+
+def test_what_is_left_out_is_said() -> None:
+    fine = [Event(EventKind.TASK_ATTEMPT, 101.0, "fine", task_id=bytes([9, index])) for index in range(ROWS_AT_MOST)]
+    label = lifelines([*STORY, *fine]).axes[0].get_xlabel()
+    assert label.endswith("4 more rows left out, those without trouble first")
 
 
 DURABLE = [
     Event(EventKind.ACTOR_CREATED, 100.0, "acct", actor_id=ACTOR),
     Event(EventKind.ACTOR_ALIVE, 100.5, "acct", actor_id=ACTOR),
     Event(EventKind.CALL_ATTEMPT, 101.0, "Account.deposit", actor_id=ACTOR, worker_id=b"w"),
-    Event(EventKind.CHECKPOINT_MADE, 101.5, "acct", actor_id=ACTOR, duration_s=0.25),
+    Event(EventKind.CHECKPOINT_MADE, 101.5, "acct", actor_id=ACTOR,
+          detail="checkpoint 63601b5648 after call 1, 55 bytes"),
     Event(EventKind.CALL_FAILED, 101.75, "Account.withdraw", actor_id=ACTOR, worker_id=b"w", detail="ValueError: no"),
     Event(EventKind.ACTOR_DIED, 102.0, "acct", actor_id=ACTOR, detail="was killed by SIGKILL"),
-    Event(EventKind.ACTOR_RECOVERED, 103.0, "acct", actor_id=ACTOR, incarnation=1, duration_s=0.5, count=17),
+    Event(EventKind.ACTOR_RECOVERED, 103.0, "acct", actor_id=ACTOR, incarnation=1, duration_s=0.5, count=17,
+          detail="from checkpoint 63601b5648, 17 calls replayed"),
     Event(EventKind.ACTOR_ALIVE, 103.0, "acct", actor_id=ACTOR, incarnation=1),
     Event(EventKind.ACTOR_UPGRADED, 104.0, "acct", actor_id=ACTOR, incarnation=1),
-]
+]  # fmt: skip
 
 
 def test_a_durable_actor_has_its_checkpoints_its_replays_and_what_they_come_to() -> None:
     [row] = make_rows(DURABLE)
     assert row.spans == (
         Span("life", 0.5, 2.0, "0"),
-        Span("gap", 2.0, 3.0, "1000 ms"),
+        Span("gap", 2.0, 3.0, "1.0 s"),
+        Span("redone", 1.5, 2.0),
         Span("replay", 2.5, 3.0, "17"),
         Span("life", 3.0, 4.0, "1"),
     )
     assert row.marks == (Mark("checkpoint", 1.5), Mark("death", 2.0), Mark("upgrade", 4.0))
+    assert row.restores == ((1.5, 3.0),)
     assert row.sum_up == "1 death · 1 checkpoint · 17 calls replayed · 2 calls answered · none lost"
     axes = lifelines(DURABLE).axes[0]
     assert row.sum_up in [text.get_text() for text in axes.texts]

@@ -17,7 +17,7 @@ from ipyactors.ground.options import OPTIONS, Place
 from ipyactors.notebook import extension, replies
 from ipyactors.notebook.actor_table import ActorTable
 from ipyactors.notebook.cell_compiler import Definition
-from ipyactors.notebook.kill_target import find_actor
+from ipyactors.notebook.which_actor import find_actor
 from ipyactors.wire.specs import ActorState, ActorStatus, Death, LossReason
 
 
@@ -54,6 +54,8 @@ def state_of(shell: Any) -> Any:
         {kind: frozenset(names) for kind, names in magics.items()},
         frozenset(shell.magics_manager.registry),
         {name: list(callbacks) for name, callbacks in shell.events.callbacks.items()},
+        [type(one) for one in shell.configurables],
+        list(shell.Completer.custom_matchers),
         frozenset(vars(shell.InteractiveTB)),
         frozenset(vars(shell.SyntaxTB)) - {"last_syntax_error"},
     )
@@ -209,7 +211,7 @@ def test_help_shows_how_a_checkpoint_policy_is_written(shell: Any) -> None:
         ("--max-retries -2", "max_retries=-2: takes an int >= -1"),
         ("--max-retries many", "max_retries='many': takes an int"),
         ("--max-retires 2", "no option 'max_retires'. Did you mean 'max_retries'"),
-        ("--max-retries 1 --max-retires 2", "Nothing was defined"),
+        ("--max-retries 1 --max-retires 2", "Nothing was done"),
         ("max_retries=3", "Write --max-retries and its value instead of 'max_retries=3'"),
         ("--max-retries 3 # often", "'#' is not an option"),
         ("-h", "%%remote? lists the options"),
@@ -309,13 +311,24 @@ def test_what_is_to_be_killed_is_found_by_name_by_id_and_by_variable() -> None:
     assert find(ids.short(nameless.actor_id)) is find("61bb") is find(nameless.actor_id.hex()) is nameless
     for which, words in (
         ("x", "is in namespace 'theirs'.*--namespace theirs"),
-        ("61aa", "the ids of 2 live actors begin with '61aa'.*None was ended"),
+        ("61aa", "the ids of 2 actors begin with '61aa'.*Nothing was done"),
         ("old", "C 'old' is dead already"),
         ("nobody", r"no live actor has the name nobody .*%actors shows"),
         ("$missing", "no live actor"),
     ):
         with pytest.raises(ipyactors.exceptions.ActorNotFoundError, match=words):
             find(which)
+
+
+def test_one_that_has_ended_is_found_if_no_live_one_is_meant() -> None:
+    first, last = (status(which, "acct", state=ActorState.DEAD) for which in ("aa01", "aa02"))
+    live, other = status("bb01", "cache"), status("bb02", "cache", state=ActorState.DEAD)
+    actors = [first, last, live, other]
+    assert find_actor("acct", "mine", actors, {}, dead_too=True) is last
+    assert find_actor("cache", "mine", actors, {}, dead_too=True) is live
+    assert find_actor(other.actor_id.hex(), "mine", actors, {}, dead_too=True) is other
+    with pytest.raises(ipyactors.exceptions.ActorNotFoundError, match="the ids of 2 actors begin"):
+        find_actor("61aa", "mine", actors, {}, dead_too=True)
 
 
 def test_a_namespace_is_shown_where_it_is_another_one() -> None:
@@ -353,13 +366,16 @@ def test_classes_of_a_name_are_told_apart_by_their_definitions() -> None:
     assert said.endswith("the class before it is still run by Counter 'first',\n    Counter 'second'")
     durable = {definition: {"durable": True}}
     said = replies.defined([definition], durable, (), {"Counter": old}, {"Counter": {b"1"}}, actors)
-    assert said.endswith("still run by\n    Counter 'first'; to change that: the handle's upgrade(Counter)")
+    assert said.endswith("still run by\n    Counter 'first'; to change that: %upgrade first")
     variables = {b"a": "acct"}
-    said = replies.defined([definition], durable, (), {"Counter": old}, {"Counter": {b"1"}}, actors, variables)
-    assert said.endswith("still run by\n    Counter 'first'; to change that: acct.upgrade(Counter)")
+    nameless = [actor("", b"1")]
+    said = replies.defined([definition], durable, (), {"Counter": old}, {"Counter": {b"1"}}, nameless)
+    assert said.endswith("; to change that: the handle's upgrade(Counter)")
+    said = replies.defined([definition], durable, (), {"Counter": old}, {"Counter": {b"1"}}, nameless, variables)
+    assert said.endswith("; to change that: %upgrade acct")
     both = {"Counter": {b"1", b"2"}}
     said = replies.defined([definition], durable, (), {"Counter": old}, both, actors, variables)
-    assert said.endswith("to change that: each handle's upgrade(Counter)")
+    assert said.endswith("to change that, for each: %upgrade NAME")
     said = replies.defined([definition], {definition: {}}, (), {"Counter": old}, {}, actors)
     assert said == "replaced actor class Counter"
 
@@ -396,9 +412,7 @@ def test_a_cell_that_is_run_again_unchanged_accuses_no_actor(shell: Any, capsys:
             run(shell, same)
             assert capsys.readouterr().out == "replaced actor class Purse (max_concurrency=1, durable=True)\n"
         run(shell, cell.replace("return 1", "return 2"))
-        assert "still run by Purse 'p1'; to change that: purse.upgrade(Purse)" in " ".join(
-            capsys.readouterr().out.split()
-        )
+        assert "still run by Purse 'p1'; to change that: %upgrade p1" in " ".join(capsys.readouterr().out.split())
         run(shell, "purse.upgrade(Purse)")
         run(shell, cell.replace("return 1", "return 2"))
         assert "still run" not in capsys.readouterr().out

@@ -1,35 +1,46 @@
-"""Where printed text goes: under the cell that runs, whichever thread takes it off the socket."""
+"""What is shown, and how, beside a real kernel: taken over and given back, silenced, bounded."""
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from ipyactors.notebook import cell_quota
+from ipyactors.notebook.cell_quota import CellQuota
 from ipyactors.notebook.output import CellOutput
-from ipyactors.owner import process
+from ipyactors.owner import output as owner_output
+from ipyactors.owner import process, scopes
 from ipyactors.owner.output import show_in_terminal, show_nothing
-from ipyactors.wire.worker_messages import OutputWritten
+from ipyactors.wire.worker_messages import DisplayWritten, OutputWritten
+
+HELLO = OutputWritten(1, "f", 1, "hello\nyou\n")
 
 
 class FakeShell:
-    """A shell of ipykernel 7.4: it can file one thread's text under a cell."""
+    """A kernel's shell; ``sent`` is what it publishes: the kind of message, its content, and its cell."""
 
     def __init__(self) -> None:
-        self.parent = "cell 1"
-        self.calls: list[str] = []
+        self.sent: list[tuple[str, dict[str, Any], str]] = []
+        self.display_pub = SimpleNamespace(pub_socket="socket", topic=b"topic", session=self)
+        self.cell = "cell 1"
 
-    def get_parent(self) -> str:
-        return self.parent
+    def get_parent(self) -> dict[str, Any]:
+        return {"header": {"msg_id": self.cell}}
 
-    def set_thread_parent(self, parent: str) -> str:
-        self.calls.append(f"set {parent}")
-        return "token"
+    def send(self, _socket: str, kind: str, content: dict[str, Any], *, parent: dict[str, Any], ident: bytes) -> None:
+        self.sent.append((kind, content["data"], parent["msg_id"]))
 
-    def reset_thread_parent(self, token: str) -> None:
-        self.calls.append(f"reset {token}")
+
+@pytest.fixture(autouse=True)
+def _own_scopes(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(scopes, "_latest", 0)
+    token = scopes._scope.set(0)
+    yield
+    scopes._scope.reset(token)
 
 
 @pytest.fixture
@@ -39,39 +50,127 @@ def session() -> Iterator[Any]:
     process.set_session(stand_in)
     yield stand_in
     process.set_session(before)
+    owner_output.set_front_end(show_in_terminal)
 
 
-HELLO = OutputWritten(1, "f", 1, "hello\nyou\n")
+@pytest.fixture
+def shell(monkeypatch: pytest.MonkeyPatch) -> FakeShell:
+    monkeypatch.delenv("IPYACTORS_NONINTERACTIVE", raising=False)
+    return FakeShell()
 
 
-def test_text_is_printed_on_behalf_of_the_cell_that_runs(capsys: pytest.CaptureFixture[str]) -> None:
-    shell = FakeShell()
+def noted(shell: Any) -> CellOutput:
     output = CellOutput(shell)
     output.note_cell()
-    shell.parent = "a button"
-    output.write(HELLO)
-    assert capsys.readouterr().out == "(f) hello\n(f) you\n"
-    assert shell.calls == ["set cell 1", "reset token"]
+    return output
 
 
-def test_errors_go_to_the_other_stream_and_a_terminal_has_no_cells(capsys: pytest.CaptureFixture[str]) -> None:
-    output = CellOutput(object())
-    output.note_cell()
+def test_a_terminal_has_no_cells(capsys: pytest.CaptureFixture[str]) -> None:
+    output = noted(object())
     output.write(OutputWritten(1, "C 'c1'", 2, "oh"))
-    assert capsys.readouterr().err == "(C 'c1') oh\n"
+    output.write(OutputWritten(1, "f", 1, "50%", b"block"))
+    output.write(OutputWritten(1, "f", 1, "100%\n", b"block"))
+    output.write(DisplayWritten(1, "f", b'{"data":{"text/plain":"<Figure>","image/png":""},"metadata":{}}', "id"))
+    captured = capsys.readouterr()
+    assert captured.err == "(C 'c1') oh\n"
+    assert captured.out == "(f) 100%\n(f) <Figure>\n"
 
 
-def test_a_session_is_taken_over_at_the_next_cell_and_given_back(session: Any) -> None:
+def test_sessions_are_taken_over_and_given_back(session: Any) -> None:
     output = CellOutput(FakeShell())
-    output.note_cell()
-    assert session.on_output == output.write
+    output.install()
+    assert session.on_output == output.write == owner_output.front_end()
     output.release()
-    assert session.on_output is show_in_terminal
+    assert session.on_output is show_in_terminal is owner_output.front_end()
 
 
 def test_a_session_that_shows_nothing_is_left_alone(session: Any) -> None:
     session.on_output = show_nothing
     output = CellOutput(FakeShell())
-    output.note_cell()
+    output.install()
     output.release()
     assert session.on_output is show_nothing
+
+
+def test_a_bar_is_a_display_that_is_updated_until_it_ends(shell: FakeShell) -> None:
+    output = noted(shell)
+    for text in ("1%", "2%", "3%\n", "1%"):
+        output.write(OutputWritten(1, "f", 2, text, b"block"))
+    assert [(kind, data["text/plain"]) for kind, data, _ in shell.sent] == [
+        ("display_data", "(f) 1%"),
+        ("update_display_data", "(f) 2%"),
+        ("update_display_data", "(f) 3%"),
+        ("display_data", "(f) 1%"),
+    ]
+
+
+def test_nothing_moves_where_nobody_looks(shell: FakeShell, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("IPYACTORS_NONINTERACTIVE", "1")
+    output = noted(shell)
+    output.write(OutputWritten(1, "f", 2, "1%", b"block"))
+    output.write(OutputWritten(1, "f", 2, "2%\n", b"block"))
+    assert shell.sent == []
+
+
+def test_what_is_for_a_cell_that_nobody_remembers_is_dropped(
+    shell: FakeShell, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("ipyactors.notebook.output._CELLS_AT_MOST", 1)
+    output = noted(shell)
+    first = max(output._cells)
+    shell.cell = "cell 2"
+    output.note_cell()
+    output.write(HELLO, first)
+    assert capsys.readouterr().out == ""
+    output.write(HELLO, first + 1)
+    assert capsys.readouterr().out == "(f) hello\n(f) you\n"
+
+
+def test_a_cell_that_runs_itself_as_one_more_keeps_its_streams(
+    shell: FakeShell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = noted(shell)
+    cells = list(output._cells)
+    monkeypatch.setattr("sys.stdout", io.StringIO())
+    streams = output._streams
+    output.note_cell()
+    assert list(output._cells) == cells
+    assert output._streams is streams
+
+
+# -- how much of it --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def _small(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"LINES": 3, "BYTES": 40, "DISPLAYS": 2, "DISPLAY_BYTES": 10}.items():
+        monkeypatch.setattr(cell_quota, f"{name}_AT_MOST", value)
+
+
+@pytest.mark.usefixtures("_small")
+def test_a_cell_shows_so_many_lines_and_the_last_of_the_rest() -> None:
+    quota = CellQuota()
+    assert quota.take("1\n2\n") == "1\n2\n"
+    assert quota.rest == ""
+    assert quota.take("3\n4\n") == "3\n"
+    assert quota.rest == "4"
+    assert quota.take("".join(f"{number}\n" for number in range(5, 20))) == ""
+    note, *last = quota.rest.splitlines()
+    assert note.startswith("... 6 more lines are left out here: one cell shows 3. ipyactors.logs(ref or actor) reads")
+    assert last == [str(number) for number in range(10, 20)]
+
+
+@pytest.mark.usefixtures("_small")
+def test_a_cell_shows_so_many_bytes() -> None:
+    quota = CellQuota()
+    assert quota.take("x" * 39 + "\n") != ""
+    assert quota.take("y\n") == ""
+    assert quota.rest == "y"
+
+
+@pytest.mark.usefixtures("_small")
+def test_a_cell_shows_so_many_displays_of_such_a_size() -> None:
+    quota = CellQuota()
+    assert [quota.admit_display(4) for _ in range(3)] == [True, True, False]
+    assert [CellQuota().admit_display(size) for size in (10, 11)] == [True, False]
+    assert quota.rest == "(a display)"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ipyactors.notebook.rerun_plot import ROWS_AT_MOST, Loss, reruns, runs_of
+from ipyactors.notebook.rerun_plot import Loss, reruns, runs_of
+from ipyactors.notebook.wording import ROWS_AT_MOST
 from ipyactors.wire.events import Event, EventKind
 
 

@@ -129,7 +129,7 @@ class Killer:
     def _may_kill(self, handle: Any) -> bool:
         """Return whether the actor has begun a second call since its last death, or rested, or did not die often."""
         file = folder(handle) / "begun"
-        begun = int.from_bytes(file.read_bytes(), "little") if file.exists() else 0
+        begun = int.from_bytes(file.read_bytes()[:8], "little") if file.exists() else 0
         now_s = time.monotonic()
         if begun > self._begun[handle] + 1 or now_s > self._killed_s[handle] + _RESTED_S:
             self._begun[handle], self._fruitless[handle] = begun, 0

@@ -32,6 +32,7 @@ from ipyactors.owner.objects import Entry
 from ipyactors.owner.refs import ObjectRef, ObjectRefGenerator
 from ipyactors.owner.streams import Stream
 from ipyactors.owner.templates import STREAMING, ActorTemplate, MethodTemplate, TaskTemplate
+from ipyactors.owner.waits import Waits
 from ipyactors.wire import serialize
 from ipyactors.wire.census_messages import CensusReply
 from ipyactors.wire.events import Event
@@ -51,6 +52,7 @@ class FakeSession:
         self.node_id = ids.new_node_id()
         self.paths = types.SimpleNamespace(name="fake-session", state_dir="/fake/state")
         self.entries: dict[bytes, Entry] = {}
+        self.waits = Waits()
 
     def value_of(self, entry: Entry) -> Any:
         if entry.failure is not None:
@@ -87,6 +89,9 @@ class FakeEngine:
     """See the module. ``calls`` are those that have not run; ``run`` names the ones that have, in order."""
 
     namespace = "fake"
+    given_at_first: dict[str, Any] | None = None
+    welcome = ""
+    everything: bool | None = None
 
     def __init__(self) -> None:
         self.session = FakeSession(self)
@@ -277,12 +282,15 @@ class FakeEngine:
     def events(self) -> list[Event]:
         return list(self.recorded)
 
-    def subscribe(self, on_event: Callable[[Event], None]) -> Callable[[], None]:
+    def subscribe(self, on_event: Callable[[Event], None], *, notable_only: bool = False) -> Callable[[], None]:
+        if notable_only:
+            for event in self.recorded:
+                on_event(event)
         self.subscribers.append(on_event)
         return lambda: self.subscribers.remove(on_event)
 
-    def shutdown(self) -> None:
-        self.is_shut_down = True
+    def shutdown(self, *, everything: bool | None = None) -> None:
+        self.is_shut_down, self.everything = True, everything
         self.loop.close()
         process.set_session(None)
 

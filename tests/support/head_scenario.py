@@ -12,6 +12,7 @@ from ipyactors.head.tables import Tables
 from ipyactors.wire.codec import Message
 from ipyactors.wire.head_messages import ActorChanged, ActorReady, CreateActor, LeaseGranted, RegisterOwner, WantLeases
 from ipyactors.wire.node_messages import (
+    HoldsDetached,
     NodeRegistered,
     RegisterNode,
     StartWorker,
@@ -198,7 +199,8 @@ class HeadScenario:
     def create_actor(self, actor_id: bytes = b"a1", owner_id: bytes = b"d1", **fields: Any) -> bytes:
         """The owner creates an actor, which becomes alive; returns its worker. What was said is forgotten."""
         self.say(owner_id, CreateActor(1, actor_spec(actor_id, owner_id, **fields)))
-        started = self.take_one(b"n1", StartWorker)
+        [started] = [message for message in self.take(b"n1") if not isinstance(message, HoldsDetached)]
+        assert isinstance(started, StartWorker), started
         self.actor_up(started.worker_id, actor_id)
         self.take(owner_id)
         return started.worker_id

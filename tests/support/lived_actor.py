@@ -46,6 +46,7 @@ class Lived:
         self.counter = 0
         given = serialize.owned(serialize.dumps_call(args, {}, what="the arguments"))
         kind = Durability("process", **durability)
+        self.is_by_itself = kind.by_itself
         spec_file.write(
             self.disk, ActorSpec(ACTOR, cls.__name__, CALLER, definition_of(cls), given, name="acct", durability=kind)
         )
@@ -103,7 +104,8 @@ class Lived:
         self.disk.replace(f"data-{name}", data)
         digest = hashlib.blake2b(data, digest_size=16).digest()
         definition_id = definition_of(self.cls).definition_id
-        made = CheckpointData(name, definition_id, f"data-{name}", len(data), digest, 1_700_000_000.0)
+        locator = "" if self.is_by_itself else f"data-{name}"
+        made = CheckpointData(name, definition_id, locator, len(data), digest, 1_700_000_000.0)
         return self.log.add_checkpoint(made, keep)
 
     def upgrade(self, cls: type) -> None:

@@ -20,7 +20,7 @@ from ipyactors.wire.codec import Message
 from ipyactors.wire.events import EventKind
 from ipyactors.wire.head_messages import ActorChanged, LeaseGranted, LeaseLost
 from ipyactors.wire.specs import ActorState, ActorStatus, Death, Definition, LossReason, Payload, RemoteError
-from ipyactors.wire.worker_messages import CallSucceeded, OutputWritten
+from ipyactors.wire.worker_messages import CallSucceeded, Written
 
 AnyCall = TypeVar("AnyCall", bound=PendingCall)
 
@@ -53,8 +53,9 @@ class RecordingOut:
         self.connected: dict[bytes, str] = {}
         self.events: list[tuple[EventKind, str, int]] = []
         self.places: list[tuple[EventKind, bytes, bytes]] = []
+        self.durations_s: list[tuple[EventKind, float]] = []
         self.object_events: list[tuple[EventKind, str, str]] = []
-        self.shown: list[OutputWritten] = []
+        self.shown: list[tuple[Written, int]] = []
         self.own: Callable[[Payload], object] = lambda _payload: None
 
     def to_head(self, message: Message) -> None:
@@ -83,6 +84,7 @@ class RecordingOut:
         by: Runner | None = None,
     ) -> None:
         self.events.append((kind, call.name, call.attempt))
+        self.durations_s.append((kind, duration_s))
         if by is not None:
             self.places.append((kind, by.worker_id, by.node_id))
 
@@ -91,8 +93,8 @@ class RecordingOut:
     ) -> None:
         self.object_events.append((kind, name, detail))
 
-    def show(self, output: OutputWritten) -> None:
-        self.shown.append(output)
+    def show(self, written: Written, scope: int = 0) -> None:
+        self.shown.append((written, scope))
 
 
 class OwnerScenario:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import inspect
 import pickle
-import re
 from collections.abc import Iterator
 
 import cloudpickle
@@ -240,12 +239,10 @@ def test_equality_hash_repr(engine: FakeEngine) -> None:
     assert copy == counter
     assert {copy: 1}[counter] == 1
     assert counter != named
-    assert re.fullmatch(r"Actor\(Counter 'c1', [0-9a-f]{10}\)", repr(named))
-    assert repr(counter) == f"Actor(Counter, {counter._ipyactors_client.actor_id[:5].hex()})"
+    assert (repr(counter), repr(named)) == ("Actor(Counter)", "Actor(Counter 'c1')")
     assert repr(named.add) == f"{named!r}.add"
     assert repr(Counter) == "ActorClass(Counter)"
     assert "add" in dir(counter)
-    assert not hasattr(counter, "_repr_html_")
 
 
 def test_a_name_that_no_message_can_carry_is_refused_when_it_is_made_remote(engine: FakeEngine) -> None:

@@ -15,7 +15,14 @@ import pytest
 
 import ipyactors
 from ipyactors.api import runtime
-from ipyactors.exceptions import GetTimeoutError, OptionError, OptionTypeError, SessionError, TaskCancelledError
+from ipyactors.exceptions import (
+    ActorNotFoundError,
+    GetTimeoutError,
+    OptionError,
+    OptionTypeError,
+    SessionError,
+    TaskCancelledError,
+)
 from ipyactors.ground import config
 from ipyactors.owner import current
 from ipyactors.owner.current import CurrentCall
@@ -45,6 +52,33 @@ def test_the_first_use_starts_a_session_and_shutdown_ends_it(engine: FakeEngine)
     ipyactors.shutdown()
     assert engine.is_shut_down
     assert not ipyactors.is_initialized()
+    ipyactors.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("given", "everything"), [({}, None), ({"everything": True}, True), ({"everything": False}, None)]
+)
+def test_shutdown_may_end_what_others_have_started_too(
+    engine: FakeEngine, given: dict[str, bool], everything: bool | None
+) -> None:
+    ipyactors.init()
+    ipyactors.shutdown(**given)
+    assert engine.is_shut_down
+    assert engine.everything is everything
+
+
+def test_a_session_that_was_found_again_says_so_and_knows_what_it_was_started_with(
+    engine: FakeEngine, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "welcome", "came back to the session of this notebook")
+    monkeypatch.setattr(engine, "given_at_first", {"num_cpus": 2.0, "nodes": [{"num_cpus": 1.0}]})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        ipyactors.init(nodes=[{"num_cpus": 1}])
+    assert capsys.readouterr().out == "came back to the session of this notebook\n"
+    with pytest.warns(UserWarning, match="running already; num_cpus had no effect"):
+        ipyactors.init(num_cpus=3)
+    assert capsys.readouterr().out == ""
     ipyactors.shutdown()
 
 
@@ -340,15 +374,35 @@ def test_timeline(engine: FakeEngine, tmp_path) -> None:
     ipyactors.init()
     engine.recorded += [
         Event(EventKind.TASK_ATTEMPT, 10.0, "f", duration_s=0.5, worker_id=b"w1"),
-        Event(EventKind.ACTOR_DIED, 11.0, "Counter 'c1'", detail="killed"),
+        Event(EventKind.ACTOR_DIED, 11.0, "c1", actor_id=b"a1", detail="killed"),
     ]
-    attempt, death = ipyactors.timeline(tmp_path / "plain.json")
-    assert (attempt["ph"], attempt["ts"], attempt["dur"]) == ("X", 9_500_000.0, 500_000.0)
+    traced = ipyactors.timeline(tmp_path / "plain.json")
+    attempt, death = [one for one in traced if one["ph"] in "Xi"]
+    assert (attempt["ph"], attempt["ts"], attempt["dur"]) == ("X", 9_500_000, 500_000)
     assert (death["ph"], death["args"]["detail"]) == ("i", "killed")
-    assert json.loads((tmp_path / "plain.json").read_text()) == [attempt, death]
-    ipyactors.timeline(str(tmp_path / "packed.json.gz"))
-    assert json.loads(gzip.decompress((tmp_path / "packed.json.gz").read_bytes())) == [attempt, death]
+    assert json.loads((tmp_path / "plain.json").read_text()) == traced
+    assert ipyactors.timeline(str(tmp_path / "packed.json.gz")) == traced
+    assert json.loads(gzip.decompress((tmp_path / "packed.json.gz").read_bytes())) == traced
+    assert [one.name for one in sorted(tmp_path.iterdir())] == ["packed.json.gz", "plain.json"]
     assert ipyactors.events() == engine.recorded
+
+
+def test_the_timeline_of_one_actor(engine: FakeEngine, tmp_path) -> None:
+    ipyactors.init()
+    engine.recorded += [
+        Event(EventKind.ACTOR_CREATED, 10.0, "c1", actor_id=b"a1"),
+        Event(EventKind.CALL_ATTEMPT, 10.5, "Counter.add", actor_id=b"a1"),
+        Event(EventKind.ACTOR_CREATED, 11.0, "c2", actor_id=b"a2"),
+    ]
+    for which in ("c1", b"a1".hex()):
+        assert [one["name"] for one in ipyactors.timeline(actor=which) if one["ph"] in "Xi"] == [
+            "actor created", "Counter.add",
+        ]  # fmt: skip
+    with pytest.raises(ActorNotFoundError, match=r"No event tells of an actor 'c3'.*Actors in them: c1, c2\."):
+        ipyactors.timeline(tmp_path / "none.json", actor="c3")
+    with pytest.raises(TypeError, match="takes a handle, a name or the beginning of an id, not int"):
+        ipyactors.timeline(actor=1)
+    assert not list(tmp_path.iterdir())
 
 
 def test_on_event(engine: FakeEngine) -> None:

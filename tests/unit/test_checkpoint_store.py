@@ -114,6 +114,30 @@ def test_what_is_removed_is_gone_and_may_be_removed_again(opens: Open) -> None:
     assert store.load(gone) == b"3"
 
 
+def test_where_something_is_is_known_before_it_is_saved(opens: Open) -> None:
+    """So it can be removed by who comes after a process that has ended on the way."""
+    store = opens(ACTOR)
+    place = store.locate("one")
+    opens(ACTOR).remove(place)
+    assert store.save("one", b"1") == place
+    opens(ACTOR).remove(place)
+    with pytest.raises(FileNotFoundError):
+        store.load(place)
+
+
+@pytest.mark.parametrize("url", ["", "path"])
+def test_what_is_not_whole_is_removed_too(url: str, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = open_store(str(tmp_path) if url else "", tmp_path / ACTOR.hex(), ACTOR, MemoryShelf())
+    monkeypatch.setattr(pathlib.Path, "unlink", lambda *_args, **_facts: None)  # as if the process had ended before
+    monkeypatch.setattr(os, "rename", lambda *_names: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        store.save("one", b"1")
+    monkeypatch.undo()
+    assert len(list((tmp_path / ACTOR.hex()).iterdir())) == 1
+    store.remove(store.locate("one"))
+    assert not list((tmp_path / ACTOR.hex()).iterdir())
+
+
 def test_nothing_was_ever_saved(opens: Open) -> None:
     saver, other = opens(OTHER), opens(ACTOR)
     place = saver.save("one", b"1")

@@ -1,10 +1,11 @@
-"""Data that was saved for a checkpoint that never came to be."""
+"""Data that was saved for a checkpoint that never came to be, and what tells the next process of it."""
 
 from __future__ import annotations
 
 import pathlib
 
 from ipyactors.durable import manifest, waste
+from ipyactors.durable.begun import Begun
 from ipyactors.durable.call_tables import Snapshot
 from ipyactors.durable.folder import Folder
 from ipyactors.durable.manifest import CheckpointData, Manifest
@@ -42,3 +43,26 @@ def test_what_cannot_be_removed_stays(tmp_path: pathlib.Path) -> None:
     (tmp_path / OTHER).mkdir()
     waste.remove(disk, *manifest.read_all(disk))
     assert (tmp_path / OTHER).exists()
+
+
+def test_which_one_was_saved_is_known_to_the_next_process(tmp_path: pathlib.Path) -> None:
+    first = Begun(tmp_path / "begun")
+    assert first.unmade == ""
+    first.note(7)
+    with first.saving():
+        first.note_unmade("63" * 16)
+        after = Begun(tmp_path / "begun")
+        assert (after.last, after.saving_deaths, after.unmade) == (7, 1, "63" * 16)
+    assert [after.try_removing(), after.try_removing()] == [1, 2]
+    after = Begun(tmp_path / "begun")
+    assert (after.saving_deaths, after.unmade, after.try_removing()) == (0, "63" * 16, 3)
+    after.note_unmade("64" * 16)
+    assert after.try_removing() == 1, "of another one nobody has died"
+    after.note_unmade("")
+    assert Begun(tmp_path / "begun").unmade == ""
+
+
+def test_a_file_that_was_shorter_is_made_longer(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "begun").write_bytes((7).to_bytes(8, "little"))
+    begun = Begun(tmp_path / "begun")
+    assert (begun.last, begun.saving_deaths, begun.unmade) == (7, 0, "")

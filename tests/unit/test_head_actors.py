@@ -336,6 +336,12 @@ def test_events_reach_watchers_once_and_late_ones_get_the_backlog(head: HeadScen
     head.expect_silence()
 
 
+def test_an_actors_creation_says_how_many_calls_it_runs_at_a_time(head: HeadScenario) -> None:
+    head.say(b"d1", CreateActor(2, actor_spec(b"a1", b"d1", max_concurrency=4)), WatchEvents())
+    told = [event for word in head.take(b"d1") if isinstance(word, EventsReported) for event in word.events]
+    assert [event.count for event in told if event.kind is EventKind.ACTOR_CREATED] == [4]
+
+
 def test_a_borrower_that_gives_back_before_the_lender_is_heard_costs_nobody_a_count(head: HeadScenario) -> None:
     worker_id = head.create_actor()
     head.add_driver(b"d2")

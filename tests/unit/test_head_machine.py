@@ -12,6 +12,7 @@ from ipyactors.ground.quantities import to_units
 from ipyactors.head.invariants import check_invariants
 from ipyactors.wire import head_messages as said
 from ipyactors.wire.node_messages import (
+    HoldsDetached,
     KillWorker,
     KillWorkerAt,
     LeaveSession,
@@ -48,6 +49,7 @@ class HeadMachine(RuleBasedStateMachine):
         self.drivers: list[bytes] = []
         self.leases: list[tuple[bytes, int]] = []
         self.requests = 0
+        self.holds_detached = False
         self.nodes = list(FIRST)
         self.further: list[bytes] = []
         self.questions: list[tuple[bytes, int]] = []
@@ -70,6 +72,9 @@ class HeadMachine(RuleBasedStateMachine):
                     assert word.node_id not in self.nodes
                 elif isinstance(word, (NodeRegistered, LeaveSession)):
                     assert node_id in self.further
+                elif isinstance(word, HoldsDetached):
+                    assert word.holds_any != self.holds_detached, "told what it knows"
+                    self.holds_detached = word.holds_any
                 elif isinstance(word, StartWorker):
                     assert word.worker_id not in self.asked
                     self.asked[word.worker_id] = (node_id, word)
@@ -265,6 +270,10 @@ class HeadMachine(RuleBasedStateMachine):
     @invariant()
     def tables_are_consistent(self) -> None:
         check_invariants(self.head.tables)
+
+    @invariant()
+    def the_agent_knows_whether_there_are_detached_actors(self) -> None:
+        assert self.holds_detached == any(actor.spec.detached for actor in self.head.tables.live_actors())
 
     @invariant()
     def head_and_agents_know_the_same_workers(self) -> None:

@@ -88,7 +88,7 @@ def test_imports_go_down_the_floors() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-_OWNER = ["reactor", "retries", "outbox", "leases", "borrowing", "calls", "objects", "streams", "state"]
+_OWNER = ["reactor", "retries", "raised", "outbox", "leases", "borrowing", "calls", "objects", "streams", "state"]
 _REBUILDING = ["arguments", "lineage", "losses", "rebuild", "replays", "runs"]
 _SEVERAL_NODES = ["head/copies", "head/nodes", "head/settling", "node/membership", "owner/locality"]
 _HEAD = [
@@ -106,13 +106,17 @@ _HEAD = [
 ]
 _DURABLE = ("disk", "record", "segment", "log", "call_tables", "manifest", "recovery", "actor_log", "blobs", "replays")
 _FSCK = ("fsck", "fsck_evidence", "fsck_facts", "fsck_findings", "fsck_report", "routes", "salvage", "stretches")
+_ROWS = ("recoveries", "lifeline_rows", "attempt_rows", "checkpoint_rows", "wording")
 PURE = [
     *(f"owner/{name}.py" for name in (*_OWNER, *_REBUILDING)),
     *(f"{role}/census.py" for role in ("owner", "head", "node")),
     "owner/ages.py",
+    "owner/deadlock.py",
+    "owner/endless_waits.py",
     *(f"head/{name}.py" for name in _HEAD),
     *(f"{name}.py" for name in _SEVERAL_NODES),
     "worker/mailbox.py",
+    "worker/places.py",
     "worker/running.py",
     "node/reactor.py",
     "node/store_mapped.py",
@@ -124,6 +128,8 @@ PURE = [
     "node/transfer.py",
     "node/serving.py",
     *(f"durable/{name}.py" for name in (*_DURABLE, *_FSCK)),
+    "api/trace.py",
+    *(f"notebook/{name}.py" for name in _ROWS),
 ]
 IMPURE = {"zmq", "asyncio", "time", "os", "threading", "socket", "subprocess", "select", "signal"}
 

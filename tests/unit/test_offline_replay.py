@@ -13,7 +13,7 @@ import pytest
 
 import ipyactors as ia
 from ipyactors.api import runtime
-from ipyactors.durable import log, replays, segment
+from ipyactors.durable import constructions, log, replays, segment
 from ipyactors.durable.disk import Disk
 from ipyactors.durable.replays import Plan
 from ipyactors.exceptions import (
@@ -29,7 +29,7 @@ from ipyactors.owner import current, process
 from ipyactors.worker import offline
 from ipyactors.worker.offline import ReplayedCall
 from tests.support.actor_folder import ACTOR, Life
-from tests.support.lived_actor import Lived, number, once
+from tests.support.lived_actor import Lived, definition_of, number, once
 from tests.support.sim_disk import SimDisk
 
 
@@ -459,3 +459,34 @@ def test_an_actor_loads_its_own_checkpoints(tmp_path: pathlib.Path, monkeypatch:
     (tmp_path / "first").unlink()
     with pytest.raises(RecoveryFailedError, match="load_checkpoint returned None, and was given checkpoint first"):
         offline.replay(path, since="first")
+
+
+class SavingBetter(Saving):
+    """What it was upgraded to."""
+
+
+def test_the_class_that_it_was_upgraded_to_has_what_its_constructor_took(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Saving, "place", tmp_path, raising=False)
+    with monkeypatch.context() as patch:
+        patch.setattr(Saving, "__init__", lambda self: vars(self).update(count=0, born=0.5))
+        lived = Lived(tmp_path, Saving, values=(number(0, 0.5),), by_itself=True, keep=20)
+    lived.call("add", 1)
+    lived.upgrade(SavingBetter)
+    lived.instance.save_checkpoint("", "after-SavingBetter")
+    row = [number(0, 0.5)]
+    definition_id = definition_of(SavingBetter).definition_id
+    for value in (constructions.beginning(row, definition_id, 1), number(2, 0.75)):
+        lived.log.add_value(0, value)
+        row.append(value)
+    lived.call("add", 2)
+    lived.log.write()
+    assert offline.replay(lived.path, since="after-SavingBetter").instance.born not in (0.5, 0.75), "it is not over"
+    lived.log.add_value(0, constructions.end(row))
+    lived.call("add", 3)
+    path = lived.close()
+    for since, born, calls in (("after-SavingBetter", 0.75, 2), ("", 0.5, 3)):
+        replayed = offline.replay(path, since=since)
+        assert (replayed.instance.count, replayed.instance.born, replayed.calls) == (6, born, calls)
+        assert isinstance(replayed.instance, SavingBetter)

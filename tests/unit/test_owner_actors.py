@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from ipyactors.ground.exceptions import (
@@ -14,6 +15,7 @@ from ipyactors.ground.exceptions import (
 from ipyactors.owner import reactor
 from ipyactors.owner.actors import WINDOW
 from ipyactors.owner.calls import CallState
+from ipyactors.wire.events import EventKind
 from ipyactors.wire.head_messages import (
     ActorChanged,
     CreateActorReply,
@@ -162,7 +164,19 @@ def test_an_exception_is_retried_only_when_asked(owner: OwnerScenario) -> None:
     call = owner.method(client, max_task_retries=1)
     owner.hear(W1, CallRaised(1, error("first"), retryable=True))
     owner.hear(W1, CallRaised(2, error("second"), retryable=True))
-    assert call.entries[0].failure == error("second")
+    place = "attempt 2 of 2 · actor c, incarnation 0"
+    assert call.entries[0].failure == msgspec.structs.replace(error("second"), place=place)
+
+
+def test_an_exception_tells_since_when_its_attempt_was_under_way(owner: OwnerScenario) -> None:
+    client = owner.actor()
+    owner.alive(client, W1)
+    owner.method(client, max_task_retries=1)
+    for seq, retryable in ((1, True), (2, False)):
+        owner.now_s += 2.0
+        owner.settle()
+        owner.hear(W1, CallRaised(seq, error(), retryable=retryable))
+    assert owner.out.durations_s == [(EventKind.CALL_RETRY, 2.0), (EventKind.CALL_FAILED, 2.0)]
 
 
 def test_nothing_is_sent_to_an_actor_that_is_leaving(owner: OwnerScenario) -> None:

@@ -426,8 +426,8 @@ def test_a_run_that_raises_is_the_error_of_what_was_asked_for(world: World) -> N
         "again, b would have to run again, but an argument of it has failed so."
     )
     error = exception_of(failure)
-    assert error.__notes__ == list(failure.notes)
-    assert "a ran again, and has failed so" in error.__notes__[0]
+    assert error.__notes__ == ["attempt 2 of 4 · task a", *failure.notes]
+    assert "a ran again, and has failed so" in error.__notes__[1]
 
 
 def test_a_note_is_not_added_for_each_link_of_a_chain(world: World) -> None:

@@ -38,11 +38,17 @@ class Calls:
         self.settling.add(call)
         return call
 
-    def nested(self, lsn: int, index: int = 0, caller: bytes = BANK) -> tuple[MethodCall, Entry]:
-        """Make a call in a turn of a durable actor; return it with what the user's code has."""
+    def nested(
+        self, lsn: int, index: int = 0, caller: bytes = BANK, oldest: int | None = None
+    ) -> tuple[MethodCall, Entry]:
+        """Make a call in a turn of a durable actor; return it with what the user's code has.
+
+        ``oldest`` is the lowest lsn of the turns that run side by side with it.
+        """
         call_id = caller + lsn.to_bytes(8, "big") + index.to_bytes(4, "big")
         entry = Entry(call_id)
         call = self.make(CallIdentity(caller, call_id, lsn), entries=[entry])
+        call.caller_settled = lsn if oldest is None else oldest
         return call, entry
 
 
@@ -106,6 +112,25 @@ def test_an_actor_has_an_answer_when_it_is_in_its_log() -> None:
     assert kept is not None
 
 
+def test_what_a_new_constructor_calls_is_counted_high_and_settles_nothing() -> None:
+    """It runs before the calls of the log are made again, and is counted by the last of them."""
+    calls = Calls()
+    for lsn in (3, 4):
+        answer(calls.nested(lsn)[0])
+    again = Calls()
+    call_id = BANK + bytes(8) + (7).to_bytes(4, "big")
+    entry = Entry(call_id)
+    constructing = again.make(CallIdentity(BANK, call_id, 4), entries=[entry])
+    constructing.caller_settled = 4
+    assert again.settling.below(constructing) == 0
+    fourth, _ = again.nested(4)
+    assert again.settling.below(fourth) == 0, "the call before may have no answer"
+    answer(constructing)
+    constructing.is_consumed = True
+    fifth, _ = again.nested(5)
+    assert again.settling.below(fifth) == 4
+
+
 def test_an_actor_that_is_rid_of_a_reference_has_settled_it_with_its_next_call() -> None:
     calls = Calls()
     first, kept = calls.nested(3)
@@ -137,6 +162,22 @@ def test_calls_of_one_turn_are_settled_together() -> None:
     assert calls.settling.below(calls.nested(4)[0]) == 3, "one of the three has no answer"
 
 
+def test_turns_side_by_side_settle_nothing_of_those_that_have_not_called_yet() -> None:
+    calls = Calls()
+    third, _ = calls.nested(3, oldest=1)
+    assert calls.settling.below(third) == 1, "the turns at 1 and 2 may call as well"
+    answer(third)
+    third.is_consumed = True
+    second, _ = calls.nested(2, oldest=1)
+    assert calls.settling.below(second) == 1
+    answer(second)
+    second.is_consumed = True
+    assert calls.settling.below(calls.nested(5, oldest=4)[0]) == 4
+    first_of_next = calls.nested(4, oldest=4)[0]
+    assert calls.settling.below(first_of_next) == 4
+    assert calls.settling.below(calls.nested(7)[0]) == 4, "nor of those that were made later and are not over"
+
+
 def test_callers_do_not_settle_for_each_other() -> None:
     calls = Calls()
     other = b"other".ljust(ids.ACTOR_ID_BYTES, b".")
@@ -152,11 +193,11 @@ def test_what_is_settled_is_not_kept() -> None:
     calls = Calls()
     for _ in range(3):
         answer(calls.make())
-    alive = sum(isinstance(one, MethodCall) and one.client is calls.client for one in gc.get_objects())
+    alive = sum(type(one) is MethodCall and one.client is calls.client for one in gc.get_objects())
     assert alive == 3
     last = calls.make()
     calls.settling.below(last)
-    assert sum(isinstance(one, MethodCall) and one.client is calls.client for one in gc.get_objects()) == 1
+    assert sum(type(one) is MethodCall and one.client is calls.client for one in gc.get_objects()) == 1
 
 
 # -- through the owner's tables ----------------------------------------------------------------------------------
@@ -170,6 +211,7 @@ class Owner(OwnerScenario):
         call_id = BANK + lsn.to_bytes(8, "big") + bytes(4)
         call = MethodCall(TEMPLATE, client, self._next_task_id(), payload(lsn), (), None)
         call.identity = CallIdentity(BANK, call_id, lsn)
+        call.caller_settled = lsn
         self._submit(call, 1)
         self.settle()
         return call.entries[0]

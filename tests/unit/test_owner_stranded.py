@@ -119,7 +119,7 @@ def test_a_warning_is_given_once_and_not_at_once(owner: OwnerScenario) -> None:
         "f waits for a machine: it asks for 1 far, and the largest node has 2 CPU. "
         "Nothing is lost; it runs when one has come.\n"
     )
-    assert owner.out.shown == [OutputWritten(0, "ipyactors", 2, text)]
+    assert owner.out.shown == [(OutputWritten(0, "ipyactors", 2, text), 0)]
     assert stranded.next_warning_s(owner.state) is None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from ipyactors.ground import ids
@@ -178,7 +179,17 @@ def test_an_exception_is_retried_only_when_asked(owner: OwnerScenario) -> None:
     owner.hear(W1, CallRaised(1, error("first"), retryable=True))
     assert call.attempt == 1
     owner.hear(W1, CallRaised(2, error("second"), retryable=False))
-    assert call.entries[0].failure == error("second")
+    assert call.entries[0].failure == msgspec.structs.replace(error("second"), place="attempt 2 of 4 · task f")
+
+
+def test_an_exception_tells_since_when_its_attempt_was_under_way(owner: OwnerScenario) -> None:
+    owner.task()
+    owner.grant(1, W1)
+    for seq, retryable in ((1, True), (2, False)):
+        owner.now_s += 2.0
+        owner.settle()
+        owner.hear(W1, CallRaised(seq, error(), retryable=retryable))
+    assert owner.out.durations_s == [(EventKind.TASK_RETRY, 2.0), (EventKind.TASK_FAILED, 2.0)]
 
 
 def test_what_waits_behind_a_long_task_goes_to_another_worker(owner: OwnerScenario) -> None:

@@ -14,6 +14,7 @@ from ipyactors.ground.exceptions import SerializationError
 from ipyactors.wire.specs import Durability, Payload
 from ipyactors.worker import checkpoint
 from ipyactors.worker.checkpoint import Checkpointer, Made
+from ipyactors.worker.removal import TRIES, Unnoted
 
 ACTOR = b"a" * 16
 
@@ -35,6 +36,8 @@ class Place:
         self.carried: tuple[CarriedCall, ...] = ()
         self.problem: Exception | None = None
         self.unloadable: Exception | None = None
+        self.unnotable: Exception | None = None
+        self.noted = Unnoted()
         self.instances: list[Any] = []
         self.cost_s = 0.0
         self.kept: dict[str, bytes] = {}
@@ -55,6 +58,7 @@ class Place:
             lambda: self.now_s,
             lambda: 1.7e9,
             self._carry,
+            noted=self.noted,
             deaths=deaths,
         )
 
@@ -105,6 +109,9 @@ class Place:
         self.kept[f"at {name}"] = data
         return f"at {name}"
 
+    def locate(self, name: str) -> str:
+        return f"at {name}"
+
     def load(self, locator: str) -> bytes:
         return self.kept[locator]
 
@@ -114,6 +121,8 @@ class Place:
     # -- the log
 
     def add_checkpoint(self, data: CheckpointData, keep: int, *, drops_log: bool) -> list[Manifest]:
+        if self.unnotable is not None:
+            raise self.unnotable
         self.made.append(data)
         self.drops.append(drops_log)
         facts: Any = (0, 0, 0, None)
@@ -454,3 +463,62 @@ def test_an_actor_that_cannot_be_asked_is_told_as_that(capsys: pytest.CaptureFix
     assert told.count("should_checkpoint raised ValueError: no such field. No checkpoint was made.") == 1
     assert "asked again after the next call" in told
     assert "tried again later" not in told
+
+
+# -- what never became one ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("by_itself", [False, True])
+def test_what_was_saved_and_could_not_be_noted_is_removed(by_itself: bool) -> None:
+    place = Place(by_itself=by_itself)
+    place.unnotable = OSError("no room")
+    with pytest.raises(OSError, match="no room"):
+        place.checkpointer.make()
+    assert (place.kept, place.expired, place.noted.unmade) == ({}, place.saved, "")
+    place.unnotable = None
+    place.checkpointer.make()
+    assert (len(place.made), place.noted.unmade) == (1, "")
+    assert len(place.expired) == by_itself
+
+
+def test_what_may_have_become_one_is_left_to_the_next_process() -> None:
+    place = Place(by_itself=True)
+    place.unnotable = LogSealedError("nobody knows")
+    with pytest.raises(LogSealedError):
+        place.checkpointer.make()
+    assert (place.expired, place.noted.unmade) == ([], place.saved[0])
+    after = Place(by_itself=True)
+    after.noted.unmade = place.saved[0]
+    after.checkpointer.removal.of_unmade()
+    assert (after.expired, after.noted.unmade) == (place.saved, "")
+
+
+def test_where_nothing_was_saved_nothing_is_removed() -> None:
+    place = Place()
+    place.problem = TypeError("a lock cannot be pickled")
+    place.remove = None  # type: ignore[method-assign, assignment]
+    with pytest.raises(TypeError, match="a lock"):
+        place.checkpointer.make()
+    place.checkpointer.removal.of_unmade()
+
+
+def test_that_nothing_was_there_is_not_told(capsys: pytest.CaptureFixture[str]) -> None:
+    place = Place(by_itself=True)
+    place.unnotable = OSError("no room")
+    place.checkpoint_expired = lambda *_ids: open("/nonexistent/file").close()  # type: ignore[method-assign]
+    with pytest.raises(OSError, match="no room"):
+        place.checkpointer.make()
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("by_itself", [False, True])
+def test_what_ends_processes_is_left_and_told(by_itself: bool, capsys: pytest.CaptureFixture[str]) -> None:
+    place = Place(by_itself=by_itself)
+    place.noted.unmade = "63" * 16
+    place.noted.try_removing = lambda: TRIES + 1  # type: ignore[method-assign]
+    place.checkpointer.removal.of_unmade()
+    told = capsys.readouterr().err
+    where = "" if by_itself else f" at at {'63' * 16}"
+    assert told.startswith(f"Checkpoint {'63' * 16} never became available, and its data could not be removed{where}: ")
+    assert f"{TRIES} processes have ended over it" in told
+    assert (place.expired, place.noted.unmade) == ([], "")

@@ -38,6 +38,7 @@ from ipyactors.wire.worker_messages import (
     WorkerToCaller,
 )
 from ipyactors.worker.answers import Answers
+from ipyactors.worker.call_stream import CallStream
 from ipyactors.worker.cancel import Interrupts
 from ipyactors.worker.execute import Executor
 from ipyactors.worker.exit import ActorExit, exit_actor
@@ -45,7 +46,8 @@ from ipyactors.worker.host import WorkerHost
 from ipyactors.worker.hosting import HostedActor
 from ipyactors.worker.loop import SerialLoop
 from ipyactors.worker.mailbox import Mailbox
-from ipyactors.worker.output import CallStream, Output
+from ipyactors.worker.output import Output
+from ipyactors.worker.places import Places
 from tests.support.fake_session import FakeSession
 
 A = b"d1234567"
@@ -83,7 +85,8 @@ class World:
             leave=leave,
         )
         self.loop = SerialLoop(self.session, self.box, self.executor, Marks(self.marks_path), None)
-        self.host = WorkerHost(self.session, self.box, self.executor, answers, self.loop)
+        places = Places(self.box, self.executor.running, is_serial=self.actor is not None, has_event_loop=False)
+        self.host = WorkerHost(self.session, self.box, self.executor, answers, self.loop, places)
         self.seq = 0
 
     def send(self, what: Callable[..., Any] | str, *args: Any, values: tuple[Any, ...] = (), **fields: Any) -> int:

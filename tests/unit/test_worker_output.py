@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
 from ipyactors.owner import current
 from ipyactors.owner.current import CurrentCall
-from ipyactors.wire.worker_messages import OutputWritten
-from ipyactors.worker import output as module
-from ipyactors.worker.output import CallStream, Output
+from ipyactors.wire.worker_messages import DisplayWritten, OutputWritten
+from ipyactors.worker import lines as module
+from ipyactors.worker import output as output_module
+from ipyactors.worker.call_stream import CallStream
+from ipyactors.worker.output import Output
 
 A, B = b"d1234567", b"w7654321"
 
@@ -101,23 +105,84 @@ def test_an_actors_lines_bear_its_name() -> None:
 def test_a_flood_is_bounded_and_says_so(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "LINES_PER_S", 3)
     world.as_call(A, 1)
-    for number in range(5):
+    for number in range(12):
         print(number, file=world.stream)
     world.now += 1.5
     print("next second", file=world.stream)
     texts = [text for *_, text in world.texts()]
     assert texts[:3] == ["0\n", "1\n", "2\n"]
-    assert texts[3].startswith("... 2 more lines are only in the worker's log")
+    note, *last = texts[3].splitlines()
+    assert note.startswith("... 4 lines are left out here: over 3 a second. ipyactors.logs(ref or actor) reads")
+    assert last == ["7", "8", "9", "10", "11"]
     assert texts[4:] == ["next second\n"]
-    assert world.log() == "0\n1\n2\n3\n4\nnext second\n"
+    assert world.log() == "".join(f"{number}\n" for number in range(12)) + "next second\n"
 
 
-def test_what_a_flood_left_out_is_told_at_the_end_of_the_call(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_a_small_flood_nothing_is_left_out(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "LINES_PER_S", 1)
     world.as_call(A, 1)
     world.stream.write("1\n2\n3\n")
     world.output.end_call(A, 1)
-    assert [text[:14] for *_, text in world.texts()] == ["1\n", "... 2 more lin"]
+    assert [text for *_, text in world.texts()] == ["1\n", "2\n3\n"]
+
+
+def test_what_a_flood_has_left_out_is_told_when_its_second_is_over(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LINES_PER_S", 1)
+    wakes: list[None] = []
+    world.output.wake = lambda: wakes.append(None)
+    world.as_call(A, 1)
+    world.stream.write("1\n2\n")
+    assert [text for *_, text in world.texts()] == ["1\n"]
+    assert world.output.on_turn(world.now) is not None
+    assert world.texts() == []
+    world.now += 1
+    assert world.output.on_turn(world.now) is not None
+    assert [text for *_, text in world.texts()] == ["2\n"]
+    assert world.output.on_turn(world.now) is None
+    assert wakes == [None]
+
+
+BAR = b"block001"
+
+
+@pytest.fixture
+def _named_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = iter((BAR, b"block002", b"block003"))
+    monkeypatch.setattr(module.os, "urandom", lambda _size: next(names))
+
+
+def moves(world: World) -> list[tuple[str, bytes]]:
+    sent = [(said.text, said.block_id) for _, said in world.sent]
+    world.sent.clear()
+    return sent
+
+
+@pytest.mark.usefixtures("_named_blocks")
+def test_a_bar_is_one_block_that_changes_ten_times_a_second_and_its_end_is_sent(world: World) -> None:
+    world.as_call(A, 1)
+    world.stream.write("start\n")
+    for number in range(3):
+        world.stream.write(f"\rbar {number}")
+    assert moves(world) == [("start\n", b""), ("bar 0", BAR)]
+    world.now += 0.2
+    assert world.output.on_turn(world.now) is not None
+    assert moves(world) == [("bar 2", BAR)]
+    world.stream.write("\rbar 3\n")
+    world.stream.write("done\n")
+    assert moves(world) == [("bar 3\n", BAR), ("done\n", b"")]
+    assert world.output.on_turn(world.now) is None
+
+
+@pytest.mark.usefixtures("_named_blocks")
+def test_a_bar_that_the_call_leaves_is_ended_with_it(world: World) -> None:
+    world.as_call(A, 1)
+    world.stream.write("half\rwhole")
+    world.as_call(A, 2)
+    world.stream.write("\rother")
+    world.output.end_call(A, 1)
+    assert moves(world) == [("whole", BAR), ("other", b"block002"), ("whole\n", BAR)]
 
 
 def test_a_long_line_is_cut(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -173,3 +238,127 @@ def test_a_finalizer_that_prints_while_printing_is_harmless(world: World) -> Non
     world.output._send = send
     print("outer", file=world.stream)
     assert sorted(text for *_, text in world.texts()) == ["inner\n", "outer\n"]
+
+
+# -- displays --------------------------------------------------------------------------------------------------
+
+
+def test_displays_are_in_order_with_lines_and_updates_are_paced(world: World) -> None:
+    world.as_call(A, 1)
+    print("above", file=world.stream)
+    world.output.display(b"{}", "id", is_update=False)
+    for number in range(3):
+        world.output.display(b"%d" % number, "id", is_update=True)
+    print("below", file=world.stream)
+    world.output.end_call(A, 1)
+    assert [said for _, said in world.sent] == [
+        OutputWritten(1, "f", 1, "above\n"),
+        DisplayWritten(1, "f", b"{}", "id"),
+        DisplayWritten(1, "f", b"0", "id", is_update=True),
+        OutputWritten(1, "f", 1, "below\n"),
+        DisplayWritten(1, "f", b"2", "id", is_update=True),
+    ]
+
+
+def test_too_many_displays_are_left_out_and_it_says_so(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "DISPLAYS_PER_S", 1)
+    world.as_call(A, 1)
+    for number in range(3):
+        world.output.display(b"{}", str(number), is_update=False)
+    world.output.end_call(A, 1)
+    (_, shown), (_, told) = world.sent
+    assert shown.display_id == "0"
+    assert told.text == "(a display: more than 1 a second)\n" * 2
+
+
+def test_a_silent_replay_displays_nothing(world: World) -> None:
+    world.as_call(A, 1)
+    with world.output.silenced():
+        world.output.display(b"{}", "id", is_update=False)
+    assert world.sent == []
+
+
+def test_what_is_to_be_done_at_the_end_of_a_call_is_done_once_and_may_fail(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stderr", world.stream)
+    world.as_call(A, 1)
+    world.output.at_end(lambda: print("shown", file=world.stream))
+    world.output.at_end(lambda: 1 / 0)
+    assert world.output.open
+    world.output.end_call(A, 1)
+    world.output.end_call(A, 1)
+    texts = [text for *_, text in world.texts()]
+    assert texts[0] == "shown\n"
+    assert "".join(texts).count("ZeroDivisionError") == 1
+    assert not world.output.open
+
+
+# -- whose it is -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def _noted_threads() -> Iterator[None]:
+    start = threading.Thread.start
+    output_module._note_who_starts_threads()
+    yield
+    threading.Thread.start = start  # type: ignore[method-assign]
+
+
+def run_thread(work: Any) -> None:
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+
+
+@pytest.mark.usefixtures("_noted_threads")
+def test_a_thread_and_those_that_it_starts_print_for_the_call_that_has_started_it(world: World) -> None:
+    world.as_call(A, 7)
+    world.output.latest = CurrentCall(B, 8, b"t", "later")
+    run_thread(lambda: run_thread(lambda: print("deep", file=world.stream)))
+    assert world.texts() == [(A, 7, "f", "deep\n")]
+
+
+@pytest.mark.usefixtures("_noted_threads")
+def test_a_pools_thread_prints_for_the_call_that_began_last_while_it_runs(world: World) -> None:
+    world.output.greet(B)
+    world.as_call(A, 7)
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(int).result()
+        world.output.latest = CurrentCall(A, 8, b"t", "later")
+        pool.submit(print, "mine", file=world.stream).result()
+        world.output.latest.is_over = True
+        pool.submit(print, "nobody's", file=world.stream).result()
+    assert world.texts() == [(A, 8, "later", "mine\n"), (B, 0, "later", "nobody's\n")]
+
+
+def test_what_nested_calls_leave_behind_goes_on_to_the_last_caller(world: World) -> None:
+    world.output.greet(B)
+    world.output.relay(OutputWritten(5, "nested", 1, "late\n"))
+    assert world.texts() == [(B, 0, "nested", "late\n")]
+
+
+def test_what_an_actor_writes_in_no_call_goes_to_its_creator() -> None:
+    world = World("Counter 'c1'")
+    world.output.actor_id = b"actor"
+    told: list[Any] = []
+    world.output.tell_creator = told.append
+    current.call.set(CurrentCall(A, 0, b"t", "Counter.__init__", b"actor"))
+    print("built", file=world.stream)
+    current.call.set(None)
+    world.output.greet(B)
+    world.output.display(b"{}", "id", is_update=False)
+    assert world.sent == []
+    assert told == [
+        OutputWritten(0, "Counter 'c1'", 1, "built\n", actor_id=b"actor"),
+        DisplayWritten(0, "Counter 'c1'", b"{}", "id", actor_id=b"actor"),
+    ]
+
+
+def test_few_writers_are_kept_open(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(output_module, "_OPEN_AT_MOST", 2)
+    for seq in (1, 2, 3):
+        world.as_call(A, seq)
+        world.stream.write("half")
+    assert [seq for _, seq, *_ in world.texts()] == [1]
+    assert len(world.output.open) == 2

@@ -298,7 +298,8 @@ def test_an_actor_keeps_state_and_its_constructor_is_heard(start: Callable[..., 
     worker.send("add", 1)
     worker.send("add", 2)
     worker.send("fail")
-    assert worker.hear(OutputWritten) == OutputWritten(0, "Actor 'a1'", 1, "built\n")
+    heard = worker.hear(OutputWritten)
+    assert (heard.seq, heard.source, heard.text) == (0, "Actor 'a1'", "built\n")
     assert [worker.value(), worker.value()] == [1, 3]
     assert worker.hear(CallRaised).error.type_name == "ValueError"
 

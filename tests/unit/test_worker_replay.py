@@ -7,7 +7,6 @@ import hashlib
 import math
 import pickle
 from collections.abc import Callable, Sequence
-from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -30,9 +29,12 @@ from ipyactors.owner.templates import STREAMING
 from ipyactors.wire import serialize
 from ipyactors.wire.specs import ActorSpec, Definition, Durability, Payload
 from ipyactors.worker.errors import describe_error
+from ipyactors.worker.guarded_log import GuardedLog
 from ipyactors.worker.hosting import HostedActor
+from ipyactors.worker.journal import LogJournal
+from ipyactors.worker.nested import Nested
 from ipyactors.worker.replay import Recovered, Replayer
-from ipyactors.worker.results import not_unpickled
+from ipyactors.worker.results import IN_MESSAGES, not_unpickled
 from tests.support.sim_disk import SimDisk
 
 ACTOR = b"a" * 16
@@ -147,11 +149,7 @@ class World:
         self.log.write()
         self.actor = HostedActor(self.spec, 1)
         store: Any = self
-        journal: Any = SimpleNamespace(
-            actor_id=ACTOR,
-            read_received=lambda answer: blobs.bring_back(self.disk, answer.results, answer.blobs),
-            note_received=lambda _entries, _given: None,
-        )
+        journal = LogJournal(GuardedLog(self.log, self.disk, ACTOR), IN_MESSAGES, Nested(lambda _call: None))
         replayer = Replayer(
             self.actor,
             read_remains(self.disk, ACTOR),
@@ -453,13 +451,105 @@ def test_the_constructor_of_an_actor_is_given_what_it_had_when_the_log_has_lost_
         self.calls = 0
         turn = current.turn()
         asked.append(turn and turn.random())
-        if is_large and turn is not None:
+        if is_large and not is_upgraded:
+            assert turn is not None
             turn.given([])
 
     monkeypatch.setattr(Box, "__init__", construct)
     Box.loads = staticmethod(lambda offered: offered[0].checkpoint_id)
     assert world.recover().checkpoint is not None
-    assert asked == [None if is_upgraded else 7.5], "of another class nothing is known"
+    (first,) = asked
+    assert (first == 7.5) is not is_upgraded, "the new class has taken nothing so far"
+    for _ in range(3):
+        assert world.recover().checkpoint is not None
+        if is_upgraded:  # which drops the log up to here, and with it what the new class has taken
+            world.checkpoint()
+            world.next()
+    assert asked == [first] * 4
+
+
+@pytest.mark.parametrize("taken", [0, 1, 2, 3])
+def test_a_new_constructor_that_has_not_returned_goes_on_where_it_was(
+    taken: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World(by_itself=True)
+    world.log.add_value(0, Value(0, ValueKind.RANDOM, np.float64(7.5).tobytes()))
+    world.call()
+    world.upgrade()
+    ends: list[int] = [taken]
+    asked: list[list[float]] = []
+
+    def construct(self: DoubleBox) -> None:
+        self.calls = 0
+        turn = current.turn()
+        assert turn is not None
+        asked.append([])
+        for index in range(3):
+            if ends and index == ends[-1]:
+                raise KeyboardInterrupt
+            asked[-1].append(turn.random())
+        if ends:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(DoubleBox, "__init__", construct)
+    Box.loads = staticmethod(lambda offered: offered[0].checkpoint_id)
+    with pytest.raises(KeyboardInterrupt):
+        world.recover()
+    ends.clear()
+    for _ in range(2):
+        world.recover()
+        world.next()
+    first, second, third = asked
+    assert second == third
+    assert second[:taken] == first
+    assert len(set(second)) == 3
+
+
+def test_a_new_constructor_that_asks_for_other_things_is_no_replay(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(by_itself=True)
+    world.call()
+    world.upgrade()
+    Box.loads = staticmethod(lambda offered: offered[0].checkpoint_id)
+    world.recover()
+
+    def construct(self: DoubleBox) -> None:
+        self.calls = 0
+        turn = current.turn()
+        assert turn is not None
+        turn.random()
+
+    monkeypatch.setattr(DoubleBox, "__init__", construct)
+    assert "Box.__init__ does not do again what it did before: it asks for a random number" in world.diverge()
+
+
+def test_the_first_constructor_adds_nothing_behind_what_a_new_one_took(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No call was made yet; its own values must stay the first of the row."""
+    world = World(by_itself=True)
+    world.checkpoint()
+    world.upgrade()
+    Box.loads = staticmethod(lambda offered: offered[0].checkpoint_id)
+    world.recover()
+
+    def construct(self: Box) -> None:
+        self.calls = 0
+        turn = current.turn()
+        if turn is not None and type(self) is Box:
+            turn.random()
+
+    monkeypatch.setattr(Box, "__init__", construct)
+    Box.loads = staticmethod(lambda _offered: None)
+    assert "and had ended there" in world.diverge()
+    monkeypatch.undo()
+    world.recover()
+
+
+def test_a_new_constructor_that_raises_is_told_as_that(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(by_itself=True)
+    world.call()
+    world.upgrade()
+    monkeypatch.setattr(DoubleBox, "__init__", lambda _self: 1 / 0)
+    with pytest.raises(RecoveryFailedError, match="the constructor of the class that it was upgraded to raised Zero"):
+        world.recover()
 
 
 # -- what is no replay -------------------------------------------------------------------------------------------
@@ -569,7 +659,7 @@ class Shelf:
     [
         (KeyError(Shelf()), KeyError(Shelf())),
         (OSError(2, "no", "/tmp/tmpab12cd_9/x"), OSError(2, "no", "/tmp/tmpxyzxyzxy/x")),
-        (ValueError("ObjectRef(64b2f62f8ca7f0ae)"), ValueError("ObjectRef(64b2f62f8ca7f0af)")),
+        (ValueError("lost: ObjectRef(add)"), ValueError("lost: ObjectRef(borrowed)")),
         (ValueError("<Thread(Thread-3 (run), started)>"), ValueError("<Thread(Thread-17 (run), started)>")),
         (RuntimeError("<Task pending name='Task-2'>"), RuntimeError("<Task pending name='Task-9'>")),
         (ValueError("no {'a', 'b', (1, 2)}: 3"), ValueError("no {(1, 2), 'b', 'a'}: 3")),

@@ -61,6 +61,9 @@ class FakeJournal:
     def secure(self) -> None:
         self.did.append("secure")
 
+    def oldest_open(self) -> int:
+        return LSN
+
     def register(self, submission: Any, call: object, entries: tuple[object, ...]) -> None:
         self.registered.append((submission, call, entries))
 
@@ -114,7 +117,7 @@ def moving_clock(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_every_kind_has_a_test() -> None:
-    others = {ValueKind.CANCELED, ValueKind.OVERLAP}
+    others = {ValueKind.CANCELED, ValueKind.OVERLAP, ValueKind.NEW_CLASS, ValueKind.CONSTRUCTED}
     assert {*ASKED, *others} == set(ValueKind), "these have tests of their own"
 
 

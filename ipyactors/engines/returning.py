@@ -1,0 +1,81 @@
+"""Starts the session of this process; a notebook's new kernel comes back to the one that the kernel before has left.
+
+It is left if detached actors live in it. Nothing is looked for without a notebook (see ``launch/notebooks.py``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from ipyactors.engines.starting import start_local_engine, visit
+from ipyactors.ground.config import lineage_limit_bytes
+from ipyactors.ground.exceptions import SessionError
+from ipyactors.launch import notebooks
+
+if TYPE_CHECKING:
+    from ipyactors.engines.local import LocalEngine
+    from ipyactors.wire.specs import ActorStatus
+
+
+def start_or_come_back(*, meanwhile: Callable[[], object] = lambda: None, **given: Any) -> LocalEngine:
+    """Return the engine of this process; arguments and errors are those of :func:`start_local_engine`.
+
+    Raises HeadUnavailableError if the session that was left does not answer; it is left again then.
+    """
+    notebook = "" if given.get("address") is not None else notebooks.this_notebook()
+    if notebook:
+        engine = _come_back(notebook, **given)
+        if engine is not None:
+            return engine
+    engine = start_local_engine(**given, outlives_driver=bool(notebook), meanwhile=meanwhile)
+    if notebook:
+        notebooks.sign(engine.session.paths.state_dir, notebook, given)
+    return engine
+
+
+def _come_back(
+    notebook: str,
+    *,
+    session: str | None = None,
+    namespace: str | None = None,
+    max_lineage_bytes: int | None = None,
+    log_to_driver: bool = True,
+    **_: Any,
+) -> LocalEngine | None:
+    """Come to the session that an earlier kernel of ``notebook`` has left; None if there is none."""
+    note = notebooks.claim(notebook, session)
+    if note is None or note.driven is None:
+        return None
+    limit_bytes = lineage_limit_bytes(max_lineage_bytes)
+    try:
+        engine = visit(note, namespace, limit_bytes, log_to_driver=log_to_driver)
+    except SessionError:
+        return None  # it was about to end
+    alive: list[ActorStatus] = []
+    try:
+        alive = [actor for actor in engine.describe_cluster().actors if actor.detached and actor.state.name != "DEAD"]
+    except SessionError:
+        pass
+    finally:
+        if not alive:
+            engine.shutdown()
+    if not alive:
+        return None
+    engine.given_at_first, engine.welcome = note.driven.started_with, _words(note.paths.name, engine.namespace, alive)
+    return engine
+
+
+def _words(session: str, namespace: str, actors: Sequence[ActorStatus]) -> str:
+    count = "1 detached actor is" if len(actors) == 1 else f"{len(actors)} detached actors are"
+    named = ", ".join(f"{_label(actor)} (incarnation {actor.incarnation})" for actor in actors)
+    reachable = next((actor.name for actor in actors if actor.name and actor.namespace == namespace), "")
+    handle = f" ipyactors.get_actor({reachable!r}) gives a handle." if reachable else ""
+    return (
+        f"came back to the session of this notebook, {session}: {count} alive: {named}.{handle}\n"
+        "The session goes on without a kernel until they are killed; ipyactors.shutdown(everything=True) ends it now."
+    )
+
+
+def _label(actor: ActorStatus) -> str:
+    return f"{actor.class_name} {actor.name!r}" if actor.name else actor.class_name

@@ -1,0 +1,154 @@
+"""``%chaos``: a fault on purpose, or what is ordered and what was done."""
+
+from __future__ import annotations
+
+import argparse
+import builtins
+from collections.abc import Callable
+from typing import Any
+
+from IPython.core.error import UsageError
+from IPython.core.magic import Magics, magics_class
+from IPython.core.magic_arguments import parse_argstring
+
+from ipyactors.api import chaos, inspect, runtime
+from ipyactors.api.chaos_storm import KINDS, MORE_KINDS, storm
+from ipyactors.api.chaos_targets import Target
+from ipyactors.api.remote import ConfiguredFunction, RemoteFunction
+from ipyactors.ground.exceptions import ChaosError, SessionError
+from ipyactors.notebook.chaos_table import ChaosTable
+from ipyactors.notebook.flags import flag, line_magic_with, without_quotes
+from ipyactors.notebook.usage import as_usage_error
+from ipyactors.notebook.which_actor import handle_of
+
+#: What a magic's line may give to each function, beside its target.
+_MOMENTS = ("before", "during", "after", "nth", "times")
+_TAKES = {
+    "kill": ("how", *_MOMENTS),
+    "exit": ("code", *_MOMENTS),
+    "segfault": _MOMENTS,
+    "freeze": ("seconds", *_MOMENTS),
+    "fail": ("error", "on", "nth", "times"),
+    "slow": ("seconds", "on", "nth", "times"),
+    "drop_replies": ("times", "on", "nth"),
+    "duplicate_replies": ("times", "on", "nth"),
+    "delay_replies": ("seconds", "times", "on", "nth"),
+    "fill_disk": ("times", "seconds"),
+    "corrupt_checkpoint": (),
+    "clear": (),
+    "kill_head": (),
+    "kill_node": (),
+    "storm": ("seed", "rate", "duration", "kinds"),
+}
+_OPTIONS = ("how", "code", "error", "on", *_MOMENTS, "seed", "rate", "duration", "kinds")
+_NEEDS_SECONDS = ("freeze", "slow", "delay_replies")
+
+
+@magics_class
+class ChaosMagics(Magics):  # type: ignore[misc]
+    """The magic for faults on purpose."""
+
+    @line_magic_with(
+        flag("what", nargs="?", choices=tuple(_TAKES), metavar="WHAT", help=f"One of {', '.join(_TAKES)}."),
+        flag(
+            "actor",
+            nargs="?",
+            metavar="TARGET",
+            help="An actor: its name, its id, or a variable with a handle. Or a remote function. For kill_node, the "
+            "beginning of its NodeID.",
+        ),
+        flag(
+            "seconds",
+            nargs="?",
+            type=float,
+            metavar="SECONDS",
+            help="How long: freeze, slow, delay_replies, fill_disk.",
+        ),
+        flag("--before", nargs="?", const=True, metavar="METHOD", help="When such a call is about to begin."),
+        flag("--during", nargs="?", const=True, metavar="METHOD", help="When it has run, and nobody knows."),
+        flag("--after", nargs="?", const=True, metavar="METHOD", help="When its end is noted, and it is not answered."),
+        flag("--on", nargs="?", const=True, metavar="METHOD", help="[fail, slow, replies] Which calls. Default: any."),
+        flag("--nth", type=int, metavar="N", help="At which of these calls, from 1. Default: the next."),
+        flag(
+            "--times", type=int, metavar="N", help="To how many calls in a row. Default: 1; slow: until it is cleared."
+        ),
+        flag("--how", choices=("SIGKILL", "SIGTERM"), help="[kill] Which signal."),
+        flag("--code", type=int, metavar="N", help="[exit] The exit code."),
+        flag("--error", metavar="EXPRESSION", help="[fail] The exception, such as ValueError('no')."),
+        flag("--seed", type=int, metavar="N", help="[storm] What comes when: the same again with the same seed."),
+        flag("--rate", type=float, metavar="X", help="[storm] Faults a second."),
+        flag("--duration", type=float, metavar="SECONDS", help="[storm] How long it blows."),
+        flag("--kinds", metavar="WORDS", help=f"[storm] Some of {','.join([*KINDS, *sorted(MORE_KINDS)])}."),
+    )
+    def chaos(self, line: str) -> Any:
+        """Make something go wrong on purpose, at the very call; alone, show what is ordered and what was done.
+
+        %chaos kill acct                            end its process now
+        %chaos exit acct --after deposit --nth 3    at the third deposit from now on, when it is in the log
+        %chaos fail acct --on deposit --error "ValueError('no')"
+        %chaos freeze acct 2                        stop its process for two seconds
+        %chaos storm --seed 7 --rate 5 --duration 10
+        %chaos clear acct                           forget what is ordered
+
+        In a script: ipyactors.chaos, which has a function of each name; help(ipyactors.chaos) tells more.
+        """
+        __tracebackhide__ = "__ipython_bottom__"
+        with as_usage_error():
+            given = parse_argstring(self.chaos, line)
+            if runtime.live_engine() is None:
+                raise UsageError("there is no session, and so nothing that could go wrong. Nothing was done.")
+            if given.what is None:
+                return ChaosTable(chaos.pending(), inspect.events())
+            try:
+                return self._call(given)
+            except (ChaosError, SessionError, TypeError) as error:
+                raise UsageError(str(error)) from None
+
+    def _call(self, given: argparse.Namespace) -> Any:
+        what = given.what
+        arguments = self._arguments(given)
+        if what == "storm":
+            return storm(**{"seed": 0, "duration": 10.0} | arguments)
+        function: Callable[..., Any] = getattr(chaos, what)
+        if what == "kill_head" or (what == "clear" and given.actor is None):
+            done = function()
+        elif given.actor is None:
+            raise UsageError(f"%chaos {what} takes a target. Nothing was done; %chaos? tells more.")
+        elif what == "kill_node":
+            done = function(given.actor)
+        else:
+            done = function(self._target(given.actor), **arguments)
+        if what == "clear":
+            print(f"{done} order{'s' * (done != 1)} cleared")
+            return None
+        return done
+
+    def _arguments(self, given: argparse.Namespace) -> dict[str, Any]:
+        """Return what was given, by its name in the api. Raises UsageError for what it has no use for, or lacks."""
+        what, takes = given.what, _TAKES[given.what]
+        arguments = {name: value for name in (*_OPTIONS, "seconds") if (value := getattr(given, name)) is not None}
+        for name in arguments:
+            if name not in takes:
+                word = "SECONDS" if name == "seconds" else f"--{name}"
+                raise UsageError(f"%chaos {what} has no use for {word}. Nothing was done; %chaos? tells more.")
+        if what in _NEEDS_SECONDS and "seconds" not in arguments:
+            raise UsageError(f"%chaos {what} TARGET SECONDS: for how long? Nothing was done.")
+        if what == "fail":
+            arguments["error"] = self._error(given.error)
+        if "kinds" in arguments:
+            arguments["kinds"] = without_quotes(given.kinds).split(",")
+        return arguments
+
+    def _target(self, word: str) -> Target:
+        held = self.shell.user_ns.get(without_quotes(word).removeprefix("$"))
+        if isinstance(held, (RemoteFunction, ConfiguredFunction)):
+            return held
+        return handle_of(word, None, self.shell.user_ns)
+
+    def _error(self, text: str | None) -> Any:
+        if text is None:
+            raise UsageError("%chaos fail takes --error, such as --error \"ValueError('no')\". Nothing was done.")
+        try:
+            return eval(without_quotes(text), vars(builtins) | self.shell.user_ns)
+        except Exception as error:  # what the user has written
+            raise UsageError(f"--error {text}: {type(error).__name__}: {error}. Nothing was done.") from None

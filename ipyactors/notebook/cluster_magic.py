@@ -1,0 +1,52 @@
+"""``%cluster``: what the session has, how it behaves, its end."""
+
+from __future__ import annotations
+
+from IPython.core.error import UsageError
+from IPython.core.magic import Magics, magics_class
+from IPython.core.magic_arguments import parse_argstring
+
+from ipyactors.api import runtime
+from ipyactors.api.cluster_report import ClusterReport, describe_cluster
+from ipyactors.api.config import config
+from ipyactors.notebook.flags import flag, line_magic_with
+from ipyactors.notebook.usage import as_usage_error
+
+
+@magics_class
+class ClusterMagics(Magics):  # type: ignore[misc]
+    """The magic about the session as a whole."""
+
+    @line_magic_with(
+        flag("command", nargs="?", choices=["config", "end"], help="What to do; without it, show what there is."),
+        flag("settings", nargs="*", metavar="NAME=VALUE", help="For config: what to change; without it, show them."),
+    )
+    def cluster(self, line: str) -> ClusterReport | dict[str, str] | None:
+        """Show the session: its machines and what is held of them, its actors, what waits and why.
+
+        %cluster config interrupt=keep: what an interrupted cell has submitted goes on (interrupt=cancel: it does not).
+        %cluster end: end the session, its actors and all its processes.
+
+        In a script: ipyactors.describe_cluster(), ipyactors.config(interrupt="keep"), ipyactors.shutdown().
+        """
+        __tracebackhide__ = "__ipython_bottom__"
+        with as_usage_error():
+            given = parse_argstring(self.cluster, line)
+            if given.command == "config":
+                return config(**dict(map(_setting, given.settings)))
+        if given.settings:
+            raise UsageError(f"%cluster{' end' if given.command else ''} takes nothing more. Nothing was done.")
+        if not runtime.is_initialized():
+            print("no session")
+            return None
+        if given.command == "end":
+            runtime.shutdown()
+            return None
+        return describe_cluster()
+
+
+def _setting(words: str) -> tuple[str, str]:
+    name, equals, value = words.partition("=")
+    if not equals:
+        raise UsageError(f"{words!r}: write NAME=VALUE, as interrupt=keep. Nothing was changed.")
+    return name, value

@@ -1,0 +1,167 @@
+"""What becomes of the calls of a notebook's cell that is interrupted: what nobody else waits for is cancelled.
+
+Tasks are cancelled as by ``cancel``. Actors and their state stay as they are: a method call that has begun goes on, and
+one that has not is withdrawn. Kept is what others need: another thread or coroutine, another process that has asked for
+the value, a call that goes on and has the result among its arguments. Pure, under the session's lock.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+
+from ipyactors.ground.exceptions import TaskCancelledError
+from ipyactors.owner import reactor
+from ipyactors.owner.actors import MethodCall
+from ipyactors.owner.borrowing import Answer
+from ipyactors.owner.calls import CallState, PendingCall, TaskCall
+from ipyactors.owner.objects import Entry
+from ipyactors.owner.out import Out
+from ipyactors.owner.state import OwnerState
+
+#: A method call that its actor was asked not to begin, and what it makes.
+Asked = tuple[MethodCall, tuple[Entry, ...]]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Withdrawal:
+    """How many calls were cancelled (``tasks``), ``withdrawn``, are ``running``, have ``kept`` running for others.
+
+    Method calls are counted by actor. Those that an actor was ``asked`` not to begin are ``open`` until it answers;
+    a durable one, which has them in its log, does so when it is their turn.
+    """
+
+    tasks: int = 0
+    withdrawn: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    running: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    kept: int = 0
+    asked: tuple[Asked, ...] = ()
+    open: Mapping[str, int] = dataclasses.field(default_factory=dict)
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether all that the actors were asked for is answered."""
+        return all(call.state is CallState.DONE for call, _ in self.asked)
+
+    def settled(self) -> Withdrawal:
+        """Return it with what the actors have answered until now. What one had begun meanwhile, it has run."""
+        withdrawn, is_open = Counter(self.withdrawn), Counter(self.open)
+        for call, entries in self.asked:
+            if call.state is not CallState.DONE:
+                is_open[call.client.label] += 1
+            elif all(isinstance(entry.failure, TaskCancelledError) for entry in entries):
+                withdrawn[call.client.label] += 1
+        return dataclasses.replace(self, withdrawn=withdrawn, asked=(), open=is_open)
+
+    def words(self) -> str:
+        """Return it as one line, empty if there was nothing: ``'2 tasks cancelled, 1 call of Tally 't' withdrawn'``."""
+        over = [f"{_count(self.tasks, 'task')} cancelled"] if self.tasks else []
+        over += [f"{_count(count, 'call')} of {actor} withdrawn" for actor, count in self.withdrawn.items()]
+        over += [f"{_count(n, 'call')} of {actor} {_is(n)} being withdrawn" for actor, n in self.open.items()]
+        on = [f"{_are(count)} running in {actor} and {_go(count)} on" for actor, count in self.running.items()]
+        on += [f"{self.kept} {_go(self.kept)} on, for somebody else waits for {_it(self.kept)}"] if self.kept else []
+        return "; ".join(part for part in (", ".join(over), ", ".join(on)) if part)
+
+
+def withdraw(
+    state: OwnerState, out: Out, scope: int, awaited: Iterable[object], begun: Mapping[bytes, int]
+) -> Withdrawal:
+    """Cancel what was submitted in ``scope`` and nobody else needs; say what was done, and what actors were asked for.
+
+    ``awaited`` are the entries and streams that other code of this process waits for. ``begun`` has, by worker id, the
+    highest number of the calls of this process that the worker has begun (:mod:`ipyactors.wire.marks`), if any.
+    """
+    mine: list[PendingCall] = []
+    going_on: set[PendingCall] = set()
+    for call in _unfinished(state):
+        if call.scope == scope and not _is_again(state, call):
+            mine.append(call)
+        else:
+            going_on.add(call)
+    running = [call for call in mine if isinstance(call, MethodCall) and _has_begun(call, begun)]
+    going_on.update(running)
+    _add_needed(state, going_on, mine, set(awaited))
+    cancelled = [call for call in mine if call not in going_on]
+    asked = tuple((call, call.entries) for call in cancelled if isinstance(call, MethodCall))
+    for call in cancelled:
+        reactor.cancel_call(state, out, call, force=False, recursive=True)
+    return Withdrawal(
+        sum(isinstance(call, TaskCall) for call in cancelled),
+        running=Counter(call.client.label for call in running),
+        kept=len(mine) - len(cancelled) - len(running),
+        asked=asked,
+    )
+
+
+def _unfinished(state: OwnerState) -> Iterator[PendingCall]:
+    """Yield each call of this process that has no outcome, once, in the order in which they were made."""
+    calls = set(state.waiting)
+    for shape in state.leases.by_id.values():
+        calls.update(shape.queue)
+    for holder in state.holders.values():
+        calls.update(holder.in_flight.values())
+    for client in state.actors.values():
+        calls.update(client.outbox)
+        calls.update(client.late)
+    yield from sorted((call for call in calls if call.state is not CallState.DONE), key=lambda call: call.task_id)
+
+
+def _is_again(state: OwnerState, call: PendingCall) -> bool:
+    """Return whether a call is made again because its result was lost: that is for those who have the result."""
+    run = state.rebuilding.get(call.task_id)
+    return run is not None and run.call is call
+
+
+def _has_begun(call: MethodCall, begun: Mapping[bytes, int]) -> bool:
+    if call.state is CallState.SENT:
+        return call.seq <= begun.get(call.client.worker_id, 0)
+    return call.may_be_known  # a durable actor has it in its log, perhaps, and will end what it has begun
+
+
+def _add_needed(
+    state: OwnerState, going_on: set[PendingCall], mine: Iterable[PendingCall], awaited: set[object]
+) -> None:
+    """Add to ``going_on`` those of ``mine`` that somebody waits for, and what all of them have as arguments."""
+    unsure = {call for call in mine if call not in going_on}
+    going_on.update(call for call in unsure if call.stream in awaited or not awaited.isdisjoint(call.entries))
+    known = -1
+    while known != len(going_on):
+        known = len(going_on)
+        fresh = list(going_on)
+        while fresh:
+            makers = unsure.intersection(dep.producer for dep in fresh.pop().deps) - going_on
+            fresh += makers
+            going_on |= makers
+        going_on.update(call for call in unsure if _is_asked_for(state, call, going_on))
+
+
+def _is_asked_for(state: OwnerState, call: PendingCall, going_on: set[PendingCall]) -> bool:
+    """Return whether another process waits for a result, and not only on behalf of calls that are to be cancelled."""
+    for entry in call.entries:
+        for callback in entry.callbacks or ():
+            if isinstance(callback, Answer):
+                holder = state.holders.get(callback.peer)
+                if holder is None or not going_on.isdisjoint(holder.in_flight.values()):
+                    return True
+    return False
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def _are(number: int) -> str:
+    return f"{number} {_is(number)}"
+
+
+def _is(number: int) -> str:
+    return "is" if number == 1 else "are"
+
+
+def _go(number: int) -> str:
+    return "goes" if number == 1 else "go"
+
+
+def _it(number: int) -> str:
+    return "it" if number == 1 else "them"

@@ -1,0 +1,167 @@
+"""What one call writes on one stream, as it is sent: whole lines, and blocks of lines that move; so many a second."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Sequence
+
+from ipyactors.worker.moving import MovingLines, is_moving
+
+LINE_AT_MOST = 64 * 1024
+LINES_PER_S = 2000
+DISPLAYS_PER_S = 100
+_WINDOW_S = 1.0
+
+#: Of a flood, so many of the last lines are sent after all.
+_LAST_LINES = 5
+
+#: Text to send. With the name of a block (see ``OutputWritten.block_id``) it is what the block is now.
+Words = tuple[str, bytes]
+
+
+class Lines:
+    """One writer: what it has written and not yet ended with a newline, and its rate. Times are monotonic.
+
+    What methods return is to be sent, in order. ``source`` is what its lines are named by. ``is_flooded``: something
+    was left out, and :meth:`tick` tells of it when the second is over.
+    """
+
+    __slots__ = (
+        "_block",
+        "_block_id",
+        "_displays",
+        "_last",
+        "_left_out",
+        "_lines",
+        "_shown",
+        "_since_s",
+        "_text",
+        "source",
+    )
+
+    def __init__(self, source: str) -> None:
+        self.source = source
+        self._text = ""
+        self._since_s = 0.0
+        self._lines = 0
+        self._displays = 0
+        self._left_out = 0
+        self._last: deque[str] = deque(maxlen=_LAST_LINES)
+        self._block: MovingLines | None = None
+        self._block_id = b""
+        self._shown = ""
+
+    @property
+    def is_flooded(self) -> bool:
+        """See the class."""
+        return bool(self._left_out)
+
+    def write(self, text: str, now_s: float) -> list[Words]:
+        """Take what is written."""
+        if self._block is None and not is_moving(text):
+            if "\n" not in text and len(text) + len(self._text) <= LINE_AT_MOST:
+                self._text += text
+                return []
+            return self._add(text, now_s)
+        words: list[Words] = []
+        if self._block is None:
+            whole, newline, self._text = (self._text + text[: text.index("\r")]).rpartition("\n")
+            words += self._pass_on(whole.split("\n"), now_s) if newline else []
+            text = text[text.index("\r") :]
+            self._block, self._text = MovingLines(self._text), ""
+        left, rest = self._block.feed(text)
+        for block in left:
+            words += self._leave_block(block)
+        if rest is not None:
+            self._block = None
+            return words + self.write(rest, now_s)
+        moved = str(self._block)
+        if moved != self._shown:
+            self._shown = moved
+            self._block_id = self._block_id or os.urandom(8)
+            words.append((moved, self._block_id))
+        return words
+
+    def clear(self) -> None:
+        """Begin anew: what comes from now on comes in one place, and in that of what came since the last clearing."""
+        self._block = MovingLines(stays=True)
+
+    def admit_display(self, now_s: float) -> tuple[list[Words], bool]:
+        """Return whether one more may be displayed now; what is left out is told as a line is."""
+        words = self.tick(now_s)
+        self._displays += 1
+        if self._displays <= DISPLAYS_PER_S:
+            return words, True
+        self._leave_out([f"(a display: more than {DISPLAYS_PER_S} a second)"])
+        return words, False
+
+    def tick(self, now_s: float) -> list[Words]:
+        """Begin another second, if this one is over."""
+        if now_s - self._since_s < _WINDOW_S:
+            return []
+        words = self._tell_left_out()
+        self._since_s, self._lines, self._displays = now_s, 0, 0
+        return words
+
+    def finish(self, now_s: float) -> list[Words]:
+        """End what is not ended: the call is over."""
+        words: list[Words] = []
+        if self._block is not None:
+            words += self._leave_block(str(self._block))
+            self._block = None
+        if self._text:
+            text, self._text = self._text, ""
+            words += self._pass_on([text], now_s)
+        return words + self._tell_left_out()
+
+    def _add(self, text: str, now_s: float) -> list[Words]:
+        whole, newline, self._text = (self._text + text).rpartition("\n")
+        words = self._pass_on(whole.split("\n"), now_s) if newline else []
+        if len(self._text) > LINE_AT_MOST:
+            line, self._text = self._text, ""
+            words += self._pass_on([line], now_s)
+        return words
+
+    def _leave_block(self, text: str) -> list[Words]:
+        block_id, was_shown = self._block_id or os.urandom(8), bool(self._shown)
+        self._block_id, self._shown = b"", ""
+        return [(text + "\n", block_id)] if text or was_shown else []
+
+    def _pass_on(self, lines: Sequence[str], now_s: float) -> list[Words]:
+        words = self.tick(now_s)
+        room = max(0, LINES_PER_S - self._lines)
+        if len(lines) > room:
+            self._leave_out(lines[room:])
+            lines = lines[:room]
+        if lines:
+            self._lines += len(lines)
+            words.append((_joined(lines), b""))
+        return words
+
+    def _leave_out(self, lines: Sequence[str]) -> None:
+        self._left_out += len(lines)
+        self._last.extend(lines[-_LAST_LINES:])
+
+    def _tell_left_out(self) -> list[Words]:
+        if not self._left_out:
+            return []
+        unseen = self._left_out - len(self._last)
+        note = (
+            f"... {unseen:,} lines are left out here: over {LINES_PER_S:,} a second. ipyactors.logs(ref or actor) "
+            "reads the worker's log, which has them. The last ones:"
+        )
+        text = _joined([*([note] if unseen else []), *self._last])
+        self._left_out = 0
+        self._last.clear()
+        return [(text, b"")]
+
+
+def _joined(lines: Sequence[str]) -> str:
+    return "".join(_cut(line) + "\n" for line in lines)
+
+
+def _cut(line: str) -> str:
+    if len(line) <= LINE_AT_MOST:
+        return line
+    return f"{line[:LINE_AT_MOST]}... [cut: the line has {len(line)} characters]"

@@ -1,0 +1,75 @@
+"""Lines that are written over again and again, as progress bars are: what a terminal would show of them.
+
+A bar goes back to the start of its line (carriage return) and writes it anew; several bars of one program move up and
+down between their lines. So what comes from there on is a small screen of lines, a *block*, which is shown as a whole
+and again when it has changed. It ends when a line below it is written and left without going back: that is no bar.
+"""
+
+from __future__ import annotations
+
+import re
+
+#: More lines are no bars any more: the upper half of the block is left as it is.
+_ROWS_AT_MOST = 32
+
+#: Carriage return, end of line; escape sequences: up by some lines, erase in the line.
+_MOVES = re.compile(r"(\r|\n|\x1b\[\d*[AK])")
+
+
+def is_moving(text: str) -> bool:
+    """Return whether a text goes back to the start of its line, and not only to end it as some systems do."""
+    return "\r" in text and "\r" in text.replace("\r\n", "\n")
+
+
+class MovingLines:
+    """One block. ``text`` is what stands in its first line when it begins; it never ends by itself if it ``stays``."""
+
+    def __init__(self, text: str = "", *, stays: bool = False) -> None:
+        self._stays = stays
+        self._rows = [text]
+        self._row = 0
+        self._column = len(text)
+        self._went_back = False  # since the present line was entered
+
+    def feed(self, text: str) -> tuple[list[str], str | None]:
+        """Take what is written.
+
+        Return the texts of blocks that are left as they are, and what is to be taken as ordinary text from there on;
+        None if the block goes on.
+        """
+        left: list[str] = []
+        parts = _MOVES.split(text.replace("\r\n", "\n"))
+        for index, part in enumerate(parts):
+            if part == "\r":
+                self._column, self._went_back = 0, True
+            elif part == "\n":
+                if self._row == len(self._rows) - 1 and not self._went_back and not self._stays:
+                    line = self._rows.pop()
+                    return [*left, str(self)], "".join((line.rstrip(), *parts[index:]))
+                self._enter(self._row + 1)
+                if len(self._rows) > _ROWS_AT_MOST:
+                    left.append(self._leave_upper_half())
+            elif part.startswith("\x1b[") and part.endswith("A"):
+                self._enter(max(0, self._row - int(part[2:-1] or 1)))
+            elif part.startswith("\x1b[") and part.endswith("K"):
+                self._rows[self._row] = "" if part == "\x1b[2K" else self._rows[self._row][: self._column]
+            elif part:
+                row = self._rows[self._row]
+                self._rows[self._row] = row[: self._column].ljust(self._column) + part + row[self._column + len(part) :]
+                self._column += len(part)
+        return left, None
+
+    def __str__(self) -> str:
+        """Return what is to be seen, without a newline at the end; empty if that is nothing."""
+        return "\n".join(row.rstrip() for row in self._rows).rstrip("\n")
+
+    def _enter(self, row: int) -> None:
+        self._row, self._column, self._went_back = row, 0, False
+        if row == len(self._rows):
+            self._rows.append("")
+
+    def _leave_upper_half(self) -> str:
+        half = _ROWS_AT_MOST // 2
+        left, self._rows = self._rows[:half], self._rows[half:]
+        self._row = max(0, self._row - half)
+        return "\n".join(row.rstrip() for row in left)

@@ -1,0 +1,114 @@
+"""What calls print and display: passed up to the caller of the caller, shown at last with the right scope."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from ipyactors.owner import scopes
+from ipyactors.owner.current import CurrentCall
+from ipyactors.wire.worker_messages import DisplayWritten, OutputWritten
+from tests.support.owner_scenario import OwnerScenario
+
+W1, W2 = b"wworker1", b"wworker2"
+
+
+@pytest.fixture(autouse=True)
+def _alone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(scopes, "_latest", 0)
+    token = scopes._scope.set(0)
+    yield
+    scopes._scope.reset(token)
+
+
+@pytest.fixture
+def owner() -> OwnerScenario:
+    return OwnerScenario()
+
+
+def line(seq: int, text: str = "hello\n") -> OutputWritten:
+    return OutputWritten(seq, "f", 1, text)
+
+
+def scopes_shown(owner: OwnerScenario, worker: bytes, *seqs: int) -> list[int]:
+    """Return the scopes with which lines of these calls are shown."""
+    owner.hear(worker, *map(line, seqs))
+    shown, owner.out.shown = owner.out.shown, []
+    assert [written.seq for written, _ in shown] == list(seqs)
+    return [scope for _, scope in shown]
+
+
+def test_a_call_that_runs_has_the_scope_that_it_was_made_in(owner: OwnerScenario) -> None:
+    client = owner.actor()
+    owner.alive(client, W1)
+    first = scopes.enter()
+    owner.method(client)
+    second = scopes.enter()
+    owner.method(client)
+    assert scopes_shown(owner, W1, 1, 2, 1) == [first, second, first]
+
+
+def test_a_call_that_is_over_keeps_its_scope(owner: OwnerScenario) -> None:
+    client = owner.actor()
+    owner.alive(client, W1)
+    expected = []
+    for seq in (1, 2, 3, 4):
+        if seq != 3:
+            scopes.enter()
+        owner.method(client)
+        expected.append(scopes.current())
+        owner.answer(W1, seq)
+    assert scopes_shown(owner, W1, 1, 2, 3, 4) == expected
+
+
+def test_what_an_actor_writes_in_no_call_belongs_to_where_it_was_created(owner: OwnerScenario) -> None:
+    created = scopes.enter()
+    client = owner.actor()
+    owner.alive(client, W1)
+    scopes.enter()
+    owner.method(client)
+    late = OutputWritten(0, "f", 1, "hello\n", actor_id=client.actor_id)
+    owner.hear(b"wworker9", late)  # its process may not be known here: the constructor runs
+    assert owner.out.shown == [(late, created)]
+
+
+def test_what_a_task_has_left_behind_belongs_to_the_last_one_also_when_the_lease_is_over(owner: OwnerScenario) -> None:
+    first = scopes.enter()
+    owner.task()
+    owner.grant(1, W1)
+    owner.answer(W1, 1)
+    scopes.enter()
+    owner.now_s += 60
+    owner.settle()
+    assert owner.state.holders == {}
+    assert scopes_shown(owner, W1, 1, 0) == [first, first]
+
+
+def test_without_scopes_there_is_none(owner: OwnerScenario) -> None:
+    owner.task()
+    owner.grant(1, W1)
+    assert scopes_shown(owner, W1, 1, 0) == [0, 0]
+
+
+def test_a_nested_call_is_passed_on_with_all_that_it_says(owner: OwnerScenario) -> None:
+    owner.task(parent=CurrentCall(b"dparent1", 5, b"p" * 16, "outer"))
+    owner.grant(1, W1)
+    owner.out.sent.clear()
+    owner.hear(W1, OutputWritten(1, "f", 2, " 3%", b"block"), DisplayWritten(1, "f", b"{}", "id", is_update=True))
+    moving, shown = owner.take(OutputWritten, DisplayWritten)
+    assert moving == OutputWritten(5, "f", 2, " 3%", b"block")
+    assert shown == DisplayWritten(5, "f", b"{}", "id", is_update=True)
+    assert owner.out.shown == []
+
+
+def test_few_changes_are_kept_of_few_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scopes, "_CHANGES_AT_MOST", 4)
+    monkeypatch.setattr(scopes, "_WORKERS_AT_MOST", 2)
+    trails = scopes.ScopeTrails()
+    for seq in range(1, 8):
+        trails.note(W1, seq, seq)
+    assert [trails.find(W1, seq) for seq in (1, 5, 7, 9, 0)] == [5, 5, 7, 7, 7]
+    trails.note(W2, 1, 1)
+    trails.note(b"wworker3", 1, 1)
+    assert trails.find(W1, 7) == 0
