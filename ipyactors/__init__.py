@@ -13,6 +13,8 @@ from ipyactors.ground.version import __version__
 
 if TYPE_CHECKING:
     from ipyactors import actor, chaos, exceptions, util
+    from ipyactors import plots as plots
+    from ipyactors import testing as testing
     from ipyactors.api.actor import ActorClass
     from ipyactors.api.actor_report import ActorReport, describe_actor
     from ipyactors.api.calls import as_completed, cancel, get, get_actor, kill, put, wait
@@ -167,10 +169,13 @@ _HOMES = {
     "wait": "ipyactors.api.calls",
 }
 
+#: Modules that are there as attributes, but not for ``import *``: they need an extra, or are for tests.
+_MODULES = ("plots", "testing")
+
 if not TYPE_CHECKING:  # a type checker would believe that there is any name
 
     def __getattr__(name: str) -> Any:
-        home = _HOMES.get(name)
+        home = f"{__name__}.{name}" if name in _MODULES else _HOMES.get(name)
         if home is None:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         module = importlib.import_module(home)
@@ -179,7 +184,7 @@ if not TYPE_CHECKING:  # a type checker would believe that there is any name
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *__all__, *_MODULES})
 
 
 def load_ipython_extension(shell: Any) -> None:

@@ -6,6 +6,15 @@ path of a file that :func:`ipyactors.export_events` has written, which needs no 
 
 from __future__ import annotations
 
+try:
+    import matplotlib as mpl  # noqa: F401
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError(
+        "ipyactors.plots needs matplotlib, which is not installed here: pip install 'ipyactors[notebook]'. "
+        "Nothing was drawn; ipyactors.events() has what it would show, and export_events() keeps it.",
+        name="matplotlib",
+    ) from error
+
 from ipyactors.notebook.attempt_plot import attempts
 from ipyactors.notebook.checkpoint_plot import checkpoints
 from ipyactors.notebook.lifeline_plot import lifelines

@@ -146,6 +146,21 @@ def test_the_roof_names_one_home_for_each_name_as_type_checkers_see_it() -> None
     assert sorted([*ipyactors._HOMES, "__version__"]) == sorted(ROOF)
 
 
+@pytest.mark.parametrize("name", ["plots", "testing"])
+def test_modules_that_few_need_are_loaded_when_they_are_asked_for(name: str) -> None:
+    program = f"import ipyactors, sys; assert 'ipyactors.{name}' not in sys.modules; print(ipyactors.{name}.__name__)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == f"ipyactors.{name}\n"
+    assert name in dir(ipyactors)
+    assert name not in ipyactors.__all__
+
+
+def test_what_needs_matplotlib_says_so() -> None:
+    program = "import sys; sys.modules['matplotlib'] = None; import ipyactors; ipyactors.plots"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert "ipyactors.plots needs matplotlib, which is not installed here: pip install" in done.stderr
+
+
 def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="'ipyactors' has no attribute 'gett'"):
         _ = ipyactors.gett
