@@ -163,7 +163,7 @@ def test_what_can_never_be_placed_is_refused(start: Any, options: Any, asked: st
         ia.get(use.remote(impossible.remote()))
     text = str(caught.value)
     assert text.startswith(f"Task impossible can never be placed: it {asked}, ")
-    assert "the largest node has 2 CPU, 0.5 disk, 2 GB memory" in text
+    assert "the machine that comes nearest has 2 CPU, 0.5 disk, 2 GB memory" in text
     assert "It was not run" in text
     assert ia.get(use.remote(1)) is None  # the session goes on
 

@@ -209,7 +209,7 @@ def test_a_retry_for_which_there_is_no_machine_waits_for_one(cluster: LocalClust
     until(lambda: [event for event in ia.events() if event.kind == "task_stranded"], "it is known to wait")
     with pytest.raises(PlacementError, match="asks for 1 CPU, 1 b"):
         get(pinned.remote(gate, tally))
-    with pytest.raises(GetTimeoutError, match=r"waits for a machine: it asks for 1 CPU, 1 b, and the largest node has"):
+    with pytest.raises(GetTimeoutError, match=r"waits for a machine: it asks for 1 CPU, 1 b, and the machine that"):
         ia.get([ref, queued], timeout=0.1)
     other = cluster.add_node(num_cpus=1, resources={"b": 1})
     gate.open()
