@@ -76,6 +76,29 @@ STORIES = (
         tables=("archived ledger, incarnation 0", "5 calls replayed"),
     ),
     Story(
+        "04_failure_lab.ipynb",
+        "Failure lab",
+        words=(
+            "Account.deposit was not run. It has no restarts left",
+            "late:  [15, 16, 14]",
+            "No space left on device (injected by chaos.fill_disk)",
+            "the 150 answers of the durable one are right: True",
+        ),
+        tables=("os._exit(1) during Account.deposit", "31 · unknown · 1"),
+    ),
+    Story(
+        "05_pools_queues_progress.ipynb",
+        "Pools, queues and progress",
+        words=(
+            "what was asked first came last: True",
+            "counted by the three: 30",
+            "13 readings of 12 places",
+            "each order in one parcel: True",
+            "unnoticed: _PoolProcess exited with code 1",
+        ),
+        tables=(),
+    ),
+    Story(
         "06_patterns.ipynb",
         "Patterns",
         words=(
