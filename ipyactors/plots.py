@@ -24,3 +24,7 @@ from ipyactors.notebook.rerun_plot import reruns
 from ipyactors.notebook.retry_plot import retries
 
 __all__ = ["attempts", "checkpoints", "lifelines", "recoveries", "recovery_times", "reruns", "retries"]
+
+
+def __dir__() -> list[str]:
+    return sorted({*__all__, *(name for name in globals() if name.startswith("__"))})

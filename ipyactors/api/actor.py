@@ -10,9 +10,10 @@ from ipyactors.api import descriptions, durability, reprs, runtime, signatures
 from ipyactors.api.definitions import Defined, explain_missing
 from ipyactors.api.descriptions import ClassDescription
 from ipyactors.api.handles import ActorHandle, Takeable
+from ipyactors.api.keywords import of_options
 from ipyactors.api.signatures import Check
 from ipyactors.ground.checkpointable import Checkpointable
-from ipyactors.ground.options import ActorOptions
+from ipyactors.ground.options import ActorOptions, Place
 from ipyactors.owner.templates import ActorTemplate
 from ipyactors.wire import serialize
 
@@ -75,6 +76,7 @@ class ActorClass(Defined, Takeable):
         self._check(*args, **kwargs)
         return self._start(self._get_template(), args, kwargs)
 
+    @of_options(Place.ACTOR)
     def options(self, **given: Any) -> ConfiguredActorClass:
         """Return this class with other options. Raises OptionError, OptionTypeError."""
         __tracebackhide__ = True
@@ -155,6 +157,7 @@ class ConfiguredActorClass(Takeable):
         self._class._check(*args, **kwargs)
         return self._class._start(self._get_template(), args, kwargs)
 
+    @of_options(Place.ACTOR)
     def options(self, **given: Any) -> ConfiguredActorClass:
         """Return the class with these options and, over them, those given."""
         __tracebackhide__ = True

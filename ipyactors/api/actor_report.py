@@ -17,13 +17,10 @@ from ipyactors.ground import ids, tables
 from ipyactors.ground.exceptions import ActorError, ActorNotFoundError, GetTimeoutError, OptionError
 from ipyactors.owner.actors import ActorClient
 from ipyactors.wire.deaths import describe_death
-from ipyactors.wire.events import Event, EventKind
+from ipyactors.wire.events import Event, EventKind, is_internal
 from ipyactors.wire.specs import ActorState, ActorStatus
 
 _WHAT = "describe_actor"
-
-#: In the name of what every actor is asked besides its own methods: to tell its attributes, to make a checkpoint.
-_HIDDEN = ".__ipyactors_"
 
 #: How long an actor is waited for that is busy, in seconds.
 _PATIENCE_S = 2.0
@@ -205,6 +202,6 @@ def _checkpoints_of(status: ActorStatus) -> CheckpointList:
 
 
 def _count_calls(events: Iterable[Event], actor_id: bytes) -> dict[str, int]:
-    its = (event for event in events if event.actor_id == actor_id and _HIDDEN not in event.name)
+    its = (event for event in events if event.actor_id == actor_id and not is_internal(event))
     counted = Counter(event.kind for event in its)
     return {words: counted[kind] for kind, words in _CALLS.items()}

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from ipyactors.api import runtime
 from ipyactors.api.completions import Completions, Followed
-from ipyactors.api.handles import ActorHandle, client_of
+from ipyactors.api.handles import ActorHandle, find_named, handle_of
 from ipyactors.ground.exceptions import OptionError, OptionTypeError
 from ipyactors.ground.option_values import why_no_text
 from ipyactors.owner.refs import ObjectRef, ObjectRefGenerator
@@ -87,9 +87,15 @@ def as_completed(refs: Sequence[ObjectRef], *, timeout: float | None = None) -> 
     """
     __tracebackhide__ = True
     timeout_s = _check_timeout(timeout)
-    checked = _check_refs(refs, "as_completed")
-    _check_unique(checked, "as_completed")
-    return Completions(checked, None if timeout_s is None else time.monotonic() + timeout_s)
+    return completions_of(refs, "as_completed", None if timeout_s is None else time.monotonic() + timeout_s)
+
+
+def completions_of(refs: Sequence[ObjectRef], what: str, deadline_s: float | None = None) -> Completions:
+    """Return what :func:`as_completed` does; ``what`` is what was called with the references."""
+    __tracebackhide__ = True
+    checked = _check_refs(refs, what)
+    _check_unique(checked, what)
+    return Completions(checked, deadline_s)
 
 
 def cancel(ref: ObjectRef | ObjectRefGenerator, *, force: bool = False, recursive: bool = True) -> None:
@@ -106,15 +112,16 @@ def cancel(ref: ObjectRef | ObjectRefGenerator, *, force: bool = False, recursiv
     runtime.engine().cancel(cast("ObjectRef", ref), force=force, recursive=recursive)
 
 
-def kill(actor: ActorHandle, *, no_restart: bool = True) -> None:
+def kill(actor: ActorHandle | str, *, no_restart: bool = True) -> None:
     """End an actor's process now; calls that are not answered fail. ``no_restart=False`` lets it restart.
 
-    Raises TypeError for anything but a handle, ActorNotFoundError for a handle of a session that has ended.
+    ``actor`` is its handle, or its name in this process's namespace. Raises TypeError for anything else,
+    ActorNotFoundError for a handle of a session that has ended, and a name that no live actor has.
     """
     __tracebackhide__ = True
-    client = client_of(actor, "kill")
     _check_flags(no_restart=no_restart)
-    runtime.engine().kill_actor(client, no_restart=no_restart)
+    handle = handle_of(actor, "kill")
+    runtime.engine().kill_actor(handle._ipyactors_client, no_restart=no_restart)
 
 
 def get_actor(name: str, namespace: str | None = None) -> ActorHandle:
@@ -128,11 +135,7 @@ def get_actor(name: str, namespace: str | None = None) -> ActorHandle:
             raise TypeError(f"{what}={value!r}: takes a str, not {type(value).__name__}.")
         if value is not None and (problem := why_no_text(value)):
             raise OptionError(f"{what}={value!r}: takes a str; {problem}.", option=what)
-    if not name:
-        raise ValueError("name='': takes a non-empty str.")
-    engine = runtime.engine()
-    client, handle = engine.find_actor(name, namespace or engine.namespace)
-    return ActorHandle(engine, client, handle)
+    return find_named(name, namespace)
 
 
 # -- arguments -------------------------------------------------------------------------------------------------

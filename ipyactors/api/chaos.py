@@ -167,8 +167,8 @@ def delay_replies(target: Target, seconds: float, times: int = 1, *, on: Which =
 # -- the disk, the head, the machine ---------------------------------------------------------------------------
 
 
-def fill_disk(target: Target, times: int = 1, *, seconds: float | None = None) -> Fault | None:
-    """Have the next ``times`` checkpoints of a durable actor find no space left; with ``seconds``, all within these.
+def fill_disk(target: Target, seconds: float | None = None, *, times: int = 1) -> Fault | None:
+    """Have all checkpoints of a durable actor within so many seconds find no space left; without, the next ``times``.
 
     The log is not concerned: no call is lost, and the checkpoint is tried again later. A call with
     ``effect="persist"``, whose end is a checkpoint, is undone and raises CallAbortedError.
@@ -186,13 +186,18 @@ def corrupt_checkpoint(target: Target) -> str:
     """Damage the newest checkpoint of a durable actor on its disk; return the checkpoint's id.
 
     The next recovery finds that out, and begins with the one before, or with the constructor. Nothing is lost. It is
-    done when the calls that this process has sent before are over. Raises TaskError if the actor has no checkpoint.
+    done when the calls that this process has sent before are over. Raises ChaosError if the actor has no checkpoint.
     """
     __tracebackhide__ = True
     found, handle = chaos_targets.find_actor(target, "corrupt_checkpoint")
     order = Order(time.time_ns(), Deed.CORRUPT_CHECKPOINT, actor_id=found.actor_id, subject=found.subject)
     method = ActorMethod(handle, handle._ipyactors_plans.methods[CORRUPT])
     checkpoint_id: str = calls.get(method.remote(msgspec.msgpack.encode(order)))
+    if not checkpoint_id:
+        raise ChaosError(
+            f"corrupt_checkpoint: {found.subject} has no checkpoint yet. Nothing was damaged. Have it make one first: "
+            "ipyactors.get(ipyactors.checkpoint(actor))."
+        )
     return checkpoint_id
 
 

@@ -78,8 +78,8 @@ class StormReport:
     @property
     def deaths(self) -> tuple[int, int]:
         """How many processes of actors have died meanwhile: of what was injected, and of anything else."""
-        died = {event.worker_id: event.injected for event in self.events if event.kind is EventKind.ACTOR_DIED}
-        return sum(died.values()), len(died) - sum(died.values())
+        injected = [event.injected for event in self.events if event.kind is EventKind.ACTOR_DIED]
+        return sum(injected), len(injected) - sum(injected)
 
     def __repr__(self) -> str:
         injected, others = self.deaths
@@ -166,7 +166,6 @@ class Storm:
 
     def _blow(self, duration_s: float = math.inf) -> None:
         began_s, wall_s = time.monotonic(), time.time()
-        before = {event.worker_id for event in _events() if event.kind is EventKind.ACTOR_DIED} - {b""}
         try:
             while True:
                 strike = self._next()
@@ -181,9 +180,7 @@ class Storm:
             engine = runtime.live_engine()
             if engine is not None and self._orders:
                 self.report.undone = len(engine.faults.clear(order_ids=tuple(self._orders)))
-            # A head that was started again hears of the latest deaths once more.
-            since = [event for event in _events() if event.wall_s >= wall_s]
-            self.report.events = [one for one in since if not (one.actor_id and one.worker_id in before)]
+            self.report.events = [event for event in _events() if event.wall_s >= wall_s]
 
     def _do(self, strike: Strike) -> None:
         now_s, order = time.monotonic(), strike.order

@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 import math
 
-from ipyactors.api import calls, runtime
-from ipyactors.api.handles import ActorHandle, client_of
+from ipyactors.api import runtime
+from ipyactors.api.handles import ActorHandle, client_of, handle_of
 from ipyactors.api.remote import ConfiguredFunction, RemoteFunction
 from ipyactors.ground.exceptions import OptionError, OptionTypeError
 from ipyactors.wire.chaos_words import Moment, Progress, describe
@@ -69,7 +69,7 @@ def find(target: Target, what: str) -> Found:
     __tracebackhide__ = True
     runtime.engine_for(what)
     if isinstance(target, str):
-        target = calls.get_actor(target)
+        target = handle_of(target, what)
     if isinstance(target, ActorHandle):
         client = client_of(target, what)
         class_name = target._ipyactors_plans.class_name

@@ -67,9 +67,9 @@ class CheckpointList(Sequence[CheckpointInfo]):
 def list_checkpoints(actor: str | ActorHandle) -> CheckpointList:
     """Return the checkpoints that a durable actor of this session can come back from, newest first.
 
-    ``actor`` is a handle, or the actor's id in hexadecimal. They are read from the actor's folder, whether it is alive
-    or not; those whose note is damaged are left out. Whichever of them is loaded, the calls after it are executed
-    again, so the state is the same: they differ in how long that takes.
+    ``actor`` is a handle, the actor's id in hexadecimal, or while it lives its name in this process's namespace. They
+    are read from the actor's folder, whether it is alive or not; those whose note is damaged are left out. Whichever of
+    them is loaded, the calls after it are executed again, so the state is the same: they differ in how long that takes.
 
     Raises as :func:`ipyactors.actor.get_checkpoints_for_actor`.
     """

@@ -6,7 +6,7 @@ import pathlib
 import re
 
 from ipyactors.api import runtime
-from ipyactors.api.handles import ActorHandle, client_of
+from ipyactors.api.handles import ActorHandle, handle_of
 from ipyactors.durable import manifest
 from ipyactors.durable.folder import Folder
 from ipyactors.durable.manifest import Manifest
@@ -48,10 +48,6 @@ def manifests_of(actor: str | ActorHandle, what: str) -> list[Manifest]:
 
 def _id_of(actor: object, what: str) -> bytes:
     __tracebackhide__ = True
-    if isinstance(actor, ActorHandle):
-        return client_of(actor, what).actor_id
-    if not isinstance(actor, str):
-        raise TypeError(f"{what} takes an actor's id in hexadecimal or its handle, not {type(actor).__name__}.")
-    if not _ACTOR_ID.fullmatch(actor):
-        raise ActorNotFoundError(f"{what}: {actor!r} is not an actor's id in hexadecimal (32 digits).")
-    return bytes.fromhex(actor)
+    if isinstance(actor, str) and _ACTOR_ID.fullmatch(actor):
+        return bytes.fromhex(actor)
+    return handle_of(actor, what)._ipyactors_client.actor_id

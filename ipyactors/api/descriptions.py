@@ -18,6 +18,7 @@ from ipyactors.ground.checkpointable import Checkpointable
 from ipyactors.ground.exceptions import OptionError
 from ipyactors.ground.option_values import STREAMING_WORD, why_no_text
 from ipyactors.ground.options import ActorOptions, MethodOptions, Place
+from ipyactors.ground.tracebacks import clean
 from ipyactors.owner.templates import STREAMING, MethodTemplate
 
 _MARK = "__ipyactors_method__"
@@ -33,6 +34,9 @@ _COMMON = {READY: "", CALL: "function, /, *args, **kwargs", TERMINATE: "", LOOK:
 CHECKPOINT, UPGRADE, CORRUPT = "__ipyactors_checkpoint__", "__ipyactors_upgrade__", "__ipyactors_corrupt__"
 RESTORE = "__ipyactors_restore__"
 _OF_DURABLE = {CHECKPOINT: "", UPGRADE: "definition, handle, /", CORRUPT: "order, /", RESTORE: "checkpoint_id, /"}
+
+#: So long is a docstring that travels with each handle.
+_DOC_AT_MOST = 120
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -81,7 +85,10 @@ def method(**given: Any) -> Callable[[_Function], _Function]:
 
 
 class MethodDescription(msgspec.Struct, array_like=True, frozen=True):
-    """One method. ``parameters`` is its signature without ``self``; ``max_task_retries`` None: as the actor says."""
+    """One method. ``parameters`` is its signature without ``self``; ``max_task_retries`` None: as the actor says.
+
+    ``doc`` is what :func:`short_doc` leaves of its docstring, for it travels with each handle.
+    """
 
     name: str
     parameters: str
@@ -90,12 +97,14 @@ class MethodDescription(msgspec.Struct, array_like=True, frozen=True):
     retry_on: bytes = b""
     is_readonly: bool = False
     is_persist: bool = False
+    doc: str = ""
 
 
 class ClassDescription(msgspec.Struct, array_like=True, frozen=True):
     """A remote class as its handles see it; options that are the actor's own are included.
 
     ``level`` is what a durable actor survives (see :class:`~ipyactors.wire.specs.Durability`), empty of any other.
+    ``doc`` is what :func:`short_doc` leaves of the docstring.
     """
 
     class_name: str
@@ -106,6 +115,7 @@ class ClassDescription(msgspec.Struct, array_like=True, frozen=True):
     level: str = ""
     max_concurrency: int = 1
     is_checkpointable: bool = False
+    doc: str = ""
 
     def with_options(self, actor_options: ActorOptions, level: str = "") -> bytes:
         """Return the bytes that a handle of an actor with these options is rebuilt from; they are filled in."""
@@ -156,9 +166,23 @@ def describe_class(cls: type) -> ClassDescription:
                 retries.encode(marked.retry_exceptions, what=f"{cls.__name__}.{name}"),
                 marked.effect == "readonly",
                 marked.effect == "persist",
+                short_doc(function),
             )
         )
-    return ClassDescription(cls.__name__, tuple(found), is_async, is_checkpointable=issubclass(cls, Checkpointable))
+    return ClassDescription(
+        cls.__name__,
+        tuple(found),
+        is_async,
+        is_checkpointable=issubclass(cls, Checkpointable),
+        doc=short_doc(cls),
+    )
+
+
+def short_doc(documented: object) -> str:
+    """Return the first line of a docstring, or what there is room for of it; empty if there is none."""
+    doc = getattr(documented, "__doc__", None)
+    line = clean(inspect.cleandoc(doc).partition("\n")[0]) if isinstance(doc, str) else ""
+    return line if len(line) <= _DOC_AT_MOST else f"{line[: _DOC_AT_MOST - 3]}..."
 
 
 def _is_generator(function: Any) -> bool:
@@ -178,6 +202,7 @@ class MethodPlan:
 
     template: MethodTemplate
     check: Check
+    doc: str = ""
 
     def but(self, given: Mapping[str, Any], what: str) -> MethodPlan:
         """Return the plan with the options of one call. Raises OptionError, OptionTypeError."""
@@ -238,7 +263,7 @@ class Plans:
             is_persist=self.is_durable and is_persist and not one.is_readonly,
             is_durable=self.is_durable,
         )
-        return MethodPlan(template, signatures.make_check(f"{self.class_name}.{one.name}", one.parameters))
+        return MethodPlan(template, signatures.make_check(f"{self.class_name}.{one.name}", one.parameters), one.doc)
 
     def explain_missing(self, name: str) -> str:
         """Return the text of the AttributeError for a method that the class does not have."""

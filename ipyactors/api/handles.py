@@ -12,7 +12,10 @@ import msgspec
 from ipyactors.api import durability, reprs, runtime
 from ipyactors.api.definitions import explain_missing
 from ipyactors.api.descriptions import CHECKPOINT, TERMINATE, UPGRADE, MethodPlan, Plans, open_plans
-from ipyactors.ground.exceptions import ActorNotFoundError, DirectCallError, SessionError
+from ipyactors.api.keywords import of_options
+from ipyactors.ground.exceptions import ActorNotFoundError, DirectCallError, OptionError, SessionError
+from ipyactors.ground.option_values import why_no_text
+from ipyactors.ground.options import Place
 from ipyactors.owner import current
 from ipyactors.owner.actors import ActorClient
 from ipyactors.owner.refs import ObjectRef
@@ -38,15 +41,13 @@ class ActorHandle:
     The actor lives as long as a handle of it does somewhere, unless it is detached. Any thread may use a handle.
     Its own attributes start with an underscore, so that they hide no method. ``handle.checkpoint()`` and
     ``handle.upgrade(NewClass)`` are the functions of these names, unless the class has such methods.
-
-    The engine has counted this handle when it returned ``client``; it is counted down when it goes.
     """
 
     __slots__ = ("__weakref__", "_ipyactors_bytes", "_ipyactors_client", "_ipyactors_engine", "_ipyactors_plans")
 
     def __init__(self, engine: Engine, client: ActorClient, handle: bytes) -> None:
         self._ipyactors_engine = engine
-        self._ipyactors_client = client
+        self._ipyactors_client = client  # the engine has counted this handle; it is counted down when it goes
         self._ipyactors_bytes = handle
         self._ipyactors_plans: Plans = open_plans(handle)
 
@@ -122,6 +123,7 @@ class ActorMethod:
             return engine.finish_actor(handle._ipyactors_client)
         return engine.call_method(handle._ipyactors_client, plan.template, args, kwargs)
 
+    @of_options(Place.CALL)
     def options(self, **given: Any) -> ActorMethod:
         """Return the method with other options: ``num_returns``, ``max_task_retries``, ``retry_exceptions``, ``key``.
 
@@ -154,23 +156,50 @@ class ActorMethod:
         return f"{self._handle!r}.{self._plan.template.method}"
 
 
-def checkpoint(handle: ActorHandle) -> ObjectRef:
-    """Have a durable actor make a checkpoint; return a reference to its id, a str.
+class _Doc:
+    """The docstring of a class; of an instance what ``words_of`` says of it, if anything. Help shows both."""
+
+    def __init__(self, of_class: str | None, words_of: Callable[[Any], str]) -> None:
+        self._of_class = inspect.cleandoc(of_class or "")
+        self._words_of = words_of
+
+    def __get__(self, instance: object, _owner: type) -> str:
+        return (instance is not None and self._words_of(instance)) or self._of_class
+
+
+def _words_of_handle(handle: ActorHandle) -> str:
+    description = handle._ipyactors_plans.description
+    public = [one for one in description.methods if not one.name.startswith("_")]
+    lines = [f"    {one.name}({one.parameters}){f': {one.doc}' if one.doc else ''}" for one in public]
+    title = f"An actor of class {description.class_name}{f': {description.doc}' if description.doc else '.'}"
+    return "\n".join([title, "", "Its methods:", "", *lines] if lines else [title])
+
+
+# Set from here: written in the class's own body, either would be no docstring.
+ActorHandle.__doc__ = _Doc(ActorHandle.__doc__, _words_of_handle)  # type: ignore[assignment]
+ActorMethod.__doc__ = _Doc(ActorMethod.__doc__, lambda method: method._plan.doc)  # type: ignore[assignment]
+
+
+def checkpoint(actor: ActorHandle | str) -> ObjectRef:
+    """Have a durable actor, given by its handle or name, make a checkpoint; return a reference to its id, a str.
 
     It is made when the calls that this process has sent before are done. No call is needed to keep the actor's state,
     with or without checkpoints; one now spares time later, when the actor comes back. ``get`` raises what the saving
     raised: then nothing has changed.
 
-    Raises TypeError for anything but a handle of a durable actor; ActorNotFoundError for one of an ended session.
+    Raises TypeError for anything but a durable actor; ActorNotFoundError for a handle of an ended session, and a name
+    that no actor has.
     """
     __tracebackhide__ = True
-    _check_durable(handle, "checkpoint")
+    handle = _durable_one(actor, "checkpoint")
     reference: ObjectRef = ActorMethod(handle, handle._ipyactors_plans.methods[CHECKPOINT]).remote()
     return reference
 
 
-def upgrade(handle: ActorHandle, new_class: object) -> None:
+def upgrade(actor: ActorHandle | str, new_class: object) -> None:
     """Have a durable actor go on as ``new_class``, a remote class that is durable too; wait until it does.
+
+    ``actor`` is its handle or its name.
 
     A durable actor keeps the class that it was made with, also when the cell that defines it is run again: only the
     same code does the same again after a crash. An upgrade makes a checkpoint, which ends the need for the old code,
@@ -178,17 +207,17 @@ def upgrade(handle: ActorHandle, new_class: object) -> None:
     must be one that the new methods can use. The calls that this process has sent before run with the old class, those
     after it with the new one; those of others come before or after. The actor's options stay as they are.
 
-    This handle has the methods of the new class then, and so have handles that are got from it. Others that exist go on
-    with the signatures that they know. When this raises, or is interrupted, the actor has the one class or the other,
-    never half; to do it again does no harm.
+    The handle given has the methods of the new class then, and so have those that are got from it. Others that exist go
+    on with the signatures that they know. When this raises, or is interrupted, the actor has the one class or the
+    other, never half; to do it again does no harm.
 
-    Raises TypeError for anything but a handle of a durable actor and a durable remote class that fits it; OptionError
-    if the actor runs several calls at once and the new class does not say that its methods allow for it;
-    ActorNotFoundError for a handle of an ended session; SessionError in the actor itself, which would wait for its own
-    call to end.
+    Raises TypeError for anything but a durable actor and a durable remote class that fits it; OptionError if the actor
+    runs several calls at once and the new class does not say that its methods allow for it; ActorNotFoundError for a
+    handle of an ended session, and a name that no actor has; SessionError in the actor itself, which would wait for its
+    own call to end.
     """
     __tracebackhide__ = True
-    _check_durable(handle, "upgrade")
+    handle = _durable_one(actor, "upgrade")
     if not isinstance(new_class, Takeable):
         raise TypeError(
             f"upgrade takes a remote class, not {new_class!r}: decorate it with @remote(durable=True). "
@@ -208,6 +237,11 @@ def upgrade(handle: ActorHandle, new_class: object) -> None:
     handle._ipyactors_bytes, handle._ipyactors_plans = taken, open_plans(taken)
 
 
+def take_methods(handle: ActorHandle, of: ActorHandle) -> None:
+    """Have a handle know the methods that another one of the same actor knows, such as after an upgrade."""
+    handle._ipyactors_bytes, handle._ipyactors_plans = of._ipyactors_bytes, of._ipyactors_plans
+
+
 #: What a handle can do itself, where the actor's class has no method of that name.
 _VERBS: Mapping[str, Callable[..., Any]] = {"checkpoint": checkpoint, "upgrade": upgrade}
 
@@ -215,14 +249,14 @@ _VERBS: Mapping[str, Callable[..., Any]] = {"checkpoint": checkpoint, "upgrade":
 _LEVELS = {"": "", "process": ", durable", "host": ", durable=host"}
 
 
-def _check_durable(handle: object, what: str) -> None:
-    client_of(handle, what)
-    assert isinstance(handle, ActorHandle)
+def _durable_one(actor: object, what: str) -> ActorHandle:
+    handle = handle_of(actor, what)
     if not handle._ipyactors_plans.is_durable:
         raise TypeError(
             f"{what} takes a handle of a durable actor, and {handle!r} is not durable. Nothing was sent. "
             "Actors are durable whose class is decorated with @remote(durable=True)."
         )
+    return handle
 
 
 def _taken(handle: ActorHandle, new_class: object, new: Plans) -> bytes:
@@ -240,10 +274,36 @@ def _taken(handle: ActorHandle, new_class: object, new: Plans) -> bytes:
     raise TypeError(f"upgrade: {new_class!r} {why}. {handle!r} stays as it is.")
 
 
+def find_named(name: str, namespace: str | None = None) -> ActorHandle:
+    """Return a handle of the live actor of that name: see :func:`ipyactors.get_actor`."""
+    __tracebackhide__ = True
+    if problem := why_no_text(name):
+        raise OptionError(f"name={name!r}: takes a str; {problem}.", option="name")
+    if not name:
+        raise ValueError("name='': takes a non-empty str.")
+    engine = runtime.engine()
+    client, handle = engine.find_actor(name, namespace or engine.namespace)
+    return ActorHandle(engine, client, handle)
+
+
+def handle_of(actor: object, what: str) -> ActorHandle:
+    """Return the handle that is meant: ``actor`` itself, or one of the live actor of that name in this namespace.
+
+    ``what`` was called with it. Raises TypeError, ActorNotFoundError; SessionError for a name, if there is no session.
+    """
+    __tracebackhide__ = True
+    if isinstance(actor, str):
+        runtime.engine_for(what)
+        return find_named(actor)
+    client_of(actor, what)
+    assert isinstance(actor, ActorHandle)
+    return actor
+
+
 def client_of(handle: object, what: str) -> ActorClient:
     """Return the client of a handle; ``what`` is what was called with it. Raises TypeError, ActorNotFoundError."""
     if not isinstance(handle, ActorHandle):
-        raise TypeError(f"{what} takes an actor handle, not {type(handle).__name__}.")
+        raise TypeError(f"{what} takes an actor's handle or name, not {type(handle).__name__}.")
     if handle._ipyactors_engine is not runtime.live_engine():
         runtime.check_not_forked()
         raise _session_ended(handle)

@@ -9,9 +9,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ipyactors.api import runtime
+from ipyactors.api.actor_table import ActorTable
 from ipyactors.api.event_files import compressed
-from ipyactors.api.handles import ActorHandle, client_of
-from ipyactors.api.reprs import Rows
+from ipyactors.api.handles import ActorHandle, client_of, handle_of
+from ipyactors.api.reprs import Rows, nodes_as_html
 from ipyactors.api.trace import trace_of
 from ipyactors.ground import quantities
 from ipyactors.ground.exceptions import ActorNotFoundError
@@ -49,7 +50,7 @@ def nodes() -> list[dict[str, Any]]:
         }
         for node in runtime.engine().describe_cluster().nodes
     ]
-    return Rows(machines, "machines")
+    return Rows(machines, nodes_as_html)
 
 
 def cluster_resources() -> dict[str, float]:
@@ -69,13 +70,18 @@ def _sum(amounts: list[Units]) -> dict[str, float]:
     return from_units(total)
 
 
-def explain(subject: ObjectRef | ObjectRefGenerator | ActorHandle) -> str:
-    """Return in words what a reference, a generator or an actor is doing or waiting for, and why."""
+def explain(subject: ObjectRef | ObjectRefGenerator | ActorHandle | str) -> str:
+    """Return in words what a reference, a generator or an actor is doing or waiting for, and why.
+
+    An actor is given by its handle, or by its name in this process's namespace. Raises TypeError for other things,
+    ActorNotFoundError for a name that no live actor has, SessionError without a session.
+    """
     __tracebackhide__ = True
-    if isinstance(subject, ActorHandle):
-        return runtime.engine_for("explain").explain(client_of(subject, "explain"))
+    if isinstance(subject, (ActorHandle, str)):
+        handle = handle_of(subject, "explain")
+        return runtime.engine_for("explain").explain(handle._ipyactors_client)
     if not isinstance(subject, (ObjectRef, ObjectRefGenerator)):
-        raise TypeError(f"explain takes a reference or an actor handle, not {type(subject).__name__}.")
+        raise TypeError(f"explain takes a reference, or an actor's handle or name, not {type(subject).__name__}.")
     return runtime.engine_for("explain").explain(subject)
 
 
@@ -90,7 +96,13 @@ def list_actors() -> list[dict[str, Any]]:
     Raises SessionError without a session, as all that looks at what has been done in one: none is started for that.
     """
     __tracebackhide__ = True
-    return Rows(map(_row, runtime.engine_for("list_actors").describe_cluster().actors), "actors")
+    engine = runtime.engine_for("list_actors")
+    found = {one.actor_id.hex(): one for one in engine.describe_cluster().actors}
+
+    def as_html(rows: Sequence[dict[str, Any]]) -> str:
+        return ActorTable([found[row["actor_id"]] for row in rows], engine.namespace).as_html()
+
+    return Rows(map(_row, found.values()), as_html)
 
 
 def list_named_actors(all_namespaces: bool = False) -> list[Any]:

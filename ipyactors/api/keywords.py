@@ -1,14 +1,16 @@
-"""Functions that name the nearest argument when they are given one that they do not take."""
+"""Functions that name the nearest argument when they are given one that they do not take, and that show all."""
 
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from ipyactors.ground.exceptions import OptionTypeError
-from ipyactors.ground.options import nearest
+from ipyactors.ground.options import Place, nearest, options_of
 
+_Function = TypeVar("_Function", bound=Callable[..., Any])
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
@@ -36,5 +38,18 @@ def checked(label: str) -> Callable[[Callable[_P, _R]], Callable[_P, _R]]:
             return function(*args, **kwargs)
 
         return call
+
+    return decorate
+
+
+def of_options(place: Place) -> Callable[[_Function], _Function]:
+    """Decorate a method that takes ``**given``: help and completion show the options that ``place`` has."""
+    names = (option.name for option in options_of(place))
+    keywords = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None) for name in names]
+    itself = inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)
+
+    def decorate(function: _Function) -> _Function:
+        function.__signature__ = inspect.Signature([itself, *keywords])  # type: ignore[attr-defined]
+        return function
 
     return decorate

@@ -8,7 +8,7 @@ import pathlib
 from collections.abc import Iterable
 
 from ipyactors.api import runtime
-from ipyactors.api.handles import ActorHandle, client_of
+from ipyactors.api.handles import ActorHandle, handle_of
 from ipyactors.ground.exceptions import OptionError
 from ipyactors.owner import process
 from ipyactors.owner.actors import ActorClient
@@ -52,25 +52,28 @@ class WorkerLogs(tuple[WorkerLog, ...]):
         return "\n".join(map(str, self)) or "No worker has had it yet, so there is no log."
 
 
-def logs(subject: ActorHandle | ObjectRef | ObjectRefGenerator, lines: int = 100) -> WorkerLogs:
+def logs(subject: ActorHandle | str | ObjectRef | ObjectRefGenerator, lines: int = 100) -> WorkerLogs:
     """Return the last ``lines`` lines of what the processes of an actor have printed, one log for each incarnation.
 
-    For a reference, those of the workers that its call's attempts ran on: a worker runs many tasks, one after the
-    other, and has one log. Progress bars are there as they were at last. Processes are found that this one has heard
-    of: a driver that came to a session later finds an actor's present one, and those since.
+    An actor is given by its handle, or by its name in this process's namespace while it lives (``describe_actor`` also
+    shows the log of one that is dead). For a reference, they are those of the workers that its call's attempts ran on:
+    a worker runs many tasks, one after the other, and has one log. Progress bars are there as they were at last.
+    Processes are found that this one has heard of: a driver that came to a session later finds an actor's present one,
+    and those since.
 
-    Raises TypeError for other things, OptionError if ``lines`` is not a number from 1 on, SessionError without a
-    session.
+    Raises TypeError for other things, OptionError if ``lines`` is not a number from 1 on, ActorNotFoundError for a
+    name that no live actor has, SessionError without a session.
     """
     __tracebackhide__ = True
     if not isinstance(lines, int) or isinstance(lines, bool) or lines < 1:
         raise OptionError(f"lines={lines!r}: takes a number of lines, at least 1. Nothing was read.", option="lines")
     runtime.engine_for("logs")
-    if isinstance(subject, ActorHandle):
-        return logs_of_actor(client_of(subject, "logs"), lines)
+    if isinstance(subject, (ActorHandle, str)):
+        handle = handle_of(subject, "logs")
+        return logs_of_actor(handle._ipyactors_client, lines)
     if isinstance(subject, (ObjectRef, ObjectRefGenerator)):
         return _read_all(_workers_of_call(subject), lines)
-    raise TypeError(f"logs takes an actor handle or a reference, not {type(subject).__name__}.")
+    raise TypeError(f"logs takes an actor's handle or name, or a reference, not {type(subject).__name__}.")
 
 
 def logs_of_actor(client: ActorClient, lines: int) -> WorkerLogs:
@@ -120,11 +123,12 @@ def _workers_of_call(ref: ObjectRef | ObjectRefGenerator) -> _Workers:
                 if running.task_id == task_id:
                     about.append((running.attempt, worker_id))
                     name = running.name
-    return _named(about, f"{name}, attempt")
+    return _named(about, f"{name}, attempt", first=1)
 
 
-def _named(about: Iterable[tuple[int, bytes]], what: str) -> _Workers:
-    return {worker_id: (f"{what} {number}", number) for number, worker_id in sorted(about) if worker_id}
+def _named(about: Iterable[tuple[int, bytes]], what: str, first: int = 0) -> _Workers:
+    """Return workers by id. People count incarnations from 0, and attempts from 1."""
+    return {worker_id: (f"{what} {number + first}", number) for number, worker_id in sorted(about) if worker_id}
 
 
 def _read(what: str, number: int, path: str, count: int) -> WorkerLog:

@@ -10,7 +10,7 @@ from typing import Any, overload
 from ipyactors.api.memory_rows import MemoryGroup, MemoryNode, MemoryPlace, MemoryRow
 from ipyactors.ground import ids
 
-#: A printed table has at most this many rows, and no cell is wider than this; a notebook's table has all of it.
+#: A table has at most this many rows, and printed no cell is wider than this.
 _ROWS_SHOWN = 30
 _CELL_SHOWN = 90
 
@@ -66,18 +66,16 @@ class MemoryReport(Sequence[MemoryRow]):
         shown = [tuple(_shorten(cell) for cell in line) for line in lines[:_ROWS_SHOWN]]
         text = self.summary()
         if shown:
-            text += ["", *_align(headings, shown)]
-        if len(lines) > _ROWS_SHOWN:
-            text.append(f"... and {len(lines) - _ROWS_SHOWN} more; iterate over it to have them all")
+            text += ["", *_align(headings, shown), *_left_out(lines)]
         return "\n".join(text)
 
     def _repr_html_(self) -> str:
         headings, lines = self.table()
         summary = "<br>".join(map(html.escape, self.summary()))
         head = _html_row("th", headings, headings)
-        body = "".join(_html_row("td", headings, line) for line in lines)
+        body = "".join(_html_row("td", headings, line) for line in lines[:_ROWS_SHOWN])
         table = f"<table><thead>{head}</thead><tbody>{body}</tbody></table>" if lines else ""
-        return f"<div>{summary}</div>{table}"
+        return f"<div>{summary}</div>{table}{''.join(f'<div>{line}</div>' for line in _left_out(lines))}"
 
     # -- for people --------------------------------------------------------------------------------------------
 
@@ -126,6 +124,12 @@ class MemoryReport(Sequence[MemoryRow]):
             f"({pool} of it kept for new values), "
             f"{disk} on disk, {_counted(node.objects, 'object')} in the store"
         )
+
+
+def _left_out(lines: Sequence[object]) -> list[str]:
+    """Return the line below a table that is cut."""
+    more = len(lines) - _ROWS_SHOWN
+    return [f"... and {more} more; iterate over it to have them all"] if more > 0 else []
 
 
 def words_of_bytes(size: int) -> str:
@@ -177,9 +181,9 @@ def _justify(heading: str, cell: str, width: int) -> str:
 
 
 def _html_row(tag: str, headings: Sequence[str], cells: Sequence[str]) -> str:
-    sides = ("right" if heading in NUMBERS else "left" for heading in headings)
-    inside = (
-        f'<{tag} style="text-align: {side}">{html.escape(cell)}</{tag}>'
-        for side, cell in zip(sides, cells, strict=True)
+    # An amount and its unit stay on one line.
+    styles = (
+        "text-align: right; white-space: nowrap" if heading in NUMBERS else "text-align: left" for heading in headings
     )
+    inside = (f'<{tag} style="{style}">{html.escape(cell)}</{tag}>' for style, cell in zip(styles, cells, strict=True))
     return f"<tr>{''.join(inside)}</tr>"

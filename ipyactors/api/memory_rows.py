@@ -38,8 +38,8 @@ class CallSite:
     function: str = ""
 
     def __str__(self) -> str:
-        inside = f" in {self.function}" if self.function else ""
-        return f"{self._short_file()}:{self.line}{inside}"
+        inside = f", in {self.function}" if self.function else ""
+        return f"{self._short_file()}, line {self.line}{inside}"
 
     def _short_file(self) -> str:
         below = os.path.join(os.getcwd(), "")

@@ -64,14 +64,14 @@ def progress(items: Iterable[_Item], *, desc: str = "") -> Progress[_Item]:
     ``for ref in progress(refs)`` takes a list of references in the order in which they become ready, as
     :func:`as_completed` yields them, and ``get(progress(refs))`` returns their values, as ``get(refs)`` does. Anything
     else that can be iterated yields what it yields without the bar: the result of ``as_completed``, a generator of
-    references, what an ``ActorPool`` maps. ``desc`` is written before the bar.
+    references, what an ``ActorPool`` maps, a list of other things. ``desc`` is written before the bar.
 
     The bar is a widget in a notebook and text in a terminal; a script whose standard error is no terminal shows none,
     and with IPYACTORS_NONINTERACTIVE=1 in the environment there is none anywhere. It says how many of the references'
     calls were retried and how many have failed. If the loop is left early, by ``break``, an error or an interrupt, it
     stays, red, and says how many were left. It never raises: a bar that cannot be shown is not shown.
 
-    Use it once, in one thread. Raises TypeError for what cannot be iterated or a list of anything but references,
+    Use it once, in one thread. Raises TypeError for what cannot be iterated or a list of references and other things,
     ValueError for a reference that is there twice.
     """
     __tracebackhide__ = True
@@ -81,8 +81,8 @@ def progress(items: Iterable[_Item], *, desc: str = "") -> Progress[_Item]:
         raise TypeError("progress takes a list of references, not a single one: progress([ref]).")
     refs: Sequence[ObjectRef] | None = None
     coming: Any = items
-    if isinstance(items, (list, tuple)):
-        coming, refs = calls.as_completed(items), items
+    if isinstance(items, (list, tuple)) and (not items or any(isinstance(item, ObjectRef) for item in items)):
+        coming, refs = calls.completions_of(items, "progress"), items
     elif not isinstance(items, Iterable):
         raise TypeError(f"progress takes a list of references, or what can be iterated, not {type(items).__name__}.")
     return Progress(coming, refs, desc)
@@ -96,6 +96,10 @@ class Progress(Followed, Generic[_Item]):
         self._refs = refs
         self._desc = desc
         self._steps = _iterate(coming, desc)
+
+    def __repr__(self) -> str:
+        what = "" if self._refs is None else f"{len(self._refs)} reference{'s' * (len(self._refs) != 1)}"
+        return f"Progress({', '.join(filter(None, (what, self._desc and repr(self._desc))))})"
 
     def __iter__(self) -> Iterator[_Item]:
         # The loop alone has the generator: when it is left, that ends, whoever has this object.

@@ -10,6 +10,7 @@ from typing import Any, overload
 from ipyactors.api import reprs, retries, runtime, signatures
 from ipyactors.api.actor import ActorClass
 from ipyactors.api.definitions import Defined
+from ipyactors.api.keywords import of_options
 from ipyactors.api.signatures import Check
 from ipyactors.ground import options
 from ipyactors.ground.option_values import STREAMING_WORD
@@ -59,6 +60,7 @@ class RemoteFunction(Defined):
             template = self._template = self._make_template(self._options)
         return runtime.engine().submit_task(template, args, kwargs)
 
+    @of_options(Place.TASK)
     def options(self, **given: Any) -> ConfiguredFunction:
         """Return this function with other options. Raises OptionError, OptionTypeError."""
         __tracebackhide__ = True
@@ -107,6 +109,7 @@ class ConfiguredFunction:
             template = self._template = function._make_template(self._options)
         return runtime.engine().submit_task(template, args, kwargs)
 
+    @of_options(Place.TASK)
     def options(self, **given: Any) -> ConfiguredFunction:
         """Return the function with these options and, over them, those given."""
         __tracebackhide__ = True

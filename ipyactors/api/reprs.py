@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from ipyactors.api.descriptions import ClassDescription
@@ -26,30 +26,23 @@ _METHODS_AT_MOST = 30
 #: What an option may show that is different on each machine.
 _PLACES = ("checkpoint_store",)
 
-_ACTOR_HEADINGS = ("actor", "class", "durable", "state", "incarnation", "restarts left", "why")
 _NODE_HEADINGS = ("machine", "state", "CPUs free", "memory free", "other resources free", "workers")
-_NUMBERS = ("incarnation", "restarts left", "CPUs free", "memory free", "workers")
+_NUMBERS = ("CPUs free", "memory free", "workers")
 
 
 class Rows(list[dict[str, Any]]):
     """A list of dicts that is a table on a notebook's page, of what people look for; the dicts have more."""
 
-    def __init__(self, rows: Iterable[dict[str, Any]], kind: str) -> None:
+    def __init__(self, rows: Iterable[dict[str, Any]], as_html: Callable[[Sequence[dict[str, Any]]], str]) -> None:
         super().__init__(rows)
-        self._kind = kind
+        self._as_html = as_html
 
     def __reduce__(self) -> tuple[Any, ...]:
         return list, (list(self),)
 
     def _repr_html_(self) -> str:
         """Return the table."""
-        if not self:
-            return f"<em>no {self._kind}</em>"
-        headings, cells_of = _TABLES[self._kind]
-        rows = [cells_of(row) for row in self]
-        shown = [index for index in range(len(headings)) if any(row[index] for row in rows)]
-        cells = [[row[index] for index in shown] for row in rows]
-        return tables.as_html([headings[index] for index in shown], cells, _NUMBERS)
+        return self._as_html(self)
 
 
 # -- actors ----------------------------------------------------------------------------------------------------
@@ -113,7 +106,7 @@ def _methods(description: ClassDescription) -> str:
 
 
 def _parameters(parameters: str) -> str:
-    return parameters.replace("=None", "=…")  # the defaults themselves stay where the class is
+    return parameters.replace("=...", "=…")  # such a default stays where the class is
 
 
 # -- remote functions and classes ------------------------------------------------------------------------------
@@ -187,18 +180,6 @@ def session_as_html(facts: Sequence[tuple[str, str]], given: Mapping[str, Any], 
 # -- lists -----------------------------------------------------------------------------------------------------
 
 
-def _actor_cells(row: Mapping[str, Any]) -> tuple[str, ...]:
-    return (
-        row["name"] or row["actor_id"][: 2 * ids.SHORT_BYTES],
-        row["class_name"],
-        row["durable"],
-        row["state"],
-        str(row["incarnation"]),
-        restarts(row["restarts_left"]),
-        first_sentence(row["death"] or row["busy_with"] or row["waiting_for"]),
-    )
-
-
 def _node_cells(row: Mapping[str, Any]) -> tuple[str, ...]:
     total, free = row["Resources"], row["Available"]
     amounts = [f"{free.get(name, 0):g} of {total[name]:g} {name}" for name in total if name not in ("CPU", "memory")]
@@ -212,4 +193,9 @@ def _node_cells(row: Mapping[str, Any]) -> tuple[str, ...]:
     )
 
 
-_TABLES = {"actors": (_ACTOR_HEADINGS, _actor_cells), "machines": (_NODE_HEADINGS, _node_cells)}
+def nodes_as_html(machines: Sequence[Mapping[str, Any]]) -> str:
+    """Return the table of machines, without the columns in which there is nothing."""
+    rows = [_node_cells(one) for one in machines]
+    shown = [index for index in range(len(_NODE_HEADINGS)) if any(row[index] for row in rows)]
+    cells = [[row[index] for index in shown] for row in rows]
+    return tables.as_html([_NODE_HEADINGS[index] for index in shown], cells, _NUMBERS)

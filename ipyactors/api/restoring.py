@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from ipyactors.api.checkpoint_list import CheckpointInfo, list_checkpoints
 from ipyactors.api.descriptions import RESTORE
-from ipyactors.api.handles import ActorHandle, ActorMethod, client_of
+from ipyactors.api.handles import ActorHandle, ActorMethod, handle_of
 from ipyactors.ground.exceptions import OptionError
 from ipyactors.owner.refs import ObjectRef
 
 
-def restore(actor: ActorHandle, checkpoint_id: str) -> ObjectRef:
+def restore(actor: ActorHandle | str, checkpoint_id: str) -> ObjectRef:
     """Have a durable actor go back to the state of one of its checkpoints; return a reference to a number of calls.
 
     This is the number of the calls whose effect on the state is undone: those after the checkpoint. It is a call like
@@ -20,11 +20,14 @@ def restore(actor: ActorHandle, checkpoint_id: str) -> ObjectRef:
     ``checkpoint_id`` is one of :func:`list_checkpoints`, or its beginning. ``get`` raises LookupError if it is gone by
     the time that the call is executed, or of a class that the actor ran before an upgrade.
 
-    Raises TypeError for anything but a handle of a durable actor, for one whose class is a Checkpointable, which saves
-    and loads its state itself, and for one that runs several calls at once; OptionError for an id of none.
+    ``actor`` is a handle, or the actor's name in this process's namespace.
+
+    Raises TypeError for anything but a durable actor, for one whose class is a Checkpointable, which saves
+    and loads its state itself, and for one that runs several calls at once; OptionError for an id of none;
+    ActorNotFoundError.
     """
     __tracebackhide__ = True
-    client_of(actor, "restore")
+    actor = handle_of(actor, "restore")
     plans = actor._ipyactors_plans
     if not plans.is_durable:
         raise TypeError(f"restore takes a handle of a durable actor, and {actor!r} is not durable. Nothing was sent.")

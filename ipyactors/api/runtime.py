@@ -170,11 +170,21 @@ def engine_for(what: str) -> Engine:
     __tracebackhide__ = True
     if _runtime.engine is None and process.session() is None:
         check_not_forked()
+        words = without_session("there is no session in this process, and so nothing to look at.")
         raise SessionError(
-            f"{what}: there is no session in this process, and so nothing to look at. Nothing was started. "
-            "Call ipyactors.init() first, or what starts one: .remote() or put()."
+            f"{what}: {words} Nothing was started. Call ipyactors.init() first, or what starts one: .remote() or put()."
         )
     return engine()
+
+
+def without_session(words: str) -> str:
+    """Return what to say where this process has no session: ``words``, or that this notebook's goes on without it."""
+    from ipyactors.engines.returning import left_session
+
+    name = left_session()
+    if not name:
+        return words
+    return f"the session of this notebook, {name}, goes on with its detached actors; ipyactors.init() comes back to it."
 
 
 def check_not_forked() -> None:
@@ -220,7 +230,7 @@ def shutdown(*, everything: bool = False) -> None:
 
     A session that this process has not started but come to, with ``init(address=...)`` or as a notebook's new kernel,
     is only left: what this process has made in it ends, and no more. ``everything=True`` ends that session too, with
-    its detached actors, and what other drivers have in it.
+    its detached actors, and what other drivers have in it; also where a new kernel has not come back to it yet.
     """
     _shut_down(everything=everything or None)
 
@@ -232,11 +242,19 @@ def _shut_down(*, everything: bool | None) -> None:
     with _runtime.lock:
         live = _runtime.engine
         if live is None:
+            if everything:
+                _end_left_sessions()
             return
         try:
             live.shutdown(everything=everything)
         finally:
             _runtime.forget()
+
+
+def _end_left_sessions() -> None:
+    from ipyactors.engines.returning import end_left_sessions
+
+    end_left_sessions()
 
 
 def is_initialized() -> bool:

@@ -9,8 +9,12 @@ from __future__ import annotations
 
 import functools
 import inspect
+import math
+import types
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
+
+from ipyactors.ground.secret_names import is_secret
 
 #: Takes the arguments of a call and returns None, or raises the TypeError that the function itself would raise.
 Check = Callable[..., None]
@@ -18,9 +22,16 @@ Check = Callable[..., None]
 #: The parameters of something whose signature cannot be had, such as a builtin: all is let through.
 ANYTHING = "*args, **kwargs"
 
+#: The types of the defaults that travel, if their text is no longer than this.
+_LITERALS = frozenset({bool, bytes, float, int, str, type(None)})
+_DEFAULT_AT_MOST = 40
+
 
 def describe(function: Callable[..., Any], *, skip_first: bool = False) -> str:
-    """Return the text of the parameters; a default becomes ``None``. ``skip_first`` leaves out ``self`` or ``cls``."""
+    """Return the text of the parameters. ``skip_first`` leaves out ``self`` or ``cls``.
+
+    A default that is a short number, text or None is in it, any other becomes ``...``: it stays where the function is.
+    """
     try:
         parameters = list(inspect.signature(function).parameters.values())
     except (TypeError, ValueError):
@@ -48,7 +59,35 @@ def _word(parameter: inspect.Parameter) -> str:
         return f"*{parameter.name}"
     if parameter.kind is inspect.Parameter.VAR_KEYWORD:
         return f"**{parameter.name}"
-    return parameter.name if parameter.default is inspect.Parameter.empty else f"{parameter.name}=None"
+    if parameter.default is inspect.Parameter.empty:
+        return parameter.name
+    return f"{parameter.name}={_default(parameter.name, parameter.default)}"
+
+
+def _default(name: str, value: object) -> str:
+    """Return a default as it travels: no code of the user's runs for it, and Python reads it as a literal."""
+    if type(value) not in _LITERALS or is_secret(name, value):
+        return "..."
+    if isinstance(value, float) and not math.isfinite(value):
+        return "..."
+    if isinstance(value, int) and value.bit_length() > 64:  # the interpreter may refuse to write a long one
+        return "..."
+    text = repr(value)
+    return text if len(text) <= _DEFAULT_AT_MOST and text.isascii() else "..."
+
+
+class _Elsewhere:
+    """Stands for a default that has not travelled."""
+
+    def __repr__(self) -> str:
+        return "..."
+
+
+_ELSEWHERE = _Elsewhere()
+
+
+def _shown(default: object) -> object:
+    return _ELSEWHERE if default is ... else default
 
 
 @functools.lru_cache(maxsize=4096)
@@ -57,5 +96,9 @@ def make_check(name: str, parameters: str) -> Check:
     scope: dict[str, Any] = {}
     exec(f"def check({parameters}): pass", scope)
     check: Check = scope["check"]
+    function = cast("types.FunctionType", check)
+    function.__defaults__ = tuple(map(_shown, function.__defaults__ or ())) or None
+    keywords = function.__kwdefaults__ or {}
+    function.__kwdefaults__ = {key: _shown(value) for key, value in keywords.items()} or None
     check.__name__ = check.__qualname__ = name
     return check

@@ -40,6 +40,6 @@ def _state_of(note: SessionNote) -> str:
     driven = note.driven
     if driven is None:
         return f"agent: process {note.agent.pid}"
-    if liveness.is_running(driven.by):
+    if driven.by is not None and liveness.is_running(driven.by):
         return f"notebook {driven.notebook}, kernel: process {driven.by.pid}"
     return f"notebook {driven.notebook}, no kernel: its detached actors go on"

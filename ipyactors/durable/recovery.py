@@ -41,7 +41,7 @@ class History:
     """What the log tells after a checkpoint, or from the beginning.
 
     ``past`` has the calls to replay, by lsn; those without an end come last, and are executed for real. ``tables`` are
-    the tables as they are after it. ``crashes`` counts, by lsn, how many incarnations have died while that call ran.
+    the tables as they are after it. ``crashes`` names, by lsn, the incarnations that have died while that call ran.
     ``opened`` is the last OPEN, None of an empty log. ``construction`` is what the constructor took from outside.
     ``owed`` are the ends, by call id, of calls that are over by the checkpoint and that the log lacks; ``unnoted`` is
     the record of the checkpoint itself, if the log lacks that. ``switches`` are the later checkpoints, in their order;
@@ -50,7 +50,7 @@ class History:
 
     tables: CallTables
     past: dict[int, Past] = dataclasses.field(default_factory=dict)
-    crashes: dict[int, int] = dataclasses.field(default_factory=dict)
+    crashes: dict[int, tuple[int, ...]] = dataclasses.field(default_factory=dict)
     incarnation: int = -1
     opened: Open | None = None
     construction: list[Value] = dataclasses.field(default_factory=list)
@@ -159,7 +159,7 @@ def _apply(history: History, one: Record) -> None:
     body, lsn, tables = one.body, one.lsn, history.tables
     if one.incarnation < history.incarnation:
         raise HistoryError(f"incarnation {one.incarnation} wrote after {history.incarnation}", lsn)
-    history.incarnation = one.incarnation
+    before, history.incarnation = history.incarnation, one.incarnation
     match body:
         case Call():
             if lsn != tables.last_lsn + 1:
@@ -194,7 +194,7 @@ def _apply(history: History, one: Record) -> None:
             history.opened = body
             tables.last_lsn = max(tables.last_lsn, lsn)  # what the power has taken may have had some
             for lsn in (interrupted, *beside) if interrupted else ():
-                history.crashes[lsn] = history.crashes.get(lsn, 0) + 1
+                history.crashes[lsn] = (*history.crashes.get(lsn, ()), before)
         case Checkpoint():
             if history.unnoted is not None and body.checkpoint_id == history.unnoted.checkpoint_id:
                 history.unnoted = None

@@ -50,7 +50,7 @@ class Creation:
         self._creator_id = creator_id
         self._mapped: dict[bytes, Mapped] = {}
         self._unready = 0
-        self._wait = session.waits.during(deps, NO_THREAD)
+        self._wait = session.waits.during(deps, NO_THREAD, scope=0)  # also when the cell is interrupted
 
     def request(self, request_id: int) -> CreateActor:
         """Return the message; the references' values are there by now. Raises what an argument failed with."""

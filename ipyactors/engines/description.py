@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ipyactors.ground.quantities import describe
+from ipyactors.owner import unasked
 from ipyactors.owner.actors import ActorClient, MethodCall
 from ipyactors.owner.calls import CallState, PendingCall, TaskCall
 from ipyactors.owner.leases import Lease
@@ -25,6 +26,7 @@ def explain(state: OwnerState, cluster: ClusterReply, subject: ObjectRef | Objec
 
 def _entry(state: OwnerState, cluster: ClusterReply, entry: Entry) -> str:
     if entry.done:
+        unasked.mark_seen(entry)
         return "It is done: the value is there." if entry.failure is None else _failed(entry.failure)
     if entry.owner_address:
         return "It is owned by another process, and not there yet; ask there."
@@ -120,7 +122,9 @@ def _state(client: ActorClient, status: ActorStatus | None) -> str:
             incarnation = status.incarnation if status is not None else client.incarnation
             return f"Actor {client.label} is alive (incarnation {incarnation}, {left})."
         case ActorState.RESTARTING:
-            return f"Actor {client.label} is restarting ({left}): its process {describe_death(death)}."
+            why = status.waiting_for if status is not None else client.waiting_for
+            waits = f" It waits to be placed: {why}." if why else ""
+            return f"Actor {client.label} is restarting ({left}): its process {describe_death(death)}.{waits}"
     if client.unplaceable is not None:
         return f"Actor {client.label} can never be placed: it asks for {describe(client.demand)}."
     return f"Actor {client.label} is dead: its process {describe_death(death)}."

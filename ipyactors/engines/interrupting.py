@@ -18,15 +18,16 @@ _ACTORS_ANSWER_S = 0.15
 def withdraw_calls(session: Session, scope: int) -> Withdrawal:
     """Cancel what was submitted in ``scope`` and nobody else needs; say what was done.
 
-    To be called by the thread that was interrupted: what it was waiting for, it waits for no more. Actors are given
-    a moment to say which calls they have not begun. One that begins in that moment is cancelled as by ``cancel``.
+    To be called by the thread that was interrupted: what it was waiting for, and other code of that scope, nobody waits
+    for any more. Actors are given a moment to say which calls they have not begun. One that begins in that moment is
+    cancelled as by ``cancel``.
     """
     session.turn()  # takes what was submitted, and what has arrived
     with deferred(), session.lock:
         state, me = session.state, session.process_id
         busy = (worker_id for worker_id, holder in state.holders.items() if holder.in_flight)
         begun = {worker_id: read_marks(session.paths.marks_path(worker_id)).get(me, 0) for worker_id in busy}
-        awaited = session.waits.subjects(but_thread=threading.get_ident())
+        awaited = session.waits.subjects(threading.get_ident(), scope)
         done = withdraw(state, session.mail, scope, awaited, begun)
     with contextlib.suppress(SessionError, KeyboardInterrupt):
         session.wait(lambda: done.is_answered, _ACTORS_ANSWER_S)

@@ -16,6 +16,7 @@ from ipyactors.engines.packing import check_pending, pack
 from ipyactors.engines.submission import submit
 from ipyactors.ground import ids
 from ipyactors.ground.exceptions import ActorNotFoundError, HeadUnavailableError, SessionError
+from ipyactors.launch import notebooks
 from ipyactors.launch.local import AgentProcess
 from ipyactors.launch.visiting import VisitedAgent, end_session
 from ipyactors.owner import current, origins, outbox, process, reactor
@@ -150,7 +151,8 @@ class LocalEngine:
 
         found = find() if turn is None else turn.once(find)
         if found is None:
-            where = f" in namespace {namespace!r}" if namespace else ""
+            # A namespace that nobody has chosen is named as the session is.
+            where = f" in namespace {namespace!r}" if namespace not in ("", session.paths.name) else ""
             raise ActorNotFoundError(
                 f"no live actor is named {name!r}{where}. It was never created, or has ended; "
                 "ipyactors.list_named_actors() tells which there are."
@@ -305,7 +307,9 @@ class LocalEngine:
         self.session.close()
         if self._visited is not None:
             self._visited.leave()
-            if not is_left:
+            if is_left:
+                notebooks.unsign(self._visited.note.paths.state_dir)
+            else:
                 end_session(self._visited.note)
         elif not is_left:
             for agent in (*([self._agent] if self._agent is not None else []), *self._further):

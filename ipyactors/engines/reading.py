@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ipyactors.engines.waiting import AllDoneOrFailed, Completions, Countdown, left_until, not_in_time
-from ipyactors.owner import arrivals
+from ipyactors.owner import arrivals, unasked
 from ipyactors.owner.objects import Entry
 from ipyactors.owner.refs import ObjectRef
 from ipyactors.owner.session import Session
@@ -28,6 +28,7 @@ def get(session: Session, refs: Sequence[ObjectRef], timeout_s: float | None) ->
             raise not_in_time(session, entries, timeout_s)
         for entry in entries:
             if entry.failure is not None:
+                _mark_asked(session, entries)
                 session.announcer.catch_up()
                 session.value_of(entry)
     held = None
@@ -37,7 +38,17 @@ def get(session: Session, refs: Sequence[ObjectRef], timeout_s: float | None) ->
         if held is None:
             raise not_in_time(session, entries, timeout_s)
     session.announcer.catch_up()
-    return [session.value_of(entry) for entry in entries]
+    try:
+        return [session.value_of(entry) for entry in entries]
+    except BaseException:
+        _mark_asked(session, entries)
+        raise
+
+
+def _mark_asked(session: Session, entries: Sequence[Entry]) -> None:
+    """One has failed, and is all that is raised: nobody need be told of the others that fail."""
+    with deferred(), session.lock:
+        unasked.mark_asked(entries)
 
 
 def first_done(session: Session, entries: list[Entry], num_returns: int, timeout_s: float | None) -> list[int]:

@@ -12,6 +12,7 @@ from ipyactors.engines.starting import start_local_engine, visit
 from ipyactors.ground.config import lineage_limit_bytes
 from ipyactors.ground.exceptions import SessionError
 from ipyactors.launch import notebooks
+from ipyactors.launch.visiting import end_session
 
 if TYPE_CHECKING:
     from ipyactors.engines.local import LocalEngine
@@ -32,6 +33,18 @@ def start_or_come_back(*, meanwhile: Callable[[], object] = lambda: None, **give
     if notebook:
         notebooks.sign(engine.session.paths.state_dir, notebook, given)
     return engine
+
+
+def left_session() -> str:
+    """Return the name of the session that an earlier kernel of this notebook has left; empty if there is none."""
+    found = notebooks.left(notebooks.this_notebook())
+    return found[-1].paths.name if found else ""
+
+
+def end_left_sessions() -> None:
+    """End what earlier kernels of this notebook have left; return when nothing is left of it."""
+    for note in notebooks.left(notebooks.this_notebook()):
+        end_session(note)
 
 
 def _come_back(

@@ -46,6 +46,8 @@ def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
     try:
         draft.write_bytes(data)
         draft.replace(target)
-    except BaseException:
+    except BaseException as error:
         draft.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename == str(draft):  # the file is named as its writer knows it
+            raise OSError(error.errno, error.strerror, str(target)) from None
         raise

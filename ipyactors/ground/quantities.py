@@ -49,6 +49,11 @@ def describe(units: Mapping[str, int]) -> str:
     return ", ".join(words) or "nothing"
 
 
+def describe_lack(demand: Mapping[str, int], nearest: Mapping[str, int]) -> str:
+    """Return in words that no machine can hold ``demand``; ``nearest`` is all that the one has that comes nearest."""
+    return f"it asks for {describe(demand)}, and the machine that comes nearest has {describe(nearest)}"
+
+
 def describe_bytes(amount: float) -> str:
     """Return ``'812 bytes'``, ``'1.5 kB'``, ``'12 MB'``."""
     for size, unit in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Collection, Sequence
 
 
@@ -22,7 +21,7 @@ def as_html(headings: Sequence[str], rows: Sequence[Sequence[str]], numbers: Col
     """Return the table in HTML; every cell is escaped."""
     aligns = ["right" if heading in numbers else "left" for heading in headings]
     named = zip(headings, aligns, strict=True)
-    head = "".join(f'<th style="text-align: {align}">{html.escape(one)}</th>' for one, align in named)
+    head = "".join(f'<th style="text-align: {align}">{_escape(one)}</th>' for one, align in named)
     body = "".join(f"<tr>{''.join(map(_cell, row, aligns))}</tr>" for row in rows)
     return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
@@ -37,7 +36,7 @@ def facts_as_text(facts: Sequence[tuple[str, str]]) -> list[str]:
 def facts_as_html(facts: Sequence[tuple[str, str]]) -> str:
     """Return the facts that have a value as a table without a head."""
     rows = "".join(
-        f'<tr><th style="text-align: left; vertical-align: top">{html.escape(name)}</th>{_cell(value, "left")}</tr>'
+        f'<tr><th style="text-align: left; vertical-align: top">{_escape(name)}</th>{_cell(value, "left")}</tr>'
         for name, value in facts
         if value
     )
@@ -45,5 +44,11 @@ def facts_as_html(facts: Sequence[tuple[str, str]]) -> str:
 
 
 def _cell(text: str, align: str) -> str:
-    lines = html.escape(text).replace("\n", "<br>")  # where styles are taken out, lines stay lines
+    lines = _escape(text).replace("\n", "<br>")  # where styles are taken out, lines stay lines
     return f'<td style="text-align: {align}; white-space: pre-wrap">{lines}</td>'
+
+
+def _escape(text: str) -> str:
+    import html  # every process loads this file, and few ever show a page
+
+    return html.escape(text)

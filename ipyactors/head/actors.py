@@ -24,7 +24,7 @@ import enum
 import msgspec
 
 from ipyactors.ground import ids
-from ipyactors.ground.quantities import describe
+from ipyactors.ground.quantities import describe_lack
 from ipyactors.head import leases, placement
 from ipyactors.head.machine import Node
 from ipyactors.head.out import Out
@@ -84,19 +84,26 @@ def on_actor_ready(tables: Tables, out: Out, owner: Owner, message: ActorReady, 
     actor = speaking(tables, owner, message.actor_id)
     if actor is None or message.incarnation != actor.incarnation or actor.is_ended:
         return None
+    is_adopted, actor.is_adopted = actor.is_adopted, False
     if Step.READY not in _STEPS[actor.state]:
+        if is_adopted:  # and was taken for alive
+            _note_ready(tables, actor, message, wall_s)
         return None
     take_step(actor, Step.READY)
     actor.unready = 0
     actor.busy_with = ""
     if actor.spec.durability is None:  # one that is durable brings its calls along, and may die of them again
         actor.fruitless_s.clear()
+    _note_ready(tables, actor, message, wall_s)
+    tell(tables, out, actor)
+    return actor
+
+
+def _note_ready(tables: Tables, actor: Actor, message: ActorReady, wall_s: float) -> None:
     if message.recovered:
         what, count, replay_s = message.recovered, message.replayed, message.duration_s
         note(tables, actor, EventKind.ACTOR_RECOVERED, wall_s, detail=what, duration_s=replay_s, count=count)
     note(tables, actor, EventKind.ACTOR_ALIVE, wall_s)
-    tell(tables, out, actor)
-    return actor
 
 
 def on_actor_init_failed(tables: Tables, out: Out, owner: Owner, message: ActorInitFailed, wall_s: float) -> None:
@@ -152,18 +159,18 @@ def start_process(tables: Tables, out: Out, actor: Actor, node: Node) -> None:
     worker.claim = tables.claim(node, actor.spec.demand)
     leases.add_worker(tables, node, worker)
     actor.worker_id = worker.worker_id
+    was_stranded, actor.is_stranded = actor.is_stranded, False
     take_step(actor, Step.STARTED)
     left = tables.faults.left_for(actor.actor_id)
     out.to_node(node.node_id, StartWorker(worker.worker_id, actor.spec, actor.incarnation, left))
-    if actor.state is ActorState.STARTING:
+    if was_stranded or actor.state is ActorState.STARTING:
         tell(tables, out, actor)
 
 
 def refuse(tables: Tables, out: Out, actor: Actor, wall_s: float) -> None:
     """No node could ever hold it: dead, with what exists."""
-    actor.unplaceable = placement.largest_totals(tables.open_nodes())
-    demand, existing = describe(actor.spec.demand), describe(actor.unplaceable)
-    detail = f"it needs {demand} on one machine, and no machine has more than {existing}"
+    actor.unplaceable = placement.nearest_total(tables.open_nodes(), actor.spec.demand)
+    detail = f"no machine can hold it: {describe_lack(actor.spec.demand, actor.unplaceable)}"
     conclude(tables, out, actor, Death(LossReason.START_FAILED, detail=detail, wall_s=wall_s), wall_s)
 
 
@@ -185,7 +192,7 @@ def end(tables: Tables, out: Out, actor: Actor, ending: Ending, wall_s: float) -
 
 def on_process_died(tables: Tables, out: Out, actor: Actor, death: Death, now_s: float, wall_s: float) -> None:
     """Restart or conclude an actor whose process is gone. ``death`` passes through as reported."""
-    actor.worker_id, actor.busy_with = b"", ""
+    actor.worker_id, actor.busy_with, actor.is_adopted = b"", "", False
     if death.was_leaving:  # its word to the head may have been lost with it
         actor.ending = actor.ending or Ending(LossReason.INTENDED, death.detail or "it ended itself")
     death = msgspec.structs.replace(death, incarnation=actor.incarnation)
@@ -236,7 +243,7 @@ def conclude(tables: Tables, out: Out, actor: Actor, death: Death, wall_s: float
     take_step(actor, Step.ENDED)
     tables.detached.discard(actor.actor_id)
     tables.pending.pop(actor.actor_id, None)
-    actor.death, actor.worker_id, actor.busy_with = death, b"", ""
+    actor.death, actor.worker_id, actor.busy_with, actor.is_stranded = death, b"", "", False
     owner = tables.owners.get(actor.owner_id)
     if owner is not None:
         owner.owned.discard(actor.actor_id)
@@ -338,6 +345,7 @@ def status_of(tables: Tables, actor: Actor) -> ActorStatus:
         definition_id=spec.definition.definition_id,
         level="" if spec.durability is None else spec.durability.level,
         busy_with=actor.busy_with,
+        is_stranded=actor.is_stranded,
     )
 
 

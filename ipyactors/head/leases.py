@@ -128,7 +128,7 @@ def is_wanting(wish: Wish) -> bool:
 
 def refuse_wish(tables: Tables, out: Out, wish: Wish) -> None:
     """Tell the owner that no node could ever hold this, and drop the wish."""
-    existing = placement.largest_totals(tables.open_nodes())
+    existing = placement.nearest_total(tables.open_nodes(), wish.demand)
     out.to_owner(wish.owner_id, ShapeUnplaceable(wish.shape_id, wish.demand, existing))
     withdraw_wish(tables, (wish.owner_id, wish.shape_id))
 

@@ -117,6 +117,7 @@ def _adopt(tables: Tables, out: Out, node: Node, record: WorkerRecord, wall_s: f
     tables.pending.pop(actor.actor_id, None)
     actor.incarnation, actor.worker_id = record.incarnation, record.worker_id
     actor.state = ActorState.ALIVE if record.address else ActorState.STARTING
+    actor.is_adopted = True
     worker.use, worker.actor_id = WorkerUse.ACTOR, actor.actor_id
     worker.claim = tables.claim(node, spec.demand)
     handles.adopt_early_holds(tables, actor)

@@ -66,13 +66,16 @@ def can_ever_fit(nodes: Iterable[Node], demand: Units) -> bool:
     return any(fits(demand, node.total) for node in nodes)
 
 
-def largest_totals(nodes: Iterable[Node]) -> Units:
-    """Return the largest total of each resource on any one node."""
-    largest: Units = {}
-    for node in nodes:
-        for name, amount in node.total.items():
-            largest[name] = max(amount, largest.get(name, 0))
-    return largest
+def nearest_total(nodes: Iterable[Node], demand: Units) -> Units:
+    """Return the total of the node that comes nearest to ``demand``: which lacks the smallest shares of it, in sum.
+
+    Of several it is the first one; without nodes, nothing.
+    """
+
+    def lack(total: Units) -> float:
+        return sum(1.0 - min(1.0, total.get(name, 0) / amount) for name, amount in demand.items() if amount)
+
+    return min((node.total for node in nodes), key=lack, default={})
 
 
 def explain_waiting(nodes: Iterable[Node], demand: Units) -> str:
@@ -82,7 +85,8 @@ def explain_waiting(nodes: Iterable[Node], demand: Units) -> str:
         return f"needs {describe(demand)}; no machine has joined yet"
     fitting = [node for node in listed if fits(demand, node.total)]
     if not fitting:
-        return f"needs {describe(demand)}; no machine has that much (at most {describe(largest_totals(listed))})"
+        nearest = describe(nearest_total(listed, demand))
+        return f"needs {describe(demand)}; no machine has that much, and the one that comes nearest has {nearest}"
     with_room = [node for node in fitting if fits(demand, node.available)]
     for node in with_room:
         if node.start_problem:

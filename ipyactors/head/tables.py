@@ -187,7 +187,9 @@ class Actor:
     ``kept`` are the actors of which its processes had handles, until it has caught up (``is_caught_up``), and
     ``created`` those that they had created, until it is ready. ``unready`` counts its processes that have ended in a
     row before it was.
-    ``busy_with`` is what its process says that it is at for long.
+    ``busy_with`` is what its process says that it is at for long. ``is_adopted``: it had a process before this head was
+    started, and has yet to say that it is ready; it may have said so to the head before. ``was_feasible``: there has
+    been a machine that could hold it. ``is_stranded``: there is none now, and it waits for one to join.
     """
 
     spec: ActorSpec
@@ -207,6 +209,9 @@ class Actor:
     is_caught_up: bool = False
     unready: int = 0
     busy_with: str = ""
+    is_adopted: bool = False
+    was_feasible: bool = False
+    is_stranded: bool = False
 
     @property
     def actor_id(self) -> bytes:

@@ -20,6 +20,7 @@ from ipyactors.head import actors, leases, placement
 from ipyactors.head.machine import Node
 from ipyactors.head.out import Out
 from ipyactors.head.tables import Actor, Lease, Tables, Wish
+from ipyactors.wire.events import EventKind
 from ipyactors.wire.head_messages import ReclaimLease
 
 #: A lease is not asked back before it is this old.
@@ -30,11 +31,14 @@ _Group = tuple[bytes, int] | None
 
 
 def place_waiting(tables: Tables, out: Out, now_s: float, wall_s: float) -> None:
-    """Serve the line as far as resources go. Called after every change that may have freed or demanded something."""
+    """Serve the line as far as resources go. Called after every change that may have freed or demanded something.
+
+    It waits for every machine that this head can know of: what seems to have no process may have one there.
+    """
+    if not tables.knows_all_nodes:
+        return
     tables.needs_placing = False
     tables.look_again_s = None
-    if not tables.nodes:
-        return
     for node in tables.nodes.values():
         leases.start_missing(tables, out, node, now_s)
     reserved: dict[bytes, Units] = {}
@@ -56,7 +60,7 @@ def _serve_wish(tables: Tables, out: Out, wish: Wish, reserved: dict[bytes, Unit
     """Decide one lease; return whether it was possible."""
     nodes = tables.open_nodes()
     if not placement.can_ever_fit(nodes, wish.demand):
-        if not (tables.awaited_nodes or wish.waits):
+        if not wish.waits:
             leases.refuse_wish(tables, out, wish)
         return False
     serving = [node for node in nodes if leases.can_serve(node, now_s)]
@@ -75,18 +79,26 @@ def _serve_wish(tables: Tables, out: Out, wish: Wish, reserved: dict[bytes, Unit
 def _serve_actor(
     tables: Tables, out: Out, actor: Actor, reserved: dict[bytes, Units], now_s: float, wall_s: float
 ) -> None:
-    """Give the actor a process, or tell its holders once that it waits."""
+    """Give the actor a process, or tell its holders once that it waits.
+
+    It waits for a machine to join if it has lived, or could have on one that was there; what is new is refused.
+    """
     demand = actor.spec.demand
     nodes = tables.open_nodes()
     can_ever_fit = placement.can_ever_fit(nodes, demand)
-    may_wait = tables.awaited_nodes or (actor.spec.durability is not None and actor.incarnation)
-    if not can_ever_fit and not may_wait:
+    actor.was_feasible |= can_ever_fit or actor.incarnation > 0
+    if not actor.was_feasible:
         actors.refuse(tables, out, actor, wall_s)
         return
     node = placement.choose_node(nodes, demand, reserved)
     if node is not None:
         actors.start_process(tables, out, actor, node)
         return
+    if actor.is_stranded is can_ever_fit:
+        actor.is_stranded, actor.is_told = not can_ever_fit, False
+        if actor.is_stranded:
+            detail = f"waits for a machine: {placement.explain_waiting(nodes, demand)}"
+            actors.note(tables, actor, EventKind.ACTOR_STRANDED, wall_s, detail=detail)
     if can_ever_fit:
         _make_room(tables, out, demand, None, reserved, now_s)
     if not actor.is_told:

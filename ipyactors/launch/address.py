@@ -20,10 +20,13 @@ from ipyactors.wire.liveness import Identity
 
 
 class Driven(msgspec.Struct, frozen=True):
-    """For which ``notebook`` (a path) a session is driven, ``by`` which process; what ``init()`` was given at first."""
+    """For which ``notebook`` (a path) a session is driven, ``by`` which process; what ``init()`` was given at first.
+
+    ``by`` is None when the process that drove it has left it.
+    """
 
     notebook: str
-    by: Identity
+    by: Identity | None
     started_with: dict[str, Any]
 
 

@@ -39,6 +39,23 @@ def sign(state_dir: str, notebook: str, started_with: Mapping[str, Any]) -> None
         _sign(note, notebook, msgspec.to_builtins(started_with))
 
 
+def unsign(state_dir: str) -> None:
+    """Note that nobody drives the session in ``state_dir``, if it was this process that did."""
+    note = read_note(state_dir)
+    if note is not None and note.driven is not None and note.driven.by == _this_process():
+        publish(msgspec.structs.replace(note, driven=msgspec.structs.replace(note.driven, by=None)))
+
+
+def left(notebook: str) -> list[SessionNote]:
+    """Return the live sessions of a notebook that nobody drives, the latest last."""
+    if not notebook:
+        return []
+    me = _this_process()
+    return sorted(
+        (note for note in live_sessions() if _is_left(note, notebook, me)), key=lambda note: note.agent.started
+    )
+
+
 def claim(notebook: str, name: str | None = None) -> SessionNote | None:
     """Return the live session of a notebook whose driver is gone, if there is one; this process drives it from now on.
 
@@ -48,11 +65,10 @@ def claim(notebook: str, name: str | None = None) -> SessionNote | None:
     if not sessions.is_dir():
         return None
     with locked(sessions):  # two kernels must not find the same one
-        me = _this_process()
-        left = [note for note in live_sessions() if _is_left(note, notebook, me) and name in (None, note.paths.name)]
-        if not left:
+        found = [note for note in left(notebook) if name in (None, note.paths.name)]
+        if not found:
             return None
-        note = max(left, key=lambda note: note.agent.started)
+        note = found[-1]
         assert note.driven is not None
         _sign(note, notebook, note.driven.started_with)
         return note
@@ -63,7 +79,7 @@ def _is_left(note: SessionNote, notebook: str, me: Identity) -> bool:
     driven = note.driven
     if driven is None or driven.notebook != notebook:
         return False
-    return driven.by == me or not liveness.is_running(driven.by)
+    return driven.by is None or driven.by == me or not liveness.is_running(driven.by)
 
 
 def _sign(note: SessionNote, notebook: str, started_with: dict[str, Any]) -> None:

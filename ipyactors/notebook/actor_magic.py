@@ -8,15 +8,15 @@ from IPython.core.magic_arguments import parse_argstring
 
 from ipyactors.api.actor import ActorClass, ConfiguredActorClass
 from ipyactors.api.actor_report import ActorReport, describe_actor
+from ipyactors.api.actor_table import label
 from ipyactors.api.calls import get
 from ipyactors.api.checkpoint_list import CheckpointList, list_checkpoints
-from ipyactors.api.handles import ActorHandle, upgrade
+from ipyactors.api.handles import ActorHandle, take_methods, upgrade
 from ipyactors.api.restoring import find_checkpoint, restore
 from ipyactors.ground.exceptions import ActorNotFoundError
-from ipyactors.notebook.actor_table import label
-from ipyactors.notebook.flags import ACTOR, flag, line_magic_with, without_quotes
+from ipyactors.notebook.flags import ACTOR, flag, line_magic_with, parse_line, without_quotes
 from ipyactors.notebook.usage import as_usage_error
-from ipyactors.notebook.which_actor import handle_of, look_up
+from ipyactors.notebook.which_actor import handle_of, handles_to, look_up
 
 
 @magics_class
@@ -98,13 +98,14 @@ class ActorMagics(Magics):  # type: ignore[misc]
         """Have a durable actor go on as the class that its class's name means now, with its state.
 
         An actor keeps the class that it was made with when the cell that defines it is run again. This makes a
-        checkpoint, and then gives the state to the new class: attributes stay, the constructor does not run.
+        checkpoint, and then gives the state to the new class: attributes stay, the constructor does not run. The
+        variables of this notebook that hold the actor have the new methods then.
 
         In a script: ipyactors.upgrade(handle, NewClass).
         """
         __tracebackhide__ = "__ipython_bottom__"
         with as_usage_error():
-            given = parse_argstring(self.upgrade, line)
+            given = parse_line(self.upgrade, line)
             status = look_up(given.actor, given.namespace, self.shell.user_ns)
             handle = handle_of(given.actor, given.namespace, self.shell.user_ns)
         if not status.level:
@@ -117,6 +118,8 @@ class ActorMagics(Magics):  # type: ignore[misc]
                 f"Run the cell that defines it, or name another one: %upgrade {given.actor} CLASS"
             )
         upgrade(handle, new_class)
+        for held in handles_to(self.shell.user_ns, status.actor_id):
+            take_methods(held, handle)
         print(f"{label(status)} runs the {name} of this notebook now, with the state that it had")
 
     def _handle_or_id(self, which: str, namespace: str | None, *, needs_handle: bool) -> ActorHandle | str:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import argparse
 import builtins
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from IPython.core.error import UsageError
 from IPython.core.magic import Magics, magics_class
-from IPython.core.magic_arguments import parse_argstring
 
 from ipyactors.api import chaos, inspect, runtime
 from ipyactors.api.chaos_storm import KINDS, MORE_KINDS, storm
@@ -17,7 +16,7 @@ from ipyactors.api.chaos_targets import Target
 from ipyactors.api.remote import ConfiguredFunction, RemoteFunction
 from ipyactors.ground.exceptions import ChaosError, SessionError
 from ipyactors.notebook.chaos_table import ChaosTable
-from ipyactors.notebook.flags import flag, line_magic_with, without_quotes
+from ipyactors.notebook.flags import flag, line_magic_with, parse_line, without_quotes
 from ipyactors.notebook.usage import as_usage_error
 from ipyactors.notebook.which_actor import handle_of
 
@@ -41,7 +40,21 @@ _TAKES = {
     "storm": ("seed", "rate", "duration", "kinds"),
 }
 _OPTIONS = ("how", "code", "error", "on", *_MOMENTS, "seed", "rate", "duration", "kinds")
+_NEEDS_NO_TARGET = ("kill_head", "storm")
 _NEEDS_SECONDS = ("freeze", "slow", "delay_replies")
+
+
+def _in_api(word: str) -> str:
+    """Return the name of a fault as the api has it; its words may have a dash between them, as those of options."""
+    return word.replace("-", "_")
+
+
+def is_taken(argument: str, given: Sequence[str]) -> bool:
+    """Return whether the fault that the words of a line name, if one does, takes an argument (``actor``, ``seed``)."""
+    what = next((word for word in map(_in_api, given) if word in _TAKES), "")
+    if not what or argument == "what":
+        return True
+    return what not in _NEEDS_NO_TARGET if argument == "actor" else argument in _TAKES[what]
 
 
 @magics_class
@@ -49,7 +62,14 @@ class ChaosMagics(Magics):  # type: ignore[misc]
     """The magic for faults on purpose."""
 
     @line_magic_with(
-        flag("what", nargs="?", choices=tuple(_TAKES), metavar="WHAT", help=f"One of {', '.join(_TAKES)}."),
+        flag(
+            "what",
+            nargs="?",
+            type=_in_api,
+            choices=tuple(_TAKES),
+            metavar="WHAT",
+            help=f"One of {', '.join(_TAKES)}.",
+        ),
         flag(
             "actor",
             nargs="?",
@@ -77,8 +97,12 @@ class ChaosMagics(Magics):  # type: ignore[misc]
         flag("--error", metavar="EXPRESSION", help="[fail] The exception, such as ValueError('no')."),
         flag("--seed", type=int, metavar="N", help="[storm] What comes when: the same again with the same seed."),
         flag("--rate", type=float, metavar="X", help="[storm] Faults a second."),
-        flag("--duration", type=float, metavar="SECONDS", help="[storm] How long it blows."),
-        flag("--kinds", metavar="WORDS", help=f"[storm] Some of {','.join([*KINDS, *sorted(MORE_KINDS)])}."),
+        flag("--duration", type=float, metavar="SECONDS", help="[storm] How long it blows. Default: 10."),
+        flag(
+            "--kinds",
+            metavar="WORDS",
+            help=f"[storm] Some of these, with commas and no spaces: {', '.join([*KINDS, *sorted(MORE_KINDS)])}.",
+        ),
     )
     def chaos(self, line: str) -> Any:
         """Make something go wrong on purpose, at the very call; alone, show what is ordered and what was done.
@@ -90,13 +114,16 @@ class ChaosMagics(Magics):  # type: ignore[misc]
         %chaos storm --seed 7 --rate 5 --duration 10
         %chaos clear acct                           forget what is ordered
 
+        The cell of a storm ends with it: after 10 s, unless --duration says otherwise, or at the stop button.
+
         In a script: ipyactors.chaos, which has a function of each name; help(ipyactors.chaos) tells more.
         """
         __tracebackhide__ = "__ipython_bottom__"
         with as_usage_error():
-            given = parse_argstring(self.chaos, line)
+            given = parse_line(self.chaos, line)
             if runtime.live_engine() is None:
-                raise UsageError("there is no session, and so nothing that could go wrong. Nothing was done.")
+                words = runtime.without_session("there is no session, and so nothing that could go wrong.")
+                raise UsageError(f"{words} Nothing was done.")
             if given.what is None:
                 return ChaosTable(chaos.pending(), inspect.events())
             try:

@@ -25,9 +25,10 @@ class ClusterMagics(Magics):  # type: ignore[misc]
         """Show the session: its machines and what is held of them, its actors, what waits and why.
 
         %cluster config interrupt=keep: what an interrupted cell has submitted goes on (interrupt=cancel: it does not).
-        %cluster end: end the session, its actors and all its processes.
+        %cluster end: end the session, its actors (detached ones too) and all its processes.
 
-        In a script: ipyactors.describe_cluster(), ipyactors.config(interrupt="keep"), ipyactors.shutdown().
+        In a script: ipyactors.describe_cluster(), ipyactors.config(interrupt="keep"),
+        ipyactors.shutdown(everything=True).
         """
         __tracebackhide__ = "__ipython_bottom__"
         with as_usage_error():
@@ -36,13 +37,15 @@ class ClusterMagics(Magics):  # type: ignore[misc]
                 return config(**dict(map(_setting, given.settings)))
         if given.settings:
             raise UsageError(f"%cluster{' end' if given.command else ''} takes nothing more. Nothing was done.")
-        if not runtime.is_initialized():
-            print("no session")
-            return None
-        if given.command == "end":
-            runtime.shutdown()
-            return None
-        return describe_cluster()
+        is_live = runtime.is_initialized()
+        words = "" if is_live else runtime.without_session("no session")
+        if given.command == "end" and words != "no session":
+            runtime.shutdown(everything=True)
+        elif is_live:
+            return describe_cluster()
+        else:
+            print(words)
+        return None
 
 
 def _setting(words: str) -> tuple[str, str]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import builtins
 import contextlib
+import dataclasses
 import glob
 import os
 import re
@@ -26,6 +27,7 @@ from ipyactors.api.config import SETTINGS
 from ipyactors.api.handles import ActorHandle
 from ipyactors.ground.exceptions import IpyactorsError
 from ipyactors.ground.options import OPTIONS, Kind
+from ipyactors.notebook.chaos_magic import is_taken
 from ipyactors.notebook.completion_words import Expected, expected
 from ipyactors.notebook.which_actor import handle_of
 from ipyactors.wire.specs import ActorState
@@ -85,7 +87,14 @@ class MagicCompleter:
         words = arg_split(rest, strict=False)
         if not rest or rest[-1].isspace():
             words.append("")
-        return expected(parser, words)
+        found = expected(parser, words)
+        if name != "chaos":
+            return found
+        return dataclasses.replace(
+            found,
+            options=tuple(option for option in found.options if is_taken(option.lstrip("-"), found.given)),
+            values=tuple(action for action in found.values if is_taken(action.dest, found.given)),
+        )
 
     def _options(self, wanted: Expected) -> Iterator[SimpleCompletion]:
         for option in wanted.options:

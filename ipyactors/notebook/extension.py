@@ -19,9 +19,10 @@ from ipyactors.notebook.completion import MagicCompleter
 from ipyactors.notebook.interrupts import Interrupts
 from ipyactors.notebook.magics import RemoteMagics
 from ipyactors.notebook.on_magic import OnMagics
-from ipyactors.notebook.output import CellOutput
+from ipyactors.notebook.output import CellOutput, Cells
 from ipyactors.notebook.plot_magics import PlotMagics
 from ipyactors.notebook.task_magic import TaskMagics
+from ipyactors.notebook.thread_scopes import ThreadScopes
 
 _BEFORE_CELL = "pre_run_cell"
 _AFTER_CELL = "post_run_cell"
@@ -36,9 +37,13 @@ class _Loaded:
     completer: MagicCompleter
     output: CellOutput
     interrupts: Interrupts
+    threads: ThreadScopes
 
 
 _loaded: weakref.WeakKeyDictionary[Any, _Loaded] = weakref.WeakKeyDictionary()
+
+#: Kept when the extension is unloaded: what their calls have yet to print may come when it is loaded again.
+_cells: weakref.WeakKeyDictionary[Any, Cells] = weakref.WeakKeyDictionary()
 
 
 def load_ipython_extension(shell: Any) -> None:
@@ -55,7 +60,9 @@ def load_ipython_extension(shell: Any) -> None:
         ChaosMagics(shell),
         ClusterMagics(shell),
     )
-    ours = _loaded[shell] = _Loaded(magics, source, MagicCompleter(shell), CellOutput(shell), Interrupts(shell))
+    output = CellOutput(shell, _cells.setdefault(shell, Cells()))
+    ours = _Loaded(magics, source, MagicCompleter(shell), output, Interrupts(shell), ThreadScopes())
+    _loaded[shell] = ours
     shell.register_magics(*ours.magics)
     ours.completer.install()
     shell.events.register(_BEFORE_CELL, source.note_cell)
@@ -65,6 +72,7 @@ def load_ipython_extension(shell: Any) -> None:
     shell.events.register(_BEFORE_CELL, ours.interrupts.note_cell)
     shell.events.register(_AFTER_CELL, ours.interrupts.note_end)
     ours.interrupts.note_cell()  # after the output's: it has entered the scope
+    ours.threads.install()
     progress_bar.install(shell)
     tracebacks.install(shell)
 
@@ -80,6 +88,7 @@ def unload_ipython_extension(shell: Any) -> None:
     shell.events.unregister(_BEFORE_CELL, ours.interrupts.note_cell)
     shell.events.unregister(_AFTER_CELL, ours.interrupts.note_end)
     ours.interrupts.release()
+    ours.threads.release()
     progress_bar.uninstall()
     tracebacks.uninstall(shell)
     ours.completer.uninstall()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
 import ast
 import builtins
+import functools
 import keyword
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
@@ -85,7 +87,12 @@ def cell_magic_with_options(*places: Place, before: Sequence[Flag] = ()) -> Call
 
 def _magic_with(marker: Callable[[Any], Any], flags: Sequence[Flag], *, sign: str = "%") -> Callable[[_Magic], _Magic]:
     def decorate(method: _Magic) -> _Magic:
-        magic: Any = marker(method)
+        @functools.wraps(method)
+        def take_line(self: Any, line: str, *cell: str) -> Any:
+            __tracebackhide__ = True
+            return method(self, without_comment(line), *cell)
+
+        magic: Any = marker(take_line)
         for one in reversed(flags):
             magic = one(magic)
         # IPython writes one percent sign before the name in the help, whatever kind of magic it is.
@@ -93,6 +100,25 @@ def _magic_with(marker: Callable[[Any], Any], flags: Sequence[Flag], *, sign: st
         return decorated
 
     return decorate
+
+
+def parse_line(magic: Any, line: str) -> argparse.Namespace:
+    """Return what was given to a line magic whose words and flags may stand in any order. Raises UsageError."""
+    given: argparse.Namespace = magic.parser.parse_intermixed_args(arg_split(line))
+    return given
+
+
+def without_comment(line: str) -> str:
+    """Return what stands after a magic up to a ``#`` that begins a word, outside of quotes."""
+    quote = ""
+    for index, letter in enumerate(line):
+        if quote:
+            quote = "" if letter == quote else quote
+        elif letter in "'\"":
+            quote = letter
+        elif letter == "#" and (index == 0 or line[index - 1].isspace()):
+            return line[:index]
+    return line
 
 
 def _flag_for(option: Option, places: Sequence[Place]) -> Flag:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -65,7 +66,7 @@ MARK_STYLES: dict[str, Style] = {
     "injection": {"marker": BOLT, "color": "white", "markersize": 11, "markeredgecolor": INK, "markeredgewidth": 0.8},
     "end": {"marker": "X", "color": DEATH, "markersize": 8, "markeredgecolor": "white"},
     "retry": {"marker": "$\u21bb$", "color": INK, "markersize": 8},
-    "unanswered": {"marker": "x", "color": DEATH, "markersize": 6, "markeredgewidth": 1.6},
+    "unanswered": {"marker": "$?$", "color": DEATH, "markersize": 8},
     "call": {"marker": "|", "color": "white", "markersize": 7},
     "checkpoint": {"marker": "D", "color": CHECKPOINT, "markersize": 5, "markeredgecolor": "white"},
     "upgrade": {"marker": "^", "color": WORK, "markersize": 8, "markeredgecolor": "white"},
@@ -102,13 +103,15 @@ def lifelines(events: Source = None, ax: Axes | None = None, *, actor: Whose = N
     lightning is a death that was injected, a triangle any other. Then tasks, a bar for each attempt. Of a durable
     actor, also its checkpoints, which of them each recovery began with (a line from it to there), what was done again
     since then, with the number of calls, and a line that sums up: a call is lost if nobody has answered it. At most 40
-    rows: those without trouble are left out first, and a line says how many. Seconds count from the first event.
+    rows: those without trouble are left out first, and a line says how many. Seconds count from the first event; of the
+    session's own events, whoever lives is drawn until now.
 
     Raises SessionError without events and without a session, ActorNotFoundError if ``actor`` is not in the events, and
     EventFileError for a file that holds no events.
     """
     __tracebackhide__ = True
-    rows, left_out = choose_rows(list(make_rows(event_source.read(events, actor))))
+    until_s = time.time() if events is None else 0.0
+    rows, left_out = choose_rows(list(make_rows(event_source.read(events, actor), until_s)))
     figure, axes = axes_of(new_picture("lifelines", rows=sum(map(_height, rows))), ax)
     if rows:
         _draw(axes, rows, left_out)

@@ -69,13 +69,16 @@ class Row:
         return any(mark.what in _TROUBLE for mark in self.marks)
 
 
-def make_rows(events: Sequence[Event]) -> Iterator[Row]:
-    """Yield rows: actors as they appeared, then tasks as they were submitted. Times count from the first event."""
+def make_rows(events: Sequence[Event], until_s: float = 0.0) -> Iterator[Row]:
+    """Yield rows: actors as they appeared, then tasks as they were submitted. Times count from the first event.
+
+    Whoever lives is drawn to the last event, and to ``until_s`` (wall clock) if that is later.
+    """
     drawn = [event for event in events if event.actor_id or event.task_id]
     if not drawn:
         return
     origin_s = min(event.wall_s - event.duration_s for event in drawn)
-    end_s = max(event.wall_s for event in drawn) - origin_s
+    end_s = max(until_s, *(event.wall_s for event in drawn)) - origin_s
     is_injected, since = injected_ends(events), free_since(drawn)
     for history in actor_events(drawn).values():
         if any(event.kind in ACTOR_KINDS for event in history):
@@ -99,12 +102,13 @@ class _Life:
     spans: list[Span] = dataclasses.field(default_factory=list)
     marks: list[Mark] = dataclasses.field(default_factory=list)
     restores: list[tuple[float, float]] = dataclasses.field(default_factory=list)
-    #: Since when it lives, or is down, or has died; which incarnation; when it had answered last, and which
-    #: checkpoints it has made, newest last.
+    #: Since when it lives, or is down, or has died; which incarnation, and which has ended last; when it had answered
+    #: last, and which checkpoints it has made, newest last.
     alive_s: float | None = None
     down_s: float | None = None
     died: tuple[float, float] = (0.0, 0.0)
     incarnation: int = 0
+    ended: int = -1
     answered_s: float = 0.0
     checkpoints: dict[str, float] = dataclasses.field(default_factory=dict)
     recovered: Event | None = None
@@ -129,6 +133,7 @@ class _Life:
         elif event.kind in {EventKind.ACTOR_DIED, EventKind.ACTOR_DEAD}:
             self._die(event, at_s)
         elif event.kind is EventKind.CALL_ATTEMPT:
+            self._answer(event, at_s)
             self.marks.append(Mark("call", at_s - event.duration_s))
             self.answered_s = at_s
         elif event.kind is EventKind.CALL_FAILED and not event.worker_id:
@@ -147,8 +152,14 @@ class _Life:
             self.spans.append(Span("gap", self.down_s, at_s, in_time(at_s - self.down_s)))
         if self.recovered is not None:
             self._come_back(self.recovered, at_s)
-        self.alive_s, self.down_s, self.recovered = at_s, None, None
-        self.incarnation, self.answered_s = event.incarnation, at_s
+        if self.alive_s is None or self.incarnation != event.incarnation:
+            self.alive_s, self.incarnation, self.answered_s = at_s, event.incarnation, at_s
+        self.down_s, self.recovered = None, None
+
+    def _answer(self, event: Event, at_s: float) -> None:
+        """Whoever answers is alive, also if the head was killed before it could tell."""
+        if self.alive_s is None and event.incarnation > self.ended:
+            self._live(event, max(at_s - event.duration_s, self.down_s or 0.0))
 
     def _come_back(self, recovered: Event, at_s: float) -> None:
         """Note from where the actor has come back, and what it has done again for that."""
@@ -170,7 +181,7 @@ class _Life:
         if event.injected and not is_last:
             self._forget_injection()
         self.marks.append(Mark("end" if is_last else "injected death" if event.injected else "death", at_s))
-        self.alive_s, self.down_s = None, None if is_last else at_s
+        self.alive_s, self.down_s, self.ended = None, None if is_last else at_s, event.incarnation
 
     def _forget_injection(self) -> None:
         """Take back the mark of what this incarnation now dies of: the death has one of its own."""
@@ -221,7 +232,7 @@ def _task_row(
     spans: list[Span] = []
     marks: list[Mark] = []
     last_end_s: float | None = None
-    for attempt, event in enumerate(history):
+    for attempt, event in enumerate(history, 1):
         at_s = event.wall_s - origin_s
         is_final = event.kind is EventKind.TASK_FAILED
         if event.kind is EventKind.TASK_ATTEMPT:

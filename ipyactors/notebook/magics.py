@@ -12,10 +12,10 @@ from IPython.core.magic_arguments import parse_argstring
 
 from ipyactors.api import remote, runtime
 from ipyactors.api.actor import ActorClass, lacking
+from ipyactors.api.actor_table import ActorTable
 from ipyactors.api.init import init
 from ipyactors.ground.options import Place
 from ipyactors.notebook import cell_compiler, replies
-from ipyactors.notebook.actor_table import ActorTable
 from ipyactors.notebook.cell_compiler import Cell, Definition, Options
 from ipyactors.notebook.cell_source import CellSource
 from ipyactors.notebook.flags import (
@@ -129,7 +129,7 @@ class RemoteMagics(Magics):  # type: ignore[misc]
                 init(**values, session=session, log_to_driver=False if quiet else None)
 
     @line_magic_with()
-    def actors(self, line: str) -> ActorTable:
+    def actors(self, line: str) -> ActorTable | None:
         """Show the actors of the session: state, incarnation, restarts left, what they wait for or died of.
 
         %actor NAME tells more of one. In a script: ipyactors.list_actors().
@@ -137,6 +137,9 @@ class RemoteMagics(Magics):  # type: ignore[misc]
         if line.strip():
             raise UsageError("%actors takes no arguments; it shows all actors of the session.")
         engine = runtime.live_engine()
+        if engine is None and (left := runtime.without_session("")):
+            print(left)
+            return None
         return ActorTable(_actors(), engine.namespace if engine else "")
 
     @line_magic_with(

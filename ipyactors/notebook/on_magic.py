@@ -26,7 +26,11 @@ class OnMagics(Magics):  # type: ignore[misc]
     @output_can_be_silenced  # type: ignore[untyped-decorator]
     @cell_magic_with(
         *ACTOR,
-        flag("--readonly", action="store_true", help="It changes nothing in self; a durable actor does not record it."),
+        flag(
+            "--readonly",
+            action="store_true",
+            help="It changes nothing in self; a durable actor does not record it, and puts back what it changes.",
+        ),
         INTO,
     )
     def on(self, line: str, cell: str) -> Any:

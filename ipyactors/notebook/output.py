@@ -55,13 +55,31 @@ class _Cell:
         self.rest_due = False
 
 
-class CellOutput:
-    """Shows for one shell what the calls of its session print and display. Thread-safe."""
+class Cells:
+    """The cells of one shell by scope, the oldest first; those up to the scope ``forgotten`` are not known any more."""
 
-    def __init__(self, shell: Any) -> None:
+    def __init__(self) -> None:
+        self.by_scope: dict[int, _Cell] = {}
+        self.forgotten = 0
+
+    def add(self, scope: int, cell: _Cell) -> None:
+        """Add the newest cell; forget the oldest if there are too many."""
+        self.by_scope[scope] = cell
+        if len(self.by_scope) > _CELLS_AT_MOST:
+            self.forgotten = next(iter(self.by_scope))
+            del self.by_scope[self.forgotten]
+
+
+class CellOutput:
+    """Shows for one shell what the calls of its session print and display. Thread-safe.
+
+    ``cells`` are those that ran before, when the extension was loaded, and come to have those that run from here on.
+    """
+
+    def __init__(self, shell: Any, cells: Cells) -> None:
         self._shell = shell
         self._lock = threading.RLock()
-        self._cells: dict[int, _Cell] = {}
+        self._cells = cells
         self._latest = _Cell(None)
         self._blocks: dict[bytes, None] = {}
         self._streams: tuple[Any, Any] = (sys.stdout, sys.stderr)
@@ -92,17 +110,17 @@ class CellOutput:
             header = self._shell.get_parent()["header"]
         if header is not None and header == self._latest.header:
             return  # a magic that runs the rest of its cell as one, having taken the streams over perhaps
-        self._latest = self._cells[scopes.enter()] = _Cell(header)
-        if len(self._cells) > _CELLS_AT_MOST:
-            del self._cells[next(iter(self._cells))]
+        self._latest = _Cell(header)
+        self._cells.add(scopes.enter(), self._latest)
         self._streams = (sys.stdout, sys.stderr)
 
     def write(self, written: Written, scope: int = 0) -> None:
         """Show what a call of ``scope`` wrote."""
         with self._lock:
-            cell = self._cells.get(scope) if scope else self._latest
-            if cell is not None:  # else it is too old
-                self._show(cell, written)
+            cell = self._cells.by_scope.get(scope)
+            if cell is None and 0 < scope <= self._cells.forgotten:
+                return
+            self._show(cell or self._latest, written)
 
     def _show(self, cell: _Cell, written: Written) -> None:
         if cell.header is None or getattr(self._publisher, "pub_socket", None) is None:

@@ -34,7 +34,8 @@ class PlotMagics(Magics):  # type: ignore[misc]
         with as_usage_error():
             given = parse_argstring(self.timeline, line)
             if runtime.live_engine() is None:
-                raise UsageError("there is no session, and so nothing has happened. Nothing was done.")
+                words = runtime.without_session("there is no session, and so nothing has happened.")
+                raise UsageError(f"{words} Nothing was done.")
             whose = None
             if given.actor is not None:
                 whose = look_up(given.actor, None, self.shell.user_ns, dead_too=True).actor_id.hex()

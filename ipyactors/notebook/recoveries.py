@@ -10,7 +10,7 @@ from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from ipyactors.wire.events import Event, EventKind
+from ipyactors.wire.events import CALL_KINDS, Event, EventKind
 
 ACTOR_KINDS = frozenset(
     {
@@ -25,7 +25,6 @@ ACTOR_KINDS = frozenset(
     }
 )
 TASK_KINDS = frozenset({EventKind.TASK_ATTEMPT, EventKind.TASK_RETRY, EventKind.TASK_FAILED})
-CALL_KINDS = frozenset({EventKind.CALL_ATTEMPT, EventKind.CALL_RETRY, EventKind.CALL_FAILED})
 _DEATHS = frozenset({EventKind.ACTOR_DIED, EventKind.WORKER_DIED})
 _ANSWERED = frozenset({EventKind.TASK_ATTEMPT, EventKind.CALL_ATTEMPT})
 _OF_ACTORS = ACTOR_KINDS | CALL_KINDS | {EventKind.INJECTED}

@@ -54,11 +54,11 @@ def recoveries(events: Source = None, *, actor: Whose = None) -> RecoveryTable:
 
 def describe(recovery: Recovery) -> tuple[str, str, str, str]:
     """Return one row: ``('actor acct, incarnation 0', 'killed, signal 9', 'incarnation 1', '9 ms')``."""
-    noun = "incarnation" if recovery.kind == "actor" else "attempt"
-    what = f"{recovery.kind} {recovery.name}, {noun} {recovery.number}"
+    noun, first = ("incarnation", 0) if recovery.kind == "actor" else ("attempt", 1)  # as people count them
+    what = f"{recovery.kind} {recovery.name}, {noun} {recovery.number + first}"
     if recovery.next_number is None:
         return what, recovery.cause, "nothing", ""
-    back = f"{noun} {recovery.next_number}"
+    back = f"{noun} {recovery.next_number + first}"
     if recovery.retried_calls:
         back += f"; {_calls(recovery.retried_calls)} sent again"
     if recovery.replayed_calls is not None:

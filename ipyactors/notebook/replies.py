@@ -9,9 +9,9 @@ from types import MappingProxyType
 from typing import Any
 
 from ipyactors.api.actor import ActorClass
+from ipyactors.api.actor_table import label
 from ipyactors.api.remote import RemoteFunction
 from ipyactors.ground.options import Place
-from ipyactors.notebook.actor_table import label
 from ipyactors.notebook.cell_compiler import Definition, Options
 from ipyactors.wire.specs import ActorState, ActorStatus
 

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ipyactors.api import runtime
+from ipyactors.api.actor_table import label
 from ipyactors.api.calls import get_actor
 from ipyactors.api.handles import ActorHandle
 from ipyactors.ground.exceptions import ActorNotFoundError
-from ipyactors.notebook.actor_table import label
 from ipyactors.notebook.flags import without_quotes
 from ipyactors.wire.deaths import describe_death
 from ipyactors.wire.specs import ActorState, ActorStatus
@@ -19,7 +19,8 @@ def look_up(which: str, namespace: str | None, variables: Mapping[str, Any], *, 
     """Return the actor of this session that :func:`find_actor` finds. Raises ActorNotFoundError."""
     engine = runtime.live_engine()
     if engine is None:
-        raise ActorNotFoundError(f"there is no session, and so no actor {which!r}. Nothing was done.")
+        words = runtime.without_session(f"there is no session, and so no actor {which!r}.")
+        raise ActorNotFoundError(f"{words} Nothing was done.")
     actors = engine.describe_cluster().actors
     return find_actor(without_quotes(which), namespace or engine.namespace, actors, variables, dead_too=dead_too)
 
@@ -29,13 +30,18 @@ def handle_of(which: str, namespace: str | None, variables: Mapping[str, Any]) -
     status = look_up(which, namespace, variables)
     if status.name:
         return get_actor(status.name, status.namespace)
-    for value in list(variables.values()):
-        if type(value) is ActorHandle and value._ipyactors_client.actor_id == status.actor_id:
-            return value
+    for handle in handles_to(variables, status.actor_id):
+        return handle
     raise ActorNotFoundError(
         f"{label(status)} has no name, and no variable of this notebook holds a handle of it, so it cannot be called "
         "from here. Nothing was done. Give it a name when you start it: .options(name=...)."
     )
+
+
+def handles_to(variables: Mapping[str, Any], actor_id: bytes) -> list[ActorHandle]:
+    """Return the handles of an actor that are variables."""
+    handles = [value for value in list(variables.values()) if type(value) is ActorHandle]
+    return [handle for handle in handles if handle._ipyactors_client.actor_id == actor_id]
 
 
 def find_actor(

@@ -15,10 +15,11 @@ from collections.abc import Callable
 from ipyactors.ground import ids
 from ipyactors.ground.quantities import Units
 from ipyactors.owner import scopes
-from ipyactors.owner.calls import NOTHING, CallState, PendingCall
+from ipyactors.owner.calls import NOTHING, CallState, Interruption, PendingCall
 from ipyactors.owner.current import CurrentCall
 from ipyactors.owner.objects import Entry, Failure
 from ipyactors.owner.templates import MethodTemplate
+from ipyactors.wire.events import name_of_call
 from ipyactors.wire.head_messages import CreateActor
 from ipyactors.wire.specs import ActorState, ActorStatus, Death, Payload
 from ipyactors.wire.worker_messages import ActorVersion, CallIdentity
@@ -134,7 +135,8 @@ class MethodCall(PendingCall):
     process that calls, and ``caller_settled`` below what all may be settled there at most; ``is_consumed`` tells that
     its result is in the log of the durable actor that has made it. ``may_be_known``: a durable actor may have it in its
     log already, from an earlier incarnation, or from an earlier attempt of the caller. ``unbegun`` is the incarnation
-    that certainly had not begun it when it ended, nor had any before that; -1 if that is not known.
+    that certainly had not begun it when it ended, nor had any before that; -1 if that is not known. ``interruptions``
+    are the ends of processes that may have begun it, ``interrupted`` counts those that had, as its answer says.
     """
 
     __slots__ = (
@@ -143,6 +145,8 @@ class MethodCall(PendingCall):
         "counter",
         "expected",
         "identity",
+        "interrupted",
+        "interruptions",
         "is_consumed",
         "may_be_known",
         "template",
@@ -170,6 +174,8 @@ class MethodCall(PendingCall):
         self.is_consumed = False
         self.may_be_known = False
         self.unbegun = -1
+        self.interrupted = 0
+        self.interruptions: tuple[Interruption, ...] = ()
 
     @property
     def is_retriable(self) -> bool:
@@ -192,7 +198,7 @@ class MethodCall(PendingCall):
     @property
     def name(self) -> str:
         """``Class.method``."""
-        return f"{self.client.class_name}.{self.template.method}"
+        return name_of_call(self.client.class_name, self.template.method)
 
     def trace(self) -> object:
         """See :meth:`PendingCall.trace`. What changes nothing may be called again any number of times.

@@ -6,7 +6,7 @@ import pickle
 import weakref
 
 from ipyactors.ground import ids
-from ipyactors.owner import loans, losses
+from ipyactors.owner import loans, losses, unasked
 from ipyactors.owner.objects import BorrowedEntry, Entry
 from ipyactors.owner.out import Out
 from ipyactors.owner.state import OwnerState
@@ -94,7 +94,9 @@ class Answer:
         if entry.payload is not None:
             loans.lend(state, out, peer, entry.payload)
             out.to_caller(peer, ObjectReady(entry.object_id, entry.payload))
-        elif isinstance(entry.failure, RemoteError):
+            return
+        unasked.mark_seen(entry)
+        if isinstance(entry.failure, RemoteError):
             if entry.failure.payload is not None:
                 loans.lend(state, out, peer, entry.failure.payload)
             out.to_caller(peer, ObjectFailed(entry.object_id, entry.failure))

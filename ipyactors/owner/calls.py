@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import abc
 import enum
-from typing import Any
+from typing import Any, NamedTuple
 
 from ipyactors.owner import scopes
 from ipyactors.owner.current import CurrentCall
@@ -31,6 +31,15 @@ class CallState(enum.IntEnum):
     """For a worker (task), or for the actor to be there (method call)."""
     SENT = 2
     DONE = 3
+
+
+class Interruption(NamedTuple):
+    """A process has ended that had been sent a call ``ran_s`` before. ``at_s`` is monotonic."""
+
+    incarnation: int
+    at_s: float
+    ran_s: float
+    why: str
 
 
 class PendingCall(abc.ABC):

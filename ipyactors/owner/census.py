@@ -23,6 +23,7 @@ from ipyactors.wire.census_messages import (
     ReportObjects,
     SiteRecord,
 )
+from ipyactors.wire.events import name_of_call
 from ipyactors.wire.specs import Payload
 
 
@@ -165,7 +166,7 @@ def _made_by(entry: Entry) -> tuple[ObjectKind, str, int]:
         case TaskFacts():
             kind, name = ObjectKind.TASK_RESULT, maker.name
         case MethodTemplate():
-            kind, name = ObjectKind.METHOD_RESULT, f"{maker.class_name}.{maker.method}"
+            kind, name = ObjectKind.METHOD_RESULT, name_of_call(maker.class_name, maker.method)
         case ActorTemplate():
             return ObjectKind.ARGUMENTS, f"{maker.class_name}.__init__", 0
         case str():

@@ -1,6 +1,9 @@
 """What this process knows has happened: its own calls, and (in a driver) what the head reports.
 
 Recording a call costs one append of a tuple; the event is made when somebody reads it.
+
+A head that was started again cannot know of what the one before has told: it tells once more which machines there are,
+and of the latest deaths. What can happen only once is kept only once.
 """
 
 from __future__ import annotations
@@ -21,6 +24,21 @@ _NOTABLE_AT_MOST = 20_000
 
 _ROUTINE = frozenset({EventKind.TASK_ATTEMPT, EventKind.CALL_ATTEMPT})
 
+#: Of so many events that happen once it is remembered that they have. An agent repeats its 256 latest deaths.
+_TOLD_AT_MOST = 20_000
+
+_ONCE_PER_MACHINE = frozenset({EventKind.NODE_ADDED, EventKind.NODE_LOST})
+_ONCE_PER_INCARNATION = frozenset(
+    {
+        EventKind.ACTOR_CREATED,
+        EventKind.ACTOR_ALIVE,
+        EventKind.ACTOR_RECOVERED,
+        EventKind.ACTOR_DIED,
+        EventKind.ACTOR_RESTARTING,
+        EventKind.ACTOR_DEAD,
+    }
+)
+
 #: What an event is made from when somebody reads it. It must not hold the call, and so its arguments, alive.
 _Raw = tuple[EventKind, float, str, bytes, bytes, bytes, bytes, int, int, float, str]
 
@@ -32,21 +50,31 @@ class EventLog:
         self._clock = clock
         self._routine: deque[_Raw] = deque(maxlen=_ROUTINE_AT_MOST)
         self._notable: deque[Event] = deque(maxlen=_NOTABLE_AT_MOST)
+        self._told: dict[tuple[EventKind, bytes, float], None] = {}
         self._unheard: list[Event] = []
         self._listeners: list[tuple[Callable[[Event], None], bool]] = []  # and whether it hears of all
         self._is_all_heard = False
 
     def record(
-        self, kind: EventKind, call: PendingCall, duration_s: float, detail: str, by: Runner | None = None
+        self,
+        kind: EventKind,
+        call: PendingCall,
+        duration_s: float,
+        detail: str,
+        by: Runner | None = None,
+        incarnation: int | None = None,
+        ago_s: float = 0.0,
     ) -> None:
-        """Note what became of a call, and what has run it, where that is known."""
-        actor_id, incarnation = b"", 0
+        """Note what became of a call, and what has run it, where that is known; see :meth:`Out.event`."""
+        actor_id, attempt = b"", call.attempt
         if isinstance(call, MethodCall):
-            actor_id, incarnation = call.client.actor_id, call.client.incarnation
+            actor_id, attempt = call.client.actor_id, attempt + call.interrupted
+            if incarnation is None:
+                incarnation = call.client.incarnation
         worker_id, node_id = (b"", b"") if by is None else (by.worker_id, by.node_id)
         raw = (
-            kind, self._clock.wall(), call.name, actor_id, worker_id, node_id, call.task_id, call.attempt, incarnation,
-            duration_s, detail,
+            kind, self._clock.wall() - ago_s, call.name, actor_id, worker_id, node_id, call.task_id, attempt,
+            incarnation or 0, duration_s, detail,
         )  # fmt: skip
         if kind in _ROUTINE and not self._is_all_heard:
             self._routine.append(raw)
@@ -67,10 +95,29 @@ class EventLog:
             self._unheard.append(event)
 
     def extend(self, events: tuple[Event, ...]) -> None:
-        """Note what the head reports."""
-        self._notable.extend(events)
+        """Note what the head reports, but for what it, or the head before it, has reported already."""
+        news = [event for event in events if self._is_new(event)]
+        self._notable.extend(news)
         if self._listeners:
-            self._unheard.extend(events)
+            self._unheard.extend(news)
+
+    def _is_new(self, event: Event) -> bool:
+        told: tuple[EventKind, bytes, float]
+        if event.kind in _ONCE_PER_MACHINE:
+            told = (event.kind, event.node_id, 0)
+        elif event.kind in _ONCE_PER_INCARNATION:
+            told = (event.kind, event.actor_id, event.incarnation)
+        elif event.kind is EventKind.INJECTED:  # a process tells of it again when it ends
+            told = (event.kind, (event.worker_id or event.node_id) + event.detail.encode(), event.wall_s)
+        else:
+            return True
+        # Whose constructor raised is dead before its process is: the next head hears of that process alone.
+        if told in self._told or (EventKind.ACTOR_DEAD, *told[1:]) in self._told:
+            return False
+        self._told[told] = None
+        if len(self._told) > _TOLD_AT_MOST:
+            del self._told[next(iter(self._told))]
+        return True
 
     def events(self) -> list[Event]:
         """Return everything that is kept, oldest first."""

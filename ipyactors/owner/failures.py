@@ -23,7 +23,7 @@ from ipyactors.ground.exceptions import (
     TaskCancelledError,
     WorkerCrashedError,
 )
-from ipyactors.ground.quantities import Units, describe
+from ipyactors.ground.quantities import Units, describe_lack
 from ipyactors.owner.actors import ActorClient, MethodCall
 from ipyactors.owner.calls import PendingCall
 from ipyactors.owner.templates import CHECKPOINT, UPGRADE
@@ -210,9 +210,9 @@ def given_up(client: ActorClient, call: MethodCall, death: Death | None) -> Acto
 def placement(who: str, demand: Units, existing: Units) -> PlacementError:
     """Return the error for what no node could ever hold."""
     return PlacementError(
-        f"{who} can never be placed: it asks for {describe(demand)}, and the largest node has {describe(existing)}. "
-        "It was not run. Ask for less, start with more: init(num_cpus=..., num_gpus=..., resources={...}), or add a "
-        "machine that has it: cluster.add_node(...).",
+        f"{who} can never be placed: {describe_lack(demand, existing)}. It was not run. "
+        "Ask for less, start with more: init(num_cpus=..., num_gpus=..., resources={...}), or add a machine that has "
+        "it: cluster.add_node(...).",
         demand=dict(demand),
         existing=dict(existing),
     )

@@ -40,7 +40,7 @@ _NEWEST_WEIGHT = 0.3
 
 
 class Stranded:
-    """What is known of a shape that fits no machine: the largest total of each resource, and since when (monotonic)."""
+    """What is known of a shape that fits no machine: what the nearest one has, and since when (monotonic)."""
 
     __slots__ = ("existing", "is_told", "since_s")
 

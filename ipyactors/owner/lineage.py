@@ -36,6 +36,7 @@ from ipyactors.owner.current import CurrentCall
 from ipyactors.owner.losses import ActorBar, Bar
 from ipyactors.owner.objects import BorrowedEntry, Entry
 from ipyactors.owner.templates import STREAMING, MethodTemplate, TaskFacts, TaskTemplate
+from ipyactors.wire.events import name_of_call
 from ipyactors.wire.specs import Payload
 from ipyactors.wire.store_messages import FindCopies
 from ipyactors.wire.worker_messages import ActorVersion
@@ -124,7 +125,7 @@ class Record:
         template = self.template
         if isinstance(template, (TaskTemplate, TaskFacts)):
             return template.name
-        return f"{self.client.class_name}.{template.method}" if self.client is not None else template.method
+        return name_of_call(self.client.class_name, template.method) if self.client is not None else template.method
 
     def object_ids(self) -> Iterator[bytes]:
         """Yield the ids of the results, or of the items that were there so far."""
@@ -292,7 +293,8 @@ class LineageTable:
             case TaskFacts() as facts:
                 return Bar(_why_not(facts), facts.name)
             case MethodTemplate() as template:
-                name = f"{template.class_name}.{template.method}" if template.class_name else template.method
+                cls = template.class_name
+                name = name_of_call(cls, template.method) if cls else template.method
                 return Bar(ActorResult, name, ActorBar.NOT_READONLY)
             case None:
                 return Bar(Borrowed if entry.owner_address else Put)

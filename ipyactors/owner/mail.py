@@ -101,9 +101,11 @@ class Mail:
         duration_s: float = 0.0,
         detail: str = "",
         by: Runner | None = None,
+        incarnation: int | None = None,
+        ago_s: float = 0.0,
     ) -> None:
         """Record what became of a call."""
-        self._log.record(kind, call, duration_s, detail, by)
+        self._log.record(kind, call, duration_s, detail, by, incarnation, ago_s)
 
     def object_event(
         self, kind: EventKind, object_id: bytes, *, name: str = "", attempt: int = 0, detail: str = ""

@@ -22,20 +22,24 @@ Maker = TaskFacts | MethodTemplate | ActorTemplate | str | None
 Origin = tuple[Maker, types.CodeType | None, int]
 
 
-#: Whether a file belongs to this package, by its name. A plain dict, and not one that fills itself: it is read at every
-#: call, and the interpreter reads that kind twice as fast.
-_own_files: dict[str, bool] = {}
+#: Whether a file belongs to this package, or to IPython between a cell and its magics, by its name. A plain dict, and
+#: not one that fills itself: it is read at every call, and the interpreter reads that kind twice as fast.
+_passed_over: dict[str, bool] = {}
+
+#: The modules of IPython whose functions call the magics.
+_CALLERS_OF_MAGICS = ("IPython.core.interactiveshell", "IPython.core.magic")
 
 
 def note(maker: Maker, depth: int) -> Origin:
     """Return the origin of something that is being made: the frame ``depth`` above this one, or the next above ours.
 
-    ``depth`` counts the frames of this package that are certainly there; more of them are passed over.
+    ``depth`` counts the frames of this package that are certainly there; more of them are passed over, and so are
+    those of IPython between a cell and a magic of ours.
     """
     try:
         frame = _getframe(depth)
         code = frame.f_code
-        if not _own_files[code.co_filename]:
+        if not _passed_over[code.co_filename]:
             return maker, code, frame.f_lasti
     except KeyError:  # a file that nothing was called from yet
         pass
@@ -48,8 +52,9 @@ def _note_above(maker: Maker, below: types.FrameType) -> Origin:
     frame: types.FrameType | None = below
     while frame is not None:
         filename = frame.f_code.co_filename
-        is_own = _own_files[filename] = tracebacks.is_own(filename)
-        if not is_own:
+        passed = tracebacks.is_own(filename) or frame.f_globals.get("__name__") in _CALLERS_OF_MAGICS
+        _passed_over[filename] = passed
+        if not passed:
             return maker, frame.f_code, frame.f_lasti
         frame = frame.f_back
     return maker, None, 0

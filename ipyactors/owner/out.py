@@ -65,8 +65,13 @@ class Out(Protocol):
         duration_s: float = 0.0,
         detail: str = "",
         by: Runner | None = None,
+        incarnation: int | None = None,
+        ago_s: float = 0.0,
     ) -> None:
-        """Record what became of a call; ``by`` is what has run it, where that is known."""
+        """Record what became of a call; ``by`` is what has run it, where that is known.
+
+        What is known only now, and was ``ago_s`` before, was in another ``incarnation`` than the actor's present one.
+        """
         ...
 
     def object_event(

@@ -14,7 +14,7 @@ from typing import Any
 from ipyactors.ground import ids
 from ipyactors.owner import arguments, constructors, failures, raised
 from ipyactors.owner.actors import WINDOW, ActorClient, MethodCall
-from ipyactors.owner.calls import CallState
+from ipyactors.owner.calls import CallState, Interruption
 from ipyactors.owner.out import Out
 from ipyactors.owner.retries import finish
 from ipyactors.owner.state import OwnerState
@@ -170,6 +170,10 @@ def on_status(state: OwnerState, out: Out, client: ActorClient, status: ActorSta
     """Act on how an actor is."""
     was_worker = client.worker_id
     client.take_status(status)
+    if status.is_stranded:
+        state.stranded.setdefault(client, state.now_s)
+    else:
+        state.stranded.pop(client, None)
     if status.state in (ActorState.ALIVE, ActorState.RESTARTING, ActorState.DEAD):
         client.creation = None
     if status.state is ActorState.ALIVE:
@@ -210,6 +214,11 @@ def on_actor_lost(state: OwnerState, out: Out, client: ActorClient, death: Death
         elif is_logged:
             call.unbegun = client.incarnation if started is False and not call.may_be_known else -1
             call.may_be_known = True
+            if call.scope:
+                state.scopes.note_again(call.task_id, call.scope)
+            ran_s = state.now_s - call.sent_s
+            ended = Interruption(client.incarnation, state.now_s, ran_s, describe_death(death))
+            call.interruptions = (*call.interruptions, ended)
             again.append(call)  # the next incarnation knows it, if this one has
         elif call.cancelled:
             finish(state, call, failures.cancelled(call, started=started is not False))
@@ -229,6 +238,23 @@ def on_actor_lost(state: OwnerState, out: Out, client: ActorClient, death: Death
     for call in again:
         call.state = CallState.QUEUED
     client.outbox.extendleft(reversed(again))
+
+
+def note_crashes(state: OwnerState, out: Out, call: MethodCall, crashes: tuple[int, ...]) -> None:
+    """Record in which processes a logged call had begun, and was not over when they ended: its answer says so."""
+    for one in call.interruptions:
+        if one.incarnation in crashes:
+            ago_s = state.now_s - one.at_s
+            out.event(
+                EventKind.CALL_RETRY,
+                call,
+                duration_s=one.ran_s,
+                detail=one.why,
+                incarnation=one.incarnation,
+                ago_s=ago_s,
+            )
+            call.interrupted += 1
+    call.interruptions = ()
 
 
 def on_call_raised(
@@ -275,6 +301,7 @@ def release_if_unused(state: OwnerState, out: Out, client: ActorClient) -> None:
     """Give the weight back when nothing here needs the actor any more."""
     if client.is_unused and state.actors.get(client.actor_id) is client:
         del state.actors[client.actor_id]
+        state.stranded.pop(client, None)
         if client.worker_id:
             state.holders.pop(client.worker_id, None)
             state.left_streams[client.worker_id] = client.next_seq

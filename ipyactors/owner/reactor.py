@@ -90,8 +90,10 @@ def settle(state: OwnerState, out: Out, now_s: float) -> None:
         state.objects.newcomers.clear()
     if state.overdue:
         runs.settle(state, out)
-    if state.leases.stranded:
+    if state.leases.stranded or state.stranded:
         stranded.warn(state, out, now_s)
+    if state.unasked.gone or state.unasked.count_at_s is not None:
+        state.unasked.tell(out, now_s)
     _dispatch(state, out, now_s)
     if state.leases.announced.gone:
         leases.forget_definitions(state.leases, out)
@@ -180,6 +182,8 @@ def on_succeeded(state: OwnerState, out: Out, peer: bytes, message: CallSucceede
         call = holder.in_flight.pop(message.seq, None)
         if call is not None:
             call.version = message.version
+            if message.crashes:
+                outbox.note_crashes(state, out, call, message.crashes)
             _complete(state, out, call, message)
             out.event(EventKind.CALL_ATTEMPT, call, duration_s=message.duration_s, by=holder)
             if holder.outbox or not holder.in_flight:
@@ -212,6 +216,7 @@ def on_raised(state: OwnerState, out: Out, peer: bytes, message: CallRaised, now
     if isinstance(holder, ActorClient):
         call = holder.in_flight.pop(message.seq, None)
         if call is not None:
+            outbox.note_crashes(state, out, call, message.crashes)
             outbox.on_call_raised(state, out, holder, call, message.error, message.retryable)
             state.ready_actors.add(holder)
     elif holder is not None:

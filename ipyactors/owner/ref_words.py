@@ -18,6 +18,7 @@ from ipyactors.owner.objects import Entry
 from ipyactors.owner.origins import Maker, site_of
 from ipyactors.owner.output import is_interactive
 from ipyactors.owner.templates import STREAMING, MethodTemplate, TaskFacts
+from ipyactors.wire.events import name_of_call
 from ipyactors.wire.specs import RemoteError
 
 
@@ -51,7 +52,7 @@ def _maker(entry: Entry) -> tuple[str, int]:
         case TaskFacts():
             return maker.name, maker.num_returns
         case MethodTemplate():
-            return f"{maker.class_name}.{maker.method}", maker.num_returns
+            return name_of_call(maker.class_name, maker.method), maker.num_returns
         case _:
             return "", 1
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from ipyactors.ground.exceptions import SerializationError
 from ipyactors.ground.tracebacks import in_words
-from ipyactors.owner import failures, leases, losses, raised
+from ipyactors.owner import failures, leases, losses, raised, unasked
 from ipyactors.owner.calls import CallState, PendingCall, TaskCall
 from ipyactors.owner.leases import Lease
 from ipyactors.owner.objects import Failure
@@ -47,6 +47,11 @@ def finish(state: OwnerState, call: PendingCall, failure: Failure | None) -> Non
             siblings.discard(call)
             if not siblings:
                 del state.children[call.parent.task_id]
+    if failure is not None:
+        if state.is_driver:
+            state.unasked.note(call, failure)
+        for dep in call.deps:
+            unasked.mark_seen(dep)  # if that has failed, this is who is told
     if failure is not None or call.state is not CallState.DONE:
         call.finish(failure)
     if failure is not None:

@@ -3,7 +3,7 @@
 In a worker, to the caller of the code that has made the call. In a driver, to the user, with the call's scope:
 
 * A call that is under way has its own scope, and so has one that is over: code that it has left behind, a task of an
-  event loop say, goes on in its name.
+  event loop say, goes on in its name. What a durable actor has found in its log is known by the call's id.
 * What a call's thread writes comes in the call's name too; what remains of no call (a constructor, native threads) is
   of the scope that the actor was created in; in a worker that runs tasks, of the last that it was given from here.
 """
@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import msgspec
 
+from ipyactors.owner.actors import ActorClient, MethodCall
+from ipyactors.owner.calls import PendingCall
 from ipyactors.owner.out import Out
 from ipyactors.owner.state import OwnerState
 from ipyactors.wire.worker_messages import Written
@@ -20,12 +22,20 @@ from ipyactors.wire.worker_messages import Written
 def on_written(state: OwnerState, out: Out, peer: bytes, message: Written, _now_s: float) -> None:
     """A worker has something to show: show it, or pass it to whoever called the code that called this."""
     holder = state.holders.get(peer)
-    call = holder.in_flight.get(message.seq) if holder is not None else None
+    client = state.actors.get(message.actor_id) if not message.seq else None
+    call: PendingCall | None = holder.in_flight.get(message.seq) if holder is not None else None
+    if client is not None and message.call_id:
+        call = _found(client, message.call_id)
     if call is not None and call.parent is not None:
         out.to_caller(call.parent.caller, msgspec.structs.replace(message, seq=call.parent.seq))
     elif call is not None:
         out.show(message, call.scope)
-    elif not message.seq and (client := state.actors.get(message.actor_id)) is not None:
-        out.show(message, client.scope)
+    elif client is not None:
+        out.show(message, state.scopes.find_again(message.call_id) or client.scope)
     else:
         out.show(message, state.scopes.find(peer, message.seq))
+
+
+def _found(client: ActorClient, call_id: bytes) -> MethodCall | None:
+    """Return the call with this id. It is looked for, which is seldom needed, and mostly among the first."""
+    return next((call for call in (*client.in_flight.values(), *client.outbox) if call.task_id == call_id), None)

@@ -16,6 +16,7 @@ from ipyactors.owner.lineage import LineageTable, Run, Search
 from ipyactors.owner.objects import Entry, ObjectTable
 from ipyactors.owner.retriable import Retriable
 from ipyactors.owner.scopes import ScopeTrails
+from ipyactors.owner.unasked import UnaskedFailures
 from ipyactors.wire.codec import Message
 
 
@@ -27,6 +28,7 @@ class OwnerState:
 
     head_epoch = 0
     now_s = 0.0  # when this turn began (monotonic clock)
+    durable_calls = 0  # calls to durable actors that were made
 
     def __init__(
         self,
@@ -52,7 +54,6 @@ class OwnerState:
         self.children: dict[bytes, set[PendingCall]] = {}
         """By the task id of a call that runs here: what it has submitted and is not done."""
         self.unanswered = 0
-        self.durable_calls = 0  # calls to durable actors that were made
         self.waiting: set[PendingCall] = set()
         """Calls whose arguments are not there."""
         self.supplied: deque[PendingCall] = deque()
@@ -75,19 +76,20 @@ class OwnerState:
         self.requests: dict[int, Message] = {}
         """The requests themselves, to be repeated to a head that was restarted."""
         self.left_streams: dict[bytes, int] = {}
-        """By worker id, for actors that nothing here needs any more: the number that a next call there would have.
-
-        A handle may come again while the worker lives, and all goes on from where it was; so do ``left_settlings``.
-        """
+        """By worker id, for actors that nothing here needs any more: the number that a next call there would have. A
+        handle may come again while the worker lives, and all goes on from where it was; so do ``left_settlings``."""
         self.left_settlings: dict[bytes, Settling] = {}
         self.ready_actors: set[ActorClient] = set()
         """Actors with calls that may be sendable; looked at once at the end of a turn."""
+        self.stranded: dict[ActorClient, float | None] = {}
+        """Actors that wait for a machine: since when (s, monotonic), or None once the user has been told."""
         self.watched: dict[bytes, dict[bytes, Entry]] = {}
         """By owner id: the borrowed objects that were asked for and are not there."""
         self.constructors: dict[bytes, Constructor] = {}
         """By id of an actor that this process has created: what its constructor's arguments refer to."""
         self.freed = FreedElsewhere()
         self.endless_waits = EndlessWaits(owner_id)
+        self.unasked = UnaskedFailures()
 
     def check_invariants(self) -> None:
         """Raise AssertionError if the tables contradict each other."""
@@ -101,6 +103,7 @@ class OwnerState:
             for seq, call in holder.in_flight.items():
                 assert call.seq == seq, f"{call.name} is under way as {call.seq} and listed as {seq}"
                 assert call.state is CallState.SENT, f"{call.name} is in flight and {call.state.name}"
+        assert self.stranded.keys() <= set(self.actors.values()), "an actor waits for a machine and is not needed here"
         for client in self.actors.values():
             for call in client.outbox:
                 assert call.state is not CallState.SENT, "a sent call is in an outbox"

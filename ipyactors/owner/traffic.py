@@ -84,7 +84,7 @@ class Traffic:
         )
         self.state.actors_dir = paths.actors_dir
         self.mail.fail = functools.partial(retries.on_unsent, self.state)
-        self.state.leases.announced.wake = self._wake
+        self.state.leases.announced.wake = self.state.unasked.wake = self._wake
         self.leader = LeaderFollowers(self._turn, self._doors.descriptors, f"ipyactors-{ids.short(process_id)}")
         self.post = Post(self.lock, self._doors, self.leader)
         self.lending = Lending(self.tell_head)
@@ -133,9 +133,11 @@ class Traffic:
             if self.is_closed:
                 return
             self._submissions.take(self.state, self.mail)
+            self.state.unasked.close(self.mail)
             reactor.on_closed(self.state, SessionError(self.end_words()))
             self.mail.flush()
             self.is_closed = self.post.is_closed = True
+        self.announcer.tell_news()
         self.leader.close()
         self._doors.close()
         if self.storage is not None:
@@ -277,7 +279,8 @@ class Traffic:
             if not (has_arrived or self._submissions.has_calls or self._again):
                 break
         next_probe_s = deadlock.next_probe_s(state) if state.endless_waits else None
-        for due_s in (leases.next_expiry_s(state.leases), stranded.next_warning_s(state), next_probe_s):
+        warning_s = stranded.next_warning_s(state)
+        for due_s in (leases.next_expiry_s(state.leases), warning_s, next_probe_s, state.unasked.count_at_s):
             if due_s is not None:
                 left_s = max(0.0, due_s - now_s)
                 pause_s = left_s if pause_s is None else min(pause_s, left_s)

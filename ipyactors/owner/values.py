@@ -13,6 +13,7 @@ from typing import Any
 
 from ipyactors.ground import tracebacks
 from ipyactors.ground.exceptions import SerializationError, TaskError
+from ipyactors.owner import unasked
 from ipyactors.owner.objects import Entry
 from ipyactors.wire import serialize
 from ipyactors.wire.specs import Payload, RemoteError
@@ -25,6 +26,7 @@ def value_of(entry: Entry) -> Any:
     if failure is None:
         assert entry.payload is not None, "the entry is not done"
         return load(entry.object_id, entry.payload)
+    unasked.mark_seen(entry)
     if isinstance(failure, RemoteError):
         raise exception_of(failure)  # and not "from None": it has the causes that it had there
     error = copy.copy(failure)  # several threads may raise it, and what is raised keeps its frames alive

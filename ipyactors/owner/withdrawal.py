@@ -1,8 +1,8 @@
 """What becomes of the calls of a notebook's cell that is interrupted: what nobody else waits for is cancelled.
 
 Tasks are cancelled as by ``cancel``. Actors and their state stay as they are: a method call that has begun goes on, and
-one that has not is withdrawn. Kept is what others need: another thread or coroutine, another process that has asked for
-the value, a call that goes on and has the result among its arguments. Pure, under the session's lock.
+one that has not is withdrawn. Kept is what others need: another cell, a thread that was started, another process that
+has asked for the value, a call that goes on and has the result among its arguments. Pure, under the session's lock.
 """
 
 from __future__ import annotations
@@ -59,7 +59,10 @@ class Withdrawal:
         over = [f"{_count(self.tasks, 'task')} cancelled"] if self.tasks else []
         over += [f"{_count(count, 'call')} of {actor} withdrawn" for actor, count in self.withdrawn.items()]
         over += [f"{_count(n, 'call')} of {actor} {_is(n)} being withdrawn" for actor, n in self.open.items()]
-        on = [f"{_are(count)} running in {actor} and {_go(count)} on" for actor, count in self.running.items()]
+        on = [
+            f"{_count(count, 'call')} {_is(count)} running in {actor} and {_go(count)} on"
+            for actor, count in self.running.items()
+        ]
         on += [f"{self.kept} {_go(self.kept)} on, for somebody else waits for {_it(self.kept)}"] if self.kept else []
         return "; ".join(part for part in (", ".join(over), ", ".join(on)) if part)
 
@@ -149,10 +152,6 @@ def _is_asked_for(state: OwnerState, call: PendingCall, going_on: set[PendingCal
 
 def _count(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
-
-
-def _are(number: int) -> str:
-    return f"{number} {_is(number)}"
 
 
 def _is(number: int) -> str:

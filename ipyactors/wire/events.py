@@ -7,6 +7,7 @@ reports it to every driver. A driver merges both into one log, which plots and t
 from __future__ import annotations
 
 import enum
+from collections.abc import Iterable
 
 import msgspec
 
@@ -40,6 +41,8 @@ class EventKind(enum.StrEnum):
     ACTOR_DIED = "actor_died"
     """An incarnation ended; ``detail`` says how."""
     ACTOR_RESTARTING = "actor_restarting"
+    ACTOR_STRANDED = "actor_stranded"
+    """An actor that has lived, or could have, fits on no machine that is left, and waits for one to join."""
     ACTOR_DEAD = "actor_dead"
     """The actor will not come back."""
     WORKER_STARTED = "worker_started"
@@ -61,6 +64,23 @@ class EventKind(enum.StrEnum):
     """The task that had made a lost value has made it again."""
 
 
+CALL_KINDS = frozenset({EventKind.CALL_ATTEMPT, EventKind.CALL_RETRY, EventKind.CALL_FAILED})
+
+#: What every actor is asked besides the methods of its class: what begins with this (to tell its attributes, to make a
+#: checkpoint), and whether it is there.
+_SYSTEM = "__ipyactors_"
+_READY = "__ray_ready__"
+_ON = "__ray_call__"
+
+#: The functions of the package that call some of these for the user, who knows the calls by their names.
+_FUNCTIONS = {_ON: "on", "__ipyactors_restore__": "restore"}
+
+
+def name_of_call(class_name: str, method: str) -> str:
+    """Return ``Class.method`` as people know it: what ``on`` and ``restore`` call has their names."""
+    return f"{class_name}.{_FUNCTIONS.get(method, method)}"
+
+
 class Event(msgspec.Struct, array_like=True, frozen=True):
     """One thing that happened. Ids are empty where they do not apply; ``attempt`` and ``incarnation`` start at 0."""
 
@@ -78,3 +98,20 @@ class Event(msgspec.Struct, array_like=True, frozen=True):
     injected: bool = False
     count: int = 0
     """Of an ``ACTOR_RECOVERED``: how many calls were replayed. Of an ``ACTOR_CREATED``: its ``max_concurrency``."""
+
+
+def users(events: Iterable[Event]) -> list[Event]:
+    """Return events without those of calls that only the system knows of; calls by ``on`` are named so."""
+    return [_as_known(event) for event in events if not is_internal(event)]
+
+
+def is_internal(event: Event) -> bool:
+    """Whether an event is of a call that the system has made for itself, of which no user knows."""
+    method = event.name.rpartition(".")[2]
+    return event.kind in CALL_KINDS and (method == _READY or method.startswith(_SYSTEM))
+
+
+def _as_known(event: Event) -> Event:
+    if event.kind in CALL_KINDS and event.name.endswith(f".{_ON}"):
+        return msgspec.structs.replace(event, name=f"{event.name.removesuffix(_ON)}on")
+    return event

@@ -268,7 +268,7 @@ class ReclaimLease(_Word):
 class ShapeUnplaceable(_Word):
     """No node could hold this demand, and the wish is dropped.
 
-    ``existing`` is the largest total of each resource on any one node.
+    ``existing`` is all that the node has that comes nearest.
     """
 
     shape_id: int

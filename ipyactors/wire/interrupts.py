@@ -57,6 +57,11 @@ class deferred:  # noqa: N801 - a context manager, used like a function
             elif self.came and before == _signal.SIG_DFL:
                 _signal.raise_signal(_SIGINT)
 
+    @property
+    def is_holding(self) -> bool:
+        """Whether SIGINT comes to this section."""
+        return self._before is not None
+
     def _take_note(self, _number: int, _frame: object) -> None:
         self.came = True
         if self._wake is not None:

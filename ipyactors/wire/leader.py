@@ -32,6 +32,10 @@ STANDBY_AFTER_S = 0.003
 #: A leader that has led this long without a break lets the standby thread sleep without looking.
 _CALM_AFTER_S = 0.1
 
+#: The main thread looks up this often. A signal that comes when it is about to sleep, after Python has looked for
+#: signals for the last time, does not end the sleep, and its handler, which would, runs only after it.
+_UNHEARD_S = 0.1
+
 
 class _Follower:
     """A thread that waits while another leads.
@@ -137,7 +141,7 @@ class LeaderFollowers:
         """Block the calling thread until ``is_done()``; return False when ``timeout_s`` passes first.
 
         Returns False too once the waits are ended (:meth:`end_waits`). A keyboard interrupt ends the wait of the main
-        thread within microseconds and is raised by its own handler.
+        thread within microseconds, rarely a tenth of a second, and is raised by its own handler.
         ``is_done`` is called from whichever thread leads; it must be quick and must not block.
         """
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
@@ -171,6 +175,8 @@ class LeaderFollowers:
                     finally:
                         self._leave()
                 else:
+                    if interrupt.is_holding and (left_s is None or left_s > _UNHEARD_S):
+                        left_s = _UNHEARD_S
                     self._follow(_Follower(lambda: interrupt.came or is_done()), left_s)
                     has_come = is_done()
                 if has_come:
@@ -235,6 +241,8 @@ class LeaderFollowers:
                     if left_s <= 0:
                         return False
                     pause_s = left_s if pause_s is None else min(pause_s, left_s)
+                if interrupt is not None and interrupt.is_holding and (pause_s is None or pause_s > _UNHEARD_S):
+                    pause_s = _UNHEARD_S
                 ready = poll.poll(None if pause_s is None else int(pause_s * 1000) + 1 if pause_s > 0 else 0)
             finally:
                 self._sleeping = was_sleeping

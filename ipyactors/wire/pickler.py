@@ -10,9 +10,7 @@ import io
 from collections.abc import Callable
 from typing import Any
 
-import cloudpickle
-
-from ipyactors.wire import arrays, tensors
+from ipyactors.wire import arrays, by_value, tensors
 from ipyactors.wire.outside import Outside
 
 _PROTOCOL = 5
@@ -29,10 +27,10 @@ _REDUCERS: dict[str, Callable[[Any, Outside], Any]] = {
 }
 
 
-_by_value = cloudpickle.Pickler.reducer_override
+_by_value = by_value.Pickler.reducer_override
 
 
-class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle is not typed
+class _Pickler(by_value.Pickler):
     outside: Outside  # set after construction: the buffers' callback must not keep the pickler in a circle
 
     def reducer_override(self, value: Any) -> Any:
@@ -57,4 +55,6 @@ def dumps(value: Any, *, is_large: bool = False) -> tuple[bytes, list[memoryview
 
 def dumps_inside(value: Any) -> tuple[bytes, list[memoryview]]:
     """Return the pickle of a value with all its memory inside, and no buffers."""
-    return cloudpickle.dumps(value, protocol=_PROTOCOL), []
+    file = io.BytesIO()
+    by_value.Pickler(file, protocol=_PROTOCOL).dump(value)
+    return file.getvalue(), []

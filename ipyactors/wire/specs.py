@@ -267,7 +267,8 @@ class ActorStatus(msgspec.Struct, array_like=True, frozen=True):
 
     ``definition_id`` tells which class it runs, where a class of the same name has been defined since. ``level`` is
     what a durable one survives, see :class:`Durability`; empty of any other. ``busy_with`` is what it is at for
-    long, in words, as it has said; empty of most.
+    long, in words, as it has said; empty of most. ``is_stranded``: no machine can hold it, and it waits for one to
+    join.
     """
 
     actor_id: bytes
@@ -287,6 +288,7 @@ class ActorStatus(msgspec.Struct, array_like=True, frozen=True):
     definition_id: bytes = b""
     level: str = ""
     busy_with: str = ""
+    is_stranded: bool = False
 
 
 class NodeStatus(msgspec.Struct, array_like=True, frozen=True):

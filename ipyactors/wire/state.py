@@ -11,11 +11,9 @@ import io
 import pickle
 from typing import Any
 
-import cloudpickle
-
 from ipyactors.ground.exceptions import SerializationError
 from ipyactors.ground.tracebacks import in_words
-from ipyactors.wire import serialize, state_arrays
+from ipyactors.wire import by_value, serialize, state_arrays
 
 _PROTOCOL = 5
 _CLASS = "class of the actor"
@@ -24,10 +22,10 @@ _ARRAY = state_arrays.numbered.__module__, state_arrays.numbered.__qualname__
 _REMEDY = "Leave it out in __getstate__, and make it anew in __setstate__."
 
 
-class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle is not typed
+class _Pickler(by_value.Pickler):
     def __init__(self, file: io.BytesIO, cls: type, arrays: state_arrays.Met) -> None:
         # By type, and not in reducer_override: then what is no array costs nothing.
-        self.dispatch_table = {**cloudpickle.Pickler.dispatch_table, **arrays.reducers()}
+        self.dispatch_table = {**by_value.Pickler.dispatch_table, **arrays.reducers()}
         super().__init__(file, protocol=_PROTOCOL)
         self._cls = cls
 

@@ -92,12 +92,10 @@ class CallMethod(_Word):
 
     For durable actors: ``identity`` None means that the calling process is the caller, and ``task_id`` names the call;
     ``counter`` rises with that process's calls to durable actors, one by one. The caller has the answers to all its
-    calls to this actor with a counter below ``settled``.
-    ``key`` is the user's own name for the call. When it has ended more than ``crashes_allowed`` processes (-1: no
-    limit) it is given up. ``is_persist``: what it did is in a checkpoint before it is answered. ``may_be_known``: it
-    may be in the log already, so that only the log can tell whether it has run.
-
-    For other actors ``counter`` and ``settled`` are as in :class:`RunTask`.
+    calls to this actor with a counter below ``settled``. ``key`` is the user's own name for the call. When it has ended
+    more than ``crashes_allowed`` processes (-1: no limit) it is given up. ``is_persist``: what it did is in a
+    checkpoint before it is answered. ``may_be_known``: it may be in the log already, so that only the log can tell
+    whether it has run. For other actors ``counter`` and ``settled`` are as in :class:`RunTask`.
     """
 
     seq: int
@@ -178,13 +176,15 @@ class CallSucceeded(_Word):
     """The call returned. ``results`` has one payload per result; none for a generator, whose items came before.
 
     ``duration_s`` is measured in the worker around the user's code. ``version`` is the state of the actor that a
-    readonly method has seen; None if another call may have changed it meanwhile.
+    readonly method has seen; None if another call may have changed it meanwhile. ``crashes``, here and below: the
+    incarnations of a durable actor that have died while they ran the call, which then ran again.
     """
 
     seq: int
     results: tuple[Payload, ...] = ()
     duration_s: float = 0.0
     version: ActorVersion | None = None
+    crashes: tuple[int, ...] = ()
 
 
 class CallRaised(_Word):
@@ -193,6 +193,7 @@ class CallRaised(_Word):
     seq: int
     error: RemoteError
     retryable: bool = False
+    crashes: tuple[int, ...] = ()
 
 
 class CallCancelled(_Word):
@@ -224,8 +225,8 @@ class OutputWritten(_Word):
     """The call ``seq`` printed. Sent before the call's answer, so a reader has the text first.
 
     ``source`` is the name to put before each line (``f`` or ``Counter 'c1'``); ``stream`` is 1 for standard output,
-    2 for standard error. Output that no call caused has ``seq`` 0; then ``actor_id`` is the actor whose process it is
-    of, if it is one's, and it is sent to the process that has created the actor.
+    2 for standard error. What is written in no caller's name has ``seq`` 0; that of an actor has its ``actor_id`` and
+    goes to its creator. With a ``call_id``, the actor runs this call from its log, and the caller has not come yet.
 
     With a ``block_id``, ``text`` is lines that are written over again and again, as a progress bar: it comes in the
     place of what the block was before. The last one ends with a newline.
@@ -237,13 +238,14 @@ class OutputWritten(_Word):
     text: str
     block_id: bytes = b""
     actor_id: bytes = b""
+    call_id: bytes = b""
 
 
 class DisplayWritten(_Word):
     """The call ``seq`` displays something. Sent in order with what it prints.
 
     ``bundle`` is JSON: ``data`` by MIME type, as Jupyter has it, and ``metadata``. ``is_update``: it comes in the place
-    of what was displayed with the same ``display_id``. ``actor_id`` is as that of :class:`OutputWritten`.
+    of what was displayed with the same ``display_id``. ``actor_id`` and ``call_id`` are as in :class:`OutputWritten`.
     """
 
     seq: int
@@ -252,6 +254,7 @@ class DisplayWritten(_Word):
     display_id: str
     is_update: bool = False
     actor_id: bytes = b""
+    call_id: bytes = b""
 
 
 #: What a call has for whoever looks on.
@@ -272,14 +275,11 @@ class ArgumentsMissing(_Word):
 
 
 class ValueTaken(_Word):
-    """The task ``seq`` takes this as its ``index``-th value from outside; it has to wait for :class:`ValueKept`.
-
-    ``data`` is the worker's own affair.
-    """
+    """The task ``seq`` takes ``data`` as its ``index``-th value from outside; it has to wait for :class:`ValueKept`."""
 
     seq: int
     index: int
-    data: bytes
+    data: bytes  # the worker's own affair
 
 
 class NestedCallsLeft(_Word):

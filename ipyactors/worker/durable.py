@@ -187,7 +187,7 @@ class DurableActor:
         log.log.adopt(recovered.history.tables)
         crashes = recovered.history.crashes
         for lsn in interrupted:
-            crashes[lsn] = crashes.get(lsn, 0) + 1
+            crashes[lsn] = (*crashes.get(lsn, ()), history.incarnation)
         self._serve(log, journal, recovered)
         if not remains.problems:  # or one that is there and cannot be read may be that which was saved last
             self._remove_unmade(remains)
@@ -277,6 +277,7 @@ class DurableActor:
         )
         checkpointer.note_replayed(recovered.replayed, recovered.replay_s)
         calls.checkpointer = self._checkpointer = checkpointer
+        calls.crashes = recovered.history.crashes
         actor.keeper = self
         actor.changes.start_at(call_log.last_lsn)
         self._answers.open(log, self._rounds or calls)

@@ -12,6 +12,7 @@ from ipyactors.ground.ids import short
 from ipyactors.owner import current
 from ipyactors.owner.current import CurrentCall, Turn
 from ipyactors.wire import state
+from ipyactors.wire.events import name_of_call
 from ipyactors.wire.specs import ActorSpec, Durability
 from ipyactors.worker.changes import Changes
 from ipyactors.worker.exit import ActorExit
@@ -111,7 +112,7 @@ class HostedActor:
         """Return ``Counter.increment``."""
         name = self._names.get(method)
         if name is None:
-            name = self._names[method] = f"{self.class_name}.{method}"
+            name = self._names[method] = name_of_call(self.class_name, method)
         return name
 
     def method(self, name: str) -> Callable[..., Any]:
@@ -150,6 +151,13 @@ class HostedActor:
         return True
 
     def _ray_call(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        running = current.call.get()
+        # A call of a durable actor that is not in the log is a readonly one. Beside others nobody knows who has changed
+        # what, and there only persist methods change anything.
+        if self.keeper is not None and running is not None and running.turn is None and self.spec.max_concurrency == 1:
+            from ipyactors.worker import readonly  # few actors are asked for that
+
+            return readonly.run(self, function, args, kwargs)
         return function(self._instance, *args, **kwargs)
 
     def _ray_terminate(self) -> None:

@@ -23,7 +23,8 @@ Words = tuple[str, bytes]
 class Lines:
     """One writer: what it has written and not yet ended with a newline, and its rate. Times are monotonic.
 
-    What methods return is to be sent, in order. ``source`` is what its lines are named by. ``is_flooded``: something
+    What methods return is to be sent, in order. ``source`` is what its lines are named by, ``call_id`` names the call
+    that writes, if it has no caller. ``is_flooded``: something
     was left out, and :meth:`tick` tells of it when the second is over.
     """
 
@@ -37,11 +38,13 @@ class Lines:
         "_shown",
         "_since_s",
         "_text",
+        "call_id",
         "source",
     )
 
     def __init__(self, source: str) -> None:
         self.source = source
+        self.call_id = b""
         self._text = ""
         self._since_s = 0.0
         self._lines = 0

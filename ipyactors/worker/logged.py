@@ -68,7 +68,8 @@ class UndoneError(Exception):
 class LoggedCalls:
     """Calls that are in the log and not over. Used by the thread that runs calls.
 
-    ``open`` has them by their ids. ``describe`` makes the :class:`CurrentCall` of a call; ``send`` gives an answer,
+    ``open`` has them by their ids; ``crashes`` names, by lsn, the incarnations that have died while that call ran.
+    ``describe`` makes the :class:`CurrentCall` of a call; ``send`` gives an answer,
     ``lend`` counts what is in it.
     """
 
@@ -88,6 +89,7 @@ class LoggedCalls:
         self._open: dict[bytes, LoggedCall] = {}
         self.open: Mapping[bytes, LoggedCall] = self._open
         self.checkpointer: Checkpointer | None = None
+        self.crashes: Mapping[int, tuple[int, ...]] = {}
 
     # -- coming -------------------------------------------------------------------------------------------------
 
@@ -331,18 +333,14 @@ class LoggedCalls:
 
     def _repeat(self, waiter: Waiter, is_streaming: bool, recorded: Recorded, instead: Message | None = None) -> None:
         """Give the recorded answer; ``instead`` of one that cannot be read any more something else."""
-        peer, seq = waiter.peer, waiter.seq
+        peer, seq, crashes = waiter.peer, waiter.seq, self.crashes.get(recorded.lsn, ())
         if recorded.outcome is Outcome.ABORTED:
             reason = recorded.answer.decode()
             if reason == _CANCELLED:
                 self._send(peer, CallCancelled(seq, started=False))
                 return
-            text = (
-                f"The call at lsn {recorded.lsn} was given up: {reason}. It had no effect on the actor and will have "
-                "none: the state is what it was before, and later calls go on from there."
-            )
-            error = CallAbortedError(text, actor_id=self._log.actor_id.hex(), lsn=recorded.lsn)
-            self._send(peer, CallRaised(seq, describe_error(error, function_name="")))
+            # The last of the processes that it has ended is why it was given up: it did not run again.
+            self._send(peer, CallRaised(seq, _given_up(self._log, recorded, reason), crashes=crashes[:-1]))
             return
         answer = _decode_answer(recorded.answer)
         try:
@@ -360,11 +358,20 @@ class LoggedCalls:
             results = ()
         if answer.error is not None:
             is_own = recorded.call_id.startswith(waiter.first)
-            self._send(peer, CallRaised(seq, answer.error, answer.is_retryable and is_own))
+            self._send(peer, CallRaised(seq, answer.error, answer.is_retryable and is_own, crashes))
         elif answer.is_cancelled:
             self._send(peer, CallCancelled(seq, started=True))
         else:
-            self._send(peer, CallSucceeded(seq, results, answer.duration_s, (LOGGED, recorded.lsn)))
+            self._send(peer, CallSucceeded(seq, results, answer.duration_s, (LOGGED, recorded.lsn), crashes))
+
+
+def _given_up(log: CallLog, recorded: Recorded, reason: str) -> RemoteError:
+    text = (
+        f"The call at lsn {recorded.lsn} was given up: {reason}. It had no effect on the actor and will have "
+        "none: the state is what it was before, and later calls go on from there."
+    )
+    error = CallAbortedError(text, actor_id=log.actor_id.hex(), lsn=recorded.lsn)
+    return describe_error(error, function_name="")
 
 
 def _unreadable(log: CallLog, recorded: Recorded, problem: BlobDamagedError) -> RemoteError:

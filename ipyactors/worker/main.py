@@ -222,8 +222,8 @@ class Worker:
             leave(self._session, code)
         except BaseException as error:  # whatever the user's constructor raises is the answer
             self._fail(actor, error)
-        self._session.tell_head(ready)
-        self._session.flush()
+        # To each head: one that is started again may not have heard it, and has people told.
+        self._session.repeat_to_head(ready)
         if self._durable is not None:
             self._durable.confirm()
 

@@ -119,7 +119,7 @@ class Output:
             return
         with self._lock:
             key, lines = self._writer(1)
-            written = DisplayWritten(key[1], lines.source, bundle, display_id, is_update)
+            written = DisplayWritten(key[1], lines.source, bundle, display_id, is_update, call_id=lines.call_id)
             if is_update:
                 self._post_paced(display_id, key[0], written)
             else:
@@ -179,7 +179,7 @@ class Output:
     def relay(self, written: Written, _scope: int = 0) -> None:
         """Pass on what calls that were made here have written in no call, or when they were over."""
         with self._lock:
-            self._post(b"", msgspec.structs.replace(written, seq=0))
+            self._post(b"", msgspec.structs.replace(written, seq=0, call_id=b""))
         self._send_posted()
 
     def on_turn(self, now: float) -> float | None:
@@ -236,12 +236,14 @@ class Output:
                 self._finish([next(iter(self.open))])
             named_by = call or self.latest
             lines = self.open[key] = Lines(self._source or (named_by.name if named_by is not None else "worker"))
+        # A durable actor has found it in its log, and its caller has not come yet.
+        lines.call_id = call.task_id if call is not None and not call.caller else b""
         return key, lines
 
     def _post_all(self, key: _Key, lines: Lines, words: list[Words]) -> None:
         caller, seq, stream = key
         for text, block_id in words:
-            written = OutputWritten(seq, lines.source, stream, clean(text), block_id)
+            written = OutputWritten(seq, lines.source, stream, clean(text), block_id, call_id=lines.call_id)
             if not block_id:
                 self._post(caller, written)
             elif text.endswith("\n"):

@@ -19,7 +19,7 @@ def take_up(calls: LoggedCalls, recovered: Recovered, session: Session, actor_id
     taken: list[LoggedCall] = []
     for past in recovered.unfinished():
         logged = calls.reopen(past.call, past.lsn, past.values)
-        crashes, allowed = recovered.history.crashes.get(past.lsn, 0), past.call.crashes_allowed
+        crashes, allowed = len(recovered.history.crashes.get(past.lsn, ())), past.call.crashes_allowed
         logged.is_begun = bool(crashes)
         kinds = {value.kind for value in past.values}
         others = OTHERS if kinds & {ValueKind.SUBMITTED, ValueKind.ONCE} else ""

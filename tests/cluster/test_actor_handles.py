@@ -100,8 +100,10 @@ def test_a_name_is_unique_in_its_namespace() -> None:
     assert get(first.pid.remote()) != get(other.pid.remote())
     assert ia.get_actor("unique", namespace="elsewhere") == other
     assert {"name": "unique", "namespace": "elsewhere"} in ia.list_named_actors(all_namespaces=True)
-    with pytest.raises(ActorNotFoundError, match="no live actor is named 'nobody'"):
+    with pytest.raises(ActorNotFoundError, match=r"no live actor is named 'nobody'\. "):
         ia.get_actor("nobody")
+    with pytest.raises(ActorNotFoundError, match=r"no live actor is named 'nobody' in namespace 'elsewhere'\. "):
+        ia.get_actor("nobody", namespace="elsewhere")
 
 
 def test_get_if_exists_finds_the_first_whoever_asks() -> None:

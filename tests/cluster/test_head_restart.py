@@ -89,6 +89,11 @@ def head_restarts() -> list[Any]:
     return [event for event in ia.events() if event.kind == "head_restarted"]
 
 
+def kinds_of(name: str) -> list[str]:
+    """What the driver knows of the life of an actor."""
+    return [event.kind.value for event in ia.events() if event.name == name and event.kind.value.startswith("actor_")]
+
+
 def kill(pid: int) -> None:
     """Kill a process and wait until its agent has seen it: it reports the death to whoever is its head."""
     os.kill(pid, 9)
@@ -160,6 +165,17 @@ def test_an_actor_waits_for_resources_through_it() -> None:
     ia.kill(second)
 
 
+def test_an_actor_that_was_starting_is_known_to_live(gate: Gate, tally: Tally) -> None:
+    """The new head takes it for alive before it is; people see when it was."""
+    counter = Counter.options(name="starting").remote(gate, tally)
+    until(tally.lines, "its constructor runs")
+    kill_head()
+    assert get(add.remote(1, 2)) == 3  # by the new head
+    gate.open()
+    assert get(counter.add.remote()) == 1
+    until(lambda: kinds_of("starting") == ["actor_created", "actor_alive"], "it is known to be alive")
+
+
 # -- deaths after it -------------------------------------------------------------------------------------------
 
 
@@ -184,6 +200,22 @@ def test_an_actor_that_dies_after_it_comes_back() -> None:
     kill(get(counter.pid.remote()))
     with pytest.raises(ActorDiedError, match="killed by SIGKILL"):  # the second death is one too many, as before
         get(counter.add.remote())
+
+
+def test_deaths_before_it_are_not_told_again() -> None:
+    fleeting = Counter.options(name="fleeting").remote()
+    kill(get(fleeting.pid.remote()))
+    with pytest.raises(ActorDiedError):
+        get(fleeting.add.remote())
+    raising = Counter.options(name="raising").remote(error="no")
+    with pytest.raises(ActorDiedError):
+        get(raising.add.remote())
+    kill_head()
+    until(lambda: len(head_restarts()) == 1, "the new head knows everything")
+    kill_head()
+    until(lambda: len(head_restarts()) == 2, "so does the one after it")
+    assert kinds_of("fleeting") == ["actor_created", "actor_alive", "actor_died", "actor_dead"]
+    assert kinds_of("raising") == ["actor_created", "actor_dead"]
 
 
 # -- what the dead head never heard ----------------------------------------------------------------------------

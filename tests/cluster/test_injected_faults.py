@@ -208,8 +208,13 @@ def test_the_nth_call_is_counted_through_deaths_and_what_is_run_again_is_not_kil
 def test_a_poison_call_is_given_up_when_it_was_killed_too_often() -> None:
     journal = Journal.options(max_task_retries=1).remote()
     chaos.kill(journal, during="append", times=2)
+    poison = journal.append.remote("a")
     with pytest.raises(CallAbortedError, match="injected during"):
-        get(journal.append.remote("a"))
+        get(poison)
+    assert [(event.kind, event.attempt) for event in ia.events() if event.task_id.hex() == poison.task_id()] == [
+        (EventKind.CALL_RETRY, 0),
+        (EventKind.CALL_FAILED, 1),
+    ]
     assert get(journal.read.remote()) == []
 
 
@@ -471,7 +476,7 @@ def test_a_checkpoint_that_finds_no_room_is_no_loss() -> None:
     journal = Journal.remote()
     record = Record(journal)
     record.append(3)
-    chaos.fill_disk(journal, 2)
+    chaos.fill_disk(journal, times=2)
     for _ in range(2):
         with pytest.raises(OSError, match=r"No space left on device \(injected by chaos.fill_disk\)"):
             get(ia.checkpoint(journal))
@@ -525,7 +530,7 @@ def test_a_damaged_checkpoint_costs_a_longer_replay_and_no_state(store: str, tmp
 
 
 def test_without_a_checkpoint_none_can_be_damaged() -> None:
-    with pytest.raises(LookupError, match=r"has no checkpoint yet\. Nothing was damaged"):
+    with pytest.raises(ChaosError, match=r"has no checkpoint yet\. Nothing was damaged"):
         chaos.corrupt_checkpoint(Journal.remote())
 
 
@@ -745,3 +750,23 @@ def test_a_signal_handler_of_the_actors_own_may_bear_sigterm() -> None:
     os.kill(pid, signal.SIGKILL)
     until(lambda: deaths_of(stubborn), "its death")
     assert deaths_of(stubborn) == [False]
+
+
+@pytest.mark.parametrize(("moment", "tried"), [("before", 1), ("during", 2), ("after", 1)])
+def test_events_tell_how_often_a_durable_call_was_tried(moment: str, tried: int) -> None:
+    journal = Journal.remote()
+    chaos.kill(journal, **{moment: "append"}, nth=2)
+    refs = [journal.append.remote(str(number)) for number in range(3)]
+    get(refs)
+    kinds = (EventKind.CALL_RETRY, EventKind.CALL_ATTEMPT)
+    ours = [
+        [event for event in ia.events() if event.task_id.hex() == ref.task_id() and event.kind in kinds] for ref in refs
+    ]
+    assert [len(one) for one in ours] == [1, tried, 1]
+    assert [event.attempt for event in ours[1]] == list(range(tried))
+    if tried > 1:
+        lost, ended = ours[1]
+        (died,) = [event for event in ia.events() if event.kind is EventKind.ACTOR_DIED
+                   and event.actor_id == lost.actor_id]  # fmt: skip
+        assert (lost.kind, lost.incarnation, lost.detail) == (EventKind.CALL_RETRY, died.incarnation, died.detail)
+        assert (ended.kind, ended.incarnation) == (EventKind.CALL_ATTEMPT, died.incarnation + 1)

@@ -58,7 +58,7 @@ def test_a_call_has_the_log_of_its_worker(monkeypatch: pytest.MonkeyPatch) -> No
     ref = count.remote(1000)
     ipyactors.get(ref)
     (log,) = ipyactors.logs(ref, lines=50)
-    assert log.what == "count, attempt 0"
+    assert (log.what, log.number) == ("count, attempt 1", 0)
     assert log.lines == tuple(map(str, range(950, 1000)))
 
 
@@ -80,7 +80,7 @@ def test_what_has_no_worker_has_no_log() -> None:
 
 
 def test_wrong_arguments_are_told() -> None:
-    with pytest.raises(TypeError, match="takes an actor handle or a reference, not int"):
+    with pytest.raises(TypeError, match="takes an actor's handle or name, or a reference, not int"):
         ipyactors.logs(1)  # type: ignore[arg-type]
     with pytest.raises(ipyactors.exceptions.OptionError, match="at least 1"):
         ipyactors.logs(ipyactors.put(1), lines=0)

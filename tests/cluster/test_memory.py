@@ -211,7 +211,7 @@ def test_what_a_worker_owns(ia: Any) -> None:
     assert row.site is not None
     assert (row.site.file, row.site.function) == (__file__, "Maker.make")
     [held] = [holder for holder in row.holders if holder.how == "references"]
-    assert f"{pathlib.Path(__file__).name}:" in held.since
+    assert f"{pathlib.Path(__file__).name}, line " in held.since
     assert ia.get(maker.look.remote(), timeout=LIMIT_S) >= 1
 
 
@@ -221,8 +221,8 @@ def test_the_line_of_a_cell(ia: Any) -> None:
     scope: dict[str, Any] = {}
     exec(compile(text, "/no/such/file.py", "exec"), scope)
     report = ia.memory()
-    assert str(row_of(scope["ref"], report).site) == "Cell In[7]:2"
-    assert str(row_of(scope["other"], report).site) == "Cell In[7]:4 in make"
+    assert str(row_of(scope["ref"], report).site) == "Cell In[7], line 2"
+    assert str(row_of(scope["other"], report).site) == "Cell In[7], line 4, in make"
 
 
 def test_the_line_is_the_users_where_the_package_makes_the_call(ia: Any) -> None:
@@ -325,9 +325,9 @@ def test_the_command_line_against_a_live_session() -> None:
             sites = [(row["site"]["file"], row["site"]["line"], row["site"]["function"]) for row in rows]
             assert sites == [("Cell In[1]", 3, ""), ("Cell In[2]", 2, "make")]
             table = command(folders, "memory", "--session", "first").stdout
-            assert "Cell In[1]:3" in table
+            assert "Cell In[1], line 3" in table
             assert f"driver (pid {driver.pid})" in table
-            assert "Cell In[2]:2 in make" in command(folders, "memory", "--group-by", "site").stdout
+            assert "Cell In[2], line 2, in make" in command(folders, "memory", "--group-by", "site").stdout
             with Driver(folders, _CELLS.format(name="second")) as other:
                 other.hear("ready")
                 several = command(folders, "memory")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 import threading
 from typing import Any
@@ -23,6 +24,15 @@ class Counter:
     def add(self, amount: int) -> int:
         self.value += amount
         return self.value
+
+
+class Cached:
+    @functools.cached_property
+    def words(self) -> list[str]:
+        return ["a", "b"]
+
+    def first(self) -> str:
+        return self.words[0]
 
 
 Plain = ia.remote(Counter)
@@ -67,11 +77,61 @@ def test_of_a_durable_actor_it_is_recorded_unless_it_is_readonly() -> None:
     assert get(counter.add.remote(0)) == 5
 
 
+def set_seven(self: Any) -> None:
+    self.value = 7
+
+
+async def set_seven_later(self: Any) -> None:
+    self.value = 7
+
+
+def set_seven_and_fail(self: Any) -> None:
+    self.value = 7
+    raise ValueError("later")
+
+
+@pytest.mark.parametrize("change", [set_seven, set_seven_later, set_seven_and_fail])
+def test_what_a_readonly_function_changes_of_a_durable_actor_is_put_back_and_told(change: Any) -> None:
+    counter = Durable.remote()
+    assert get(counter.add.remote(1)) == 1
+    with pytest.raises(ia.exceptions.CallAbortedError, match=r"readonly.*changed .*value was 1 and became 7.*put back"):
+        get(ia.on(counter, change, readonly=True))
+    assert get(counter.add.remote(1)) == 2
+    kill(counter)
+    assert get(counter.add.remote(1)) == 3
+
+
+def test_a_readonly_function_may_raise_and_fill_a_cache() -> None:
+    cached = ia.remote(durable=True)(Cached).remote()
+    assert get(ia.on(cached, lambda self: len(self.words), readonly=True)) == 2
+    with pytest.raises(ZeroDivisionError):
+        get(ia.on(cached, lambda _: 1 // 0, readonly=True))
+    assert get(cached.first.remote()) == "a"
+
+
+def test_all_that_take_an_actor_take_its_name() -> None:
+    counter = Durable.options(name="by name").remote()
+    assert get(ia.on("by name", bump, 2)) == 2
+    made = get(ia.checkpoint("by name"))
+    assert made in [one.checkpoint_id for one in ia.list_checkpoints("by name")]
+    get(counter.add.remote(5))
+    assert get(ia.restore("by name", made)) == 1
+    assert get(counter.add.remote(0)) == 2
+    ia.upgrade("by name", Durable)
+    assert ia.explain("by name") == ia.explain(counter)
+    assert [one.path for one in ia.logs("by name")] == [one.path for one in ia.logs(counter)]
+    ia.kill("by name")
+    with pytest.raises(ia.exceptions.ActorError):
+        get(counter.add.remote(1))
+    with pytest.raises(ia.exceptions.ActorNotFoundError, match="nobody"):
+        ia.kill("nobody")
+
+
 def test_what_it_takes_is_checked() -> None:
     counter = Plain.remote()
     with pytest.raises(TypeError, match="on takes a function"):
         ia.on(counter, 3)  # type: ignore[arg-type]
-    with pytest.raises(TypeError, match="takes an actor handle"):
+    with pytest.raises(TypeError, match="takes an actor's handle or name, not int"):
         ia.on(3, bump)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="takes True or False"):
         ia.on(counter, bump, readonly=1)  # type: ignore[arg-type]
@@ -111,3 +171,15 @@ def test_a_handle_that_is_got_after_an_upgrade_knows_the_new_class() -> None:
         methods = {f"method_{number}": lambda self: self.value}
         ia.upgrade(counter, ia.remote(durable=True)(type("Counter", (Counter,), methods)))
         assert hasattr(ia.get_actor("upgraded"), f"method_{number}")
+
+
+def test_calls_by_functions_of_the_package_have_their_names() -> None:
+    counter = Durable.remote()
+    checkpoint_id = get(counter.checkpoint())
+    back = ia.restore(counter, checkpoint_id)
+    assert repr(back).startswith("ObjectRef(Counter.restore #")
+    get(back)
+    failed = ia.on(counter, lambda _self: os._exit(3))
+    assert repr(failed).startswith("ObjectRef(Counter.on #")
+    with pytest.raises(ia.exceptions.CallAbortedError, match=r"while Counter\.on ran"):
+        get(failed)

@@ -239,6 +239,26 @@ def test_actors_of_a_killed_machine(cluster: LocalCluster, gate: Gate, tally: Ta
         get(gone.add.remote())
 
 
+def test_an_actor_for_which_there_is_no_machine_waits_for_one(cluster: LocalCluster) -> None:
+    """It has restarts left; what is new cannot be placed."""
+    node = cluster.add_node(num_cpus=1, resources={"b": 1})
+    pinned = Counter.options(resources={"b": 1})
+    counter = pinned.options(max_restarts=1).remote()
+    assert get(counter.add.remote()) == 1
+    cluster.remove_node(node)
+    why = "needs 1 b; no machine has that much, and the one that comes nearest has 1 CPU"
+    until(lambda: why in ia.explain(counter), "it is known to wait")
+    assert "is restarting" in ia.explain(counter)
+    assert [event.name for event in ia.events() if event.kind == "actor_stranded"] == ["Counter"]
+    with pytest.raises(PlacementError, match="asks for 1 b"):
+        get(pinned.remote().add.remote())
+    call = counter.where.remote()
+    with pytest.raises(GetTimeoutError, match=r"where waits for a machine: actor Counter \w+ needs 1 b; no machine"):
+        ia.get(call, timeout=0.1)
+    other = cluster.add_node(num_cpus=1, resources={"b": 1})
+    assert get(call) == other.node_id
+
+
 def test_only_the_agent_of_a_machine_dies(cluster: LocalCluster, gate: Gate, tally: Tally) -> None:
     """Its workers go with it, the first machine's agent clears its folders up, and the work is done elsewhere."""
     node = cluster.add_node(num_cpus=1, resources={"b": 1})

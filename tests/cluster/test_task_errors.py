@@ -27,6 +27,17 @@ def raised_by(ia: Any, function: Any, *args: Any) -> Any:
     return caught.value
 
 
+def test_a_failure_that_nobody_asks_for_is_told(ia: Any, tasks: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    seen, unseen = tasks.fail.remote("seen"), tasks.fail.remote("unseen")
+    with pytest.raises(ValueError, match="seen"):
+        ia.get(seen)
+    ia.wait([unseen])
+    del seen, unseen
+    ia.get(tasks.echo.remote(1))  # takes a turn, and shows what there is to show before it returns
+    told = [line for line in capsys.readouterr().err.splitlines() if "nobody asked" in line]
+    assert told == ["(ipyactors) Tasks.fail failed, and nobody asked for its result: ValueError: unseen"]
+
+
 # -- exceptions --------------------------------------------------------------------------------------------------
 
 

@@ -133,6 +133,7 @@ def test_a_durable_actor_takes_the_class_of_a_cell_that_was_run_again(kernel: Ke
     shown = kernel.check("%upgrade moving")
     assert shown.text == "Account 'moving' runs the Account of this notebook now, with the state that it had\n"
     assert kernel.check("ipyactors.get(ipyactors.get_actor('moving').double.remote())").result == "14"
+    assert kernel.check("ipyactors.get(moving.double.remote())").result == "14"
 
 
 @pytest.mark.parametrize(

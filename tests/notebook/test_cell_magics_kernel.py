@@ -40,6 +40,14 @@ def test_a_cell_runs_as_a_task_and_its_value_is_a_reference(kernel: Kernel) -> N
     assert kernel.check("ipyactors.get(_), total").result == "((6, True), 1)"
 
 
+def test_a_reference_names_the_line_of_its_cell(kernel: Kernel) -> None:
+    kernel.check("%%task -o placed\n1")
+    number = int(kernel.check("len(In) - 2").result)
+    assert f"Cell In[{number}], line 1" in kernel.check("placed._repr_html_()").result
+    assert f"Cell In[{number}], line 1 " in kernel.check("print(ipyactors.memory())").text
+    kernel.check("del placed")
+
+
 def test_a_reference_is_put_under_a_name(kernel: Kernel) -> None:
     shown = kernel.check("%%task -o sum --max-retries 0 --name summing\nsum([x, x])")
     assert not shown.result
@@ -108,10 +116,11 @@ def test_a_cell_runs_in_an_actor_in_its_turn_and_is_recorded(kernel: Kernel) -> 
     assert kernel.check("%%on acct --readonly\nself.balance").result == "7"
 
 
-def test_what_is_readonly_is_not_recorded(kernel: Kernel) -> None:
+def test_what_a_readonly_cell_changes_is_put_back_and_told(kernel: Kernel) -> None:
     count = "len([e for e in ipyactors.events() if e.kind == 'actor_recovered'])"
-    before = kernel.check("%%on nameless --readonly\nself.balance = 99\nself.balance")
-    assert before.result == "99"
+    changing = kernel.run("%%on nameless --readonly\nself.balance = 99\nself.balance")
+    assert "balance was 0 and became 99. It is put back" in changing.error_text
+    assert kernel.check("%%on nameless --readonly\nself.balance").result == "0"
     kernel.check("os.kill(ipyactors.get(nameless.pid.remote()), signal.SIGKILL)")
     assert kernel.check("%%on nameless\nself.balance").result == "0"
     assert int(kernel.check(count).result) >= 1

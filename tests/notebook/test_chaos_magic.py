@@ -10,8 +10,10 @@ from IPython.core.error import UsageError
 from IPython.core.interactiveshell import InteractiveShell
 
 import ipyactors as ia
+from ipyactors.api.chaos_storm import KINDS
 from ipyactors.api.chaos_targets import Fault
 from ipyactors.notebook import extension
+from ipyactors.notebook.chaos_magic import ChaosMagics
 from ipyactors.notebook.chaos_table import ChaosTable
 from ipyactors.wire.events import Event, EventKind
 
@@ -62,6 +64,7 @@ def chaos(shell: Any, line: str) -> Any:
         ("duplicate_replies acct", "sends twice the reply of the next call"),
         ("delay_replies acct 0.5", "holds back for 0.5 s the reply of the next call"),
         ("fill_disk acct", "finds no space left for the next checkpoint"),
+        ("fill-disk acct --times 2", "finds no space left for the next 2 checkpoints"),
     ],
 )  # fmt: skip
 def test_each_fault_by_a_line(shell: Any, acct: Any, line: str, words: str) -> None:
@@ -85,6 +88,41 @@ def test_now_shows_nothing_and_alone_it_shows_what_was_done(
     assert capsys.readouterr().out == "0 orders cleared\n"
 
 
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("exit --before deposit acct", "os._exit(1) before the next call of deposit"),
+        ("freeze --before deposit acct 2", "freezes for 2 s before the next call of deposit"),
+        ("--nth 3 exit --before deposit acct", "os._exit(1) before the 3rd call of deposit"),
+    ],
+)
+def test_a_flag_may_stand_before_the_target(shell: Any, acct: Any, line: str, words: str) -> None:
+    assert repr(chaos(shell, line)) == f"Fault(Account 'acct': {words})"
+
+
+def test_seconds_of_fill_disk_stand_in_the_same_place_as_in_a_script(shell: Any, acct: Any) -> None:
+    by_line, by_call = chaos(shell, "fill_disk acct 600"), ia.chaos.fill_disk(acct, 600)
+    assert by_call is not None
+    assert by_line.what == by_call.what
+    assert "600 s" in by_line.what
+
+
+def test_tab_offers_what_the_fault_takes(shell: Any, acct: Any) -> None:
+    def offered(line: str) -> set[str]:
+        return {one.text for one in shell.Completer.completions(line, len(line)) if one.text.startswith("--")}
+
+    assert offered("%chaos storm --") == {"--seed", "--rate", "--duration", "--kinds"}
+    assert offered("%chaos kill-head --") == set()
+    assert offered("%chaos fill_disk acct --") == {"--times"}
+    assert "--seed" in offered("%chaos --")
+
+
+def test_its_help_breaks_no_word_and_says_how_long_a_storm_takes() -> None:
+    told = ChaosMagics.chaos.__doc__ or ""
+    assert "10 s" in told
+    assert all(kind in told.replace(",", " ").split() for kind in KINDS)
+
+
 def test_a_remote_function_is_a_target(shell: Any, acct: Any) -> None:
     @ia.remote
     def double(number: int) -> int:
@@ -98,7 +136,7 @@ def test_a_remote_function_is_a_target(shell: Any, acct: Any) -> None:
 def test_the_rest(shell: Any, acct: Any) -> None:
     ia.get(ia.checkpoint(acct))
     assert len(chaos(shell, "corrupt_checkpoint acct")) > 10
-    chaos(shell, "kill_head")
+    chaos(shell, "kill-head")
     report = chaos(shell, "storm --seed 3 --rate 40 --duration 0.3 --kinds freeze,slow")
     assert set(report.faults) <= {"freeze", "slow"}
     assert ia.get(acct.deposit.remote(1)) == 2
@@ -117,6 +155,7 @@ def test_the_rest(shell: Any, acct: Any) -> None:
         ("fail acct", "takes --error"),
         ("fail acct --error 1/0", "ZeroDivisionError"),
         ("kill_node zz", "no live machine"),
+        ("corrupt_checkpoint acct", "has no checkpoint yet. Nothing was damaged"),
         ("storm --kinds rain", "there is no 'rain'"),
         ("kill acct --nth 3", "say before, during or after"),
     ],

@@ -139,6 +139,31 @@ def test_what_earlier_cells_and_other_threads_wait_for_goes_on(kernel: Kernel, t
     kernel.check("ipyactors.cancel(earlier); ipyactors.cancel(awaited); thread.join()")
 
 
+@pytest.mark.parametrize(
+    "waits", ["asyncio.wait([future := asyncio.ensure_future(ref)])", "asyncio.to_thread(lambda: outcome(ref))"]
+)
+def test_what_other_code_of_the_same_cell_waits_for_is_cancelled(
+    kernel: Kernel, tmp_path: pathlib.Path, waits: str
+) -> None:
+    started = str(tmp_path / "started")
+    shown = stop(kernel, f"ref, future = long.remote({started!r}), None\nuntil({started!r})\nawait {waits}")
+    assert shown.text.strip() == "interrupted: 1 task cancelled"
+    assert "interrupted while it ran" in kernel.check("outcome(ref)").result
+    kernel.check("if future: await asyncio.wait([future]); future.exception()")  # else asyncio complains, some time
+
+
+def test_what_a_thread_of_an_earlier_cell_calls_goes_on(kernel: Kernel, tmp_path: pathlib.Path) -> None:
+    started = str(tmp_path / "started")
+    kernel.check(
+        "go, made = threading.Event(), []\n"
+        f"thread = threading.Thread(target=lambda: (go.wait(), made.append(long.remote({started!r}))))\n"
+        "thread.start()"
+    )
+    shown = stop(kernel, f"go.set(); until({started!r}); time.sleep(600)")
+    assert shown.text.strip() == ""
+    kernel.check("thread.join(); assert not ipyactors.wait(made, timeout=0)[0]; ipyactors.cancel(made[0])")
+
+
 @pytest.mark.parametrize("options", ["", ", durable=True"])
 def test_an_actor_ends_what_it_has_begun_and_the_rest_is_withdrawn(
     kernel: Kernel, tmp_path: pathlib.Path, options: str
@@ -151,7 +176,7 @@ def test_an_actor_ends_what_it_has_begun_and_the_rest_is_withdrawn(
         f"until({begun!r})\nipyactors.get(queued)",
     )
     state = "are being withdrawn" if "durable" in options else "withdrawn"
-    words = f"interrupted: 5 calls of Tally 'acct' {state}; 1 is running in Tally 'acct' and goes on"
+    words = f"interrupted: 5 calls of Tally 'acct' {state}; 1 call is running in Tally 'acct' and goes on"
     assert shown.text.strip() == words
     kernel.check(f"open({go_on!r}, 'w').close()")
     assert kernel.check("ipyactors.get(running)").result == "100"
@@ -176,7 +201,7 @@ def test_an_async_method_that_has_begun_is_not_cancelled(kernel: Kernel, tmp_pat
     begun, go_on = str(tmp_path / "begun"), str(tmp_path / "go on")
     kernel.check(f"{ASYNC}\nasynchronous = Async.remote()")
     shown = stop(kernel, f"ref = asynchronous.add.remote({begun!r}, {go_on!r})\nuntil({begun!r})\nawait ref")
-    assert shown.text.strip().startswith("interrupted: 1 is running in Async")
+    assert shown.text.strip().startswith("interrupted: 1 call is running in Async")
     kernel.check(f"open({go_on!r}, 'w').close()")
     assert kernel.check("await ref").result == "1"
 

@@ -10,14 +10,17 @@ import pytest
 from matplotlib.figure import Figure
 
 import ipyactors
+from ipyactors.api.actor_table import ActorTable, label
 from ipyactors.exceptions import ActorNotFoundError, SessionError
-from ipyactors.notebook.actor_table import ActorTable, label
+from ipyactors.notebook.attempt_plot import attempts
 from ipyactors.notebook.figures import BOLT, DEATH, FLASH
-from ipyactors.notebook.lifeline_plot import GAPS_WITH_TIMES, lifelines
+from ipyactors.notebook.lifeline_plot import GAPS_WITH_TIMES, MARK_STYLES, lifelines
 from ipyactors.notebook.lifeline_rows import Mark, Span, choose_rows, make_rows
 from ipyactors.notebook.recoveries import ACTOR_KINDS, find_recoveries
 from ipyactors.notebook.recovery_plot import recovery_times
 from ipyactors.notebook.recovery_table import FACTS, recoveries
+from ipyactors.notebook.rerun_plot import reruns
+from ipyactors.notebook.retry_plot import retries
 from ipyactors.notebook.wording import ROWS_AT_MOST
 from ipyactors.wire.events import Event, EventKind
 from ipyactors.wire.specs import ActorState, ActorStatus, Death, LossReason
@@ -53,6 +56,71 @@ def test_rows_are_actors_then_tasks_with_time_from_the_first_event() -> None:
     assert rows[1].marks == (Mark("retry", 1.5),)
     assert [(span.what, span.start_s, span.end_s) for span in rows[2].spans] == [("done", 0.5, 1.0)]
     assert [row.has_trouble for row in rows] == [True, True, False, True]
+
+
+def test_a_task_s_bars_and_rows_count_attempts_from_one() -> None:
+    rows = {row.label: row for row in make_rows(STORY)}
+    assert [span.text for span in rows["flaky #1"].spans if span.what == "done"] == ["2"]
+    first = next(line for line in repr(recoveries(STORY)).splitlines() if "flaky #1" in line)
+    assert first.split("  ")[0] == "task flaky #1, attempt 1"
+    assert "  attempt 2 " in first
+
+
+def test_what_the_system_asks_of_an_actor_is_no_call_of_the_user() -> None:
+    life = [
+        Event(EventKind.ACTOR_CREATED, 100.0, "a", actor_id=ACTOR),
+        Event(EventKind.ACTOR_ALIVE, 100.5, "a", actor_id=ACTOR),
+        Event(EventKind.CHECKPOINT_MADE, 104.0, "a", actor_id=ACTOR),
+    ]
+    methods = ("add", "__ray_call__", "__ray_ready__", "__ipyactors_look__", "__ipyactors_checkpoint__")
+    calls = [
+        Event(EventKind.CALL_ATTEMPT, 101.0 + at, f"A.{method}", actor_id=ACTOR, task_id=bytes([at]), duration_s=0.5)
+        for at, method in enumerate(methods, 1)
+    ]
+    events = [*life, *calls]
+    assert "2 calls answered" in texts_of(lifelines(events))
+    labels = [label.get_text() for label in attempts(events).axes[0].get_yticklabels()]
+    assert labels == ["a.add", "a.on"]
+    assert [label.get_text() for label in reruns(events).axes[0].get_yticklabels()] == ["A.add", "A.on"]
+    lost = [msgspec.structs.replace(call, kind=EventKind.CALL_FAILED) for call in calls]
+    assert [label.get_text() for label in retries(lost).axes[0].get_yticklabels()] == ["A.add", "A.on"]
+
+
+def test_of_a_live_session_whoever_lives_is_drawn_until_now(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert [span.end_s for span in next(make_rows(STORY[:2], until_s=130.0)).spans] == [30.0]
+    assert next(make_rows(STORY, until_s=130.0)).spans[-1].end_s == 4.0, "it is gone for good"
+    monkeypatch.setattr("ipyactors.api.inspect.events", lambda: STORY[:2])
+    assert lifelines().axes[0].get_xlim()[1] > 1000, "the story is of 1970"
+    assert lifelines(STORY[:2]).axes[0].get_xlim()[1] < 1, "of other events, nobody knows how it went on"
+
+
+def test_a_call_without_an_answer_and_an_actor_that_is_gone_look_different() -> None:
+    assert MARK_STYLES["unanswered"]["marker"] not in {"x", "X"}
+
+
+def texts_of(figure: Figure) -> str:
+    return " ".join(text.get_text() for axes in figure.axes for text in axes.texts)
+
+
+def test_an_actor_whose_answers_are_all_that_is_known_of_its_life_has_lived() -> None:
+    """The head was killed before it had told that the actor, or its second incarnation, was alive."""
+    unsaid = [event for event in STORY if event.kind is not EventKind.ACTOR_ALIVE]
+    late = Event(EventKind.CALL_ATTEMPT, 102.01, "Account.deposit", actor_id=ACTOR, duration_s=0.5)
+    second = Event(EventKind.CALL_ATTEMPT, 103.0, "Account.deposit", actor_id=ACTOR, duration_s=0.5, incarnation=1)
+    row = next(make_rows([*unsaid, late, second]))
+    assert [(span.what, round(span.start_s, 2), span.end_s, span.text) for span in row.spans] == [
+        ("life", 0.75, 2.0, "0"),
+        ("gap", 2.0, 2.5, "500 ms"),
+        ("life", 2.5, 4.0, "1"),
+    ]
+    alive = next(make_rows([unsaid[0], unsaid[1]]))
+    assert [(span.what, span.start_s, span.end_s) for span in alive.spans] == [("life", 0.75, 1.0)]
+
+
+def test_an_answer_that_the_driver_noted_before_the_head_that_the_actor_is_back_changes_nothing() -> None:
+    early = Event(EventKind.CALL_ATTEMPT, 102.24, "Account.deposit", actor_id=ACTOR, incarnation=1)
+    spans = next(make_rows([*STORY, early])).spans
+    assert [span.what for span in spans] == ["life", "gap", "life"]
 
 
 def test_rows_without_trouble_are_left_out_first_and_order_is_kept() -> None:

@@ -11,12 +11,13 @@ from IPython.core.interactiveshell import InteractiveShell
 
 import ipyactors
 from ipyactors.api.actor import ActorClass
+from ipyactors.api.actor_table import ActorTable
 from ipyactors.api.remote import RemoteFunction
 from ipyactors.ground import ids
 from ipyactors.ground.options import OPTIONS, Place
 from ipyactors.notebook import extension, replies
-from ipyactors.notebook.actor_table import ActorTable
 from ipyactors.notebook.cell_compiler import Definition
+from ipyactors.notebook.flags import without_comment
 from ipyactors.notebook.which_actor import find_actor
 from ipyactors.wire.specs import ActorState, ActorStatus, Death, LossReason
 
@@ -43,6 +44,31 @@ def error_of(shell: Any, cell: str) -> BaseException:
     assert error is not None
     assert isinstance(error, BaseException)
     return error
+
+
+# -- comments --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("line", "rest"),
+    [
+        ("--restart acct    # its process's gone", "--restart acct    "),
+        ("# all of it", ""),
+        ("\"#1\" '# 2' #3", "\"#1\" '# 2' "),
+        ("--error \"ValueError('a # b')\"", "--error \"ValueError('a # b')\""),
+        ("trace#1.json", "trace#1.json"),
+    ],
+)
+def test_a_comment_ends_a_line(line: str, rest: str) -> None:
+    assert without_comment(line) == rest
+
+
+def test_each_magic_takes_a_comment(shell: Any) -> None:
+    assert len(shell.run_line_magic("actors", " # all")) == 0
+    run(shell, "%%remote --num-cpus 0  # a helper\ndef f(): return 1")
+    assert repr(shell.user_ns["f"]) == "RemoteFunction(f, num_cpus=0)"
+    assert "no session" in str(error_of(shell, "%timeline # it"))
+    assert "no session" in str(error_of(shell, "%%on acct  # it\n1"))
 
 
 # -- loading ---------------------------------------------------------------------------------------------------
@@ -213,7 +239,6 @@ def test_help_shows_how_a_checkpoint_policy_is_written(shell: Any) -> None:
         ("--max-retires 2", "no option 'max_retires'. Did you mean 'max_retries'"),
         ("--max-retries 1 --max-retires 2", "Nothing was done"),
         ("max_retries=3", "Write --max-retries and its value instead of 'max_retries=3'"),
-        ("--max-retries 3 # often", "'#' is not an option"),
         ("-h", "%%remote? lists the options"),
         ("--durable cluster", "not available in this version; use 'host'"),
         ("--durable=disk", "durable='disk': takes True, False, 'process' or 'host'"),
@@ -352,6 +377,14 @@ def test_what_a_durable_actor_survives_is_shown_where_there_is_one() -> None:
     assert first.split()[:3] == ["acct", "Account", "●"]
     assert second.split()[:4] == ["kept", "Account", "host", "●"]
     assert "durable" not in repr(ActorTable([plain], ""))
+
+
+def test_a_dead_actor_has_no_restarts_left() -> None:
+    alive = ActorStatus(b"a1", ActorState.ALIVE, class_name="Account", name="one", restarts_left=-1)
+    dead = ActorStatus(b"a2", ActorState.DEAD, class_name="Account", name="two", restarts_left=-1)
+    _, first, second = repr(ActorTable([alive, dead], "")).splitlines()
+    assert "no limit" in first
+    assert "no limit" not in second
 
 
 def test_classes_of_a_name_are_told_apart_by_their_definitions() -> None:

@@ -24,7 +24,7 @@ def test_the_table_is_html_and_names_the_cell(kernel: Kernel) -> None:
     number = int(kernel.check("len(In) - 2").result)
     shown = kernel.check("ipyactors.memory()")
     assert {"text/plain", "text/html"} <= set(shown.mimetypes)
-    assert f"Cell In[{number}]:2 in make" in shown.result
+    assert f"Cell In[{number}], line 2, in make" in shown.result
     kernel.check("del ref")
 
 
@@ -32,6 +32,6 @@ def test_what_a_worker_makes_names_the_cell_of_its_function(kernel: Kernel) -> N
     kernel.check("%%remote\ndef nested():\n    import ipyactors\n    return [ipyactors.put(7)]")
     kernel.check("[inner] = ipyactors.get(nested.remote())")
     shown = kernel.check("ipyactors.memory()")
-    [line] = [line for line in shown.result.splitlines() if re.search(r"Cell In\[\d+\]:4 in nested", line)]
+    [line] = [line for line in shown.result.splitlines() if re.search(r"Cell In\[\d+\], line 4, in nested", line)]
     assert "worker" in line
     assert "1 reference in driver" in line

@@ -11,7 +11,7 @@ import pytest
 
 from ipyactors.notebook import cell_quota
 from ipyactors.notebook.cell_quota import CellQuota
-from ipyactors.notebook.output import CellOutput
+from ipyactors.notebook.output import CellOutput, Cells
 from ipyactors.owner import output as owner_output
 from ipyactors.owner import process, scopes
 from ipyactors.owner.output import show_in_terminal, show_nothing
@@ -59,8 +59,8 @@ def shell(monkeypatch: pytest.MonkeyPatch) -> FakeShell:
     return FakeShell()
 
 
-def noted(shell: Any) -> CellOutput:
-    output = CellOutput(shell)
+def noted(shell: Any, cells: Cells | None = None) -> CellOutput:
+    output = CellOutput(shell, cells or Cells())
     output.note_cell()
     return output
 
@@ -77,7 +77,7 @@ def test_a_terminal_has_no_cells(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_sessions_are_taken_over_and_given_back(session: Any) -> None:
-    output = CellOutput(FakeShell())
+    output = CellOutput(FakeShell(), Cells())
     output.install()
     assert session.on_output == output.write == owner_output.front_end()
     output.release()
@@ -86,7 +86,7 @@ def test_sessions_are_taken_over_and_given_back(session: Any) -> None:
 
 def test_a_session_that_shows_nothing_is_left_alone(session: Any) -> None:
     session.on_output = show_nothing
-    output = CellOutput(FakeShell())
+    output = CellOutput(FakeShell(), Cells())
     output.install()
     output.release()
     assert session.on_output is show_nothing
@@ -117,7 +117,7 @@ def test_what_is_for_a_cell_that_nobody_remembers_is_dropped(
 ) -> None:
     monkeypatch.setattr("ipyactors.notebook.output._CELLS_AT_MOST", 1)
     output = noted(shell)
-    first = max(output._cells)
+    first = scopes.current()
     shell.cell = "cell 2"
     output.note_cell()
     output.write(HELLO, first)
@@ -126,15 +126,32 @@ def test_what_is_for_a_cell_that_nobody_remembers_is_dropped(
     assert capsys.readouterr().out == "(f) hello\n(f) you\n"
 
 
+def test_loaded_again_it_knows_the_cells_from_before(shell: FakeShell, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ipyactors.notebook.output._CELLS_AT_MOST", 2)
+    of_another_shell = scopes.enter()
+    cells = Cells()
+    noted(shell, cells)
+    shell.cell = "cell 2"
+    loaded_again = noted(shell, cells)
+    written = OutputWritten(1, "f", 1, "50%", b"block")
+    loaded_again.write(written, scope=of_another_shell + 1)
+    loaded_again.write(written, scope=of_another_shell)
+    assert [cell for _, _, cell in shell.sent] == ["cell 1", "cell 2"]
+    shell.cell = "cell 3"
+    loaded_again.note_cell()
+    loaded_again.write(written, scope=of_another_shell + 1)
+    assert len(shell.sent) == 2, "forgotten by now"
+
+
 def test_a_cell_that_runs_itself_as_one_more_keeps_its_streams(
     shell: FakeShell, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     output = noted(shell)
-    cells = list(output._cells)
+    cells = list(output._cells.by_scope)
     monkeypatch.setattr("sys.stdout", io.StringIO())
     streams = output._streams
     output.note_cell()
-    assert list(output._cells) == cells
+    assert list(output._cells.by_scope) == cells
     assert output._streams is streams
 
 

@@ -67,6 +67,16 @@ def test_what_comes_while_nothing_runs_is_under_its_own_cell(kernel: Kernel, gat
     assert kernel.page.text(start(kernel, "ipyactors.get(ref)")) == "'value'\n"
 
 
+def test_a_failure_that_nobody_asks_for_is_told_under_the_cell_of_the_call(kernel: Kernel) -> None:
+    first = start(kernel, "def divide():\n    1 / 0\nref = ipyactors.remote(divide).remote()")
+    start(kernel, "assert ipyactors.wait([ref])[0]")
+    assert not kernel.page.text(first)
+    start(kernel, "del ref")
+    kernel.wait_page(lambda page: "divide" in page.text(first))
+    words = "(ipyactors) divide failed, and nobody asked for its result: ZeroDivisionError: division by zero\n"
+    assert [(one.kind, one.text) for one in kernel.page.under(first)] == [("stderr", words)]
+
+
 def test_in_one_cell_all_is_in_order(kernel: Kernel, gate: pathlib.Path) -> None:
     gate.touch()
     cell = start(kernel, f"print('sent')\nipyactors.get(talk.remote({str(gate)!r}))\nprint('got')")
@@ -135,6 +145,37 @@ def test_unloaded_it_prints_as_in_a_script_and_loaded_again_as_before(kernel: Ke
     assert "(talk) end" in shown.text
     kernel.check("%load_ext ipyactors")
     assert "(talk) end" in kernel.page.text(start(kernel, talk))
+
+
+def test_loaded_again_it_shows_what_calls_print_that_have_begun_before(kernel: Kernel, gate: pathlib.Path) -> None:
+    first = start(kernel, f"ref = talk.remote({str(gate)!r})")
+    kernel.wait_page(lambda page: "before" in page.text(first))
+    kernel.check("%reload_ext ipyactors")
+    start(kernel, f"open({str(gate)!r}, 'w').close(); ipyactors.get(ref)")
+    kernel.wait_page(lambda page: "end" in page.text(first))
+
+
+DURABLE = """%%remote --durable
+class Durable:
+    def say(self, word, path):
+        wait_file(path)
+        print(word)"""
+
+
+def test_what_a_durable_actor_runs_after_a_crash_is_under_the_cell_of_the_call(
+    kernel: Kernel, gate: pathlib.Path
+) -> None:
+    kernel.check(DURABLE)
+    created = start(kernel, "durable = Durable.remote(); ipyactors.get(durable.say.remote('first', '/'))")
+    first = start(
+        kernel,
+        "from ipyactors import chaos; chaos.exit(durable, before='say')\n"
+        f"ref = durable.say.remote('again', {str(gate)!r})",
+    )
+    start(kernel, f"open({str(gate)!r}, 'w').close(); ipyactors.get(ref)")
+    kernel.wait_page(lambda page: "again" in page.text(first) + page.text(created))
+    assert "again" not in kernel.page.text(created)
+    kernel.check("ipyactors.kill(durable)")
 
 
 def test_a_constructor_prints_at_once_under_the_cell_that_creates_the_actor(kernel: Kernel, gate: pathlib.Path) -> None:
@@ -328,3 +369,16 @@ class Quiet:
     assert kernel.page.text(second).endswith(") one\n")
     assert kernel.page.text(third).endswith(") two\n")
     assert kernel.page.text(first).count("\n") == 1
+
+
+def test_a_thread_of_an_earlier_cell_prints_under_that(kernel: Kernel, gate: pathlib.Path) -> None:
+    gate.touch()
+    first = start(
+        kernel,
+        "import threading; go = threading.Event()\n"
+        f"thread = threading.Thread(target=lambda: (go.wait(), ipyactors.get(talk.remote({str(gate)!r}))))\n"
+        "thread.start()",
+    )
+    second = start(kernel, "go.set(); thread.join()")
+    kernel.wait_page(lambda page: "end" in page.text(first) + page.text(second))
+    assert "talk" not in kernel.page.text(second)

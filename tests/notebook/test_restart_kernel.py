@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from ipyactors.launch.address import read_note
+from ipyactors.launch.address import SessionNote, read_note
 from ipyactors.launch.visiting import end_session
 from tests.support.kernels import Kernel, running_kernel
 from tests.support.leaks import RunFolders, find_leaks, wait_processes_gone
@@ -211,4 +211,46 @@ def test_a_second_kernel_of_a_notebook_whose_first_one_lives_starts_its_own(
 def test_a_kernel_without_a_notebook_leaves_nothing(folders: RunFolders) -> None:
     with running_kernel({**folders.environment(), "JPY_SESSION_NAME": ""}) as kernel:
         begin(kernel)
+    assert_nothing_left(folders)
+
+
+LOOKS = ("%cluster", "%actors", "%kill acct", "%timeline", "%chaos", "ipyactors.list_actors()")
+
+
+def notes_in(folders: RunFolders) -> list[SessionNote]:
+    """Return the notes of the sessions that live."""
+    return [note for folder in folders.home.glob("sessions/*") if (note := read_note(folder)) is not None]
+
+
+@pytest.mark.parametrize("ending", ["%cluster end", "ipyactors.shutdown(everything=True)"])
+def test_before_it_has_come_back_a_kernel_says_what_lives_and_can_end_it(
+    folders: RunFolders, environment: dict[str, str], ending: str
+) -> None:
+    with running_kernel(environment) as kernel:
+        begin(kernel)
+        kernel.restart(now=True)
+        kernel.check("%load_ext ipyactors\nimport ipyactors")
+        for look in LOOKS:
+            shown = kernel.run(look)
+            said = shown.text + shown.error_text
+            assert "goes on with its detached actors; ipyactors.init() comes back to it" in said, (look, said)
+        kernel.check(ending)
+        assert not notes_in(folders)
+        assert kernel.check("%cluster").text == "no session\n"
+        assert kernel.check("ipyactors.init()").text == ""
+        kernel.check("ipyactors.shutdown()")
+    assert_nothing_left(folders)
+
+
+def test_a_kernel_that_came_back_and_leaves_is_no_kernel_of_it_and_cluster_end_ends_it(
+    folders: RunFolders, environment: dict[str, str]
+) -> None:
+    with running_kernel(environment) as kernel:
+        begin(kernel)
+        kernel.restart(now=True)
+        kernel.check(SETUP)
+        kernel.check("ipyactors.shutdown()")
+        assert [note.driven is not None and note.driven.by for note in notes_in(folders)] == [None]
+        assert "came back" in kernel.check("ipyactors.init()").text
+        kernel.check("%cluster end")
     assert_nothing_left(folders)

@@ -75,7 +75,7 @@ def test_the_demo_says_what_came_back_and_where_it_lies(finish: Finish, folder: 
     said = printed(finish, "demo")
     assert "actor acct, incarnation 0" in said
     assert "actor immortal, incarnation 1" in said
-    assert "task potentially_fail #1, attempt 0" in said
+    assert "task potentially_fail #1, attempt 1" in said
     for name in (FIRST, "01_survive_a_crash.html"):
         assert str(folder / name) in said
         assert (folder / name).stat().st_size > 0

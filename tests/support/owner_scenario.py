@@ -82,8 +82,10 @@ class RecordingOut:
         duration_s: float = 0.0,
         detail: str = "",
         by: Runner | None = None,
+        incarnation: int | None = None,
+        ago_s: float = 0.0,
     ) -> None:
-        self.events.append((kind, call.name, call.attempt))
+        self.events.append((kind, call.name, call.attempt + getattr(call, "interrupted", 0)))
         self.durations_s.append((kind, duration_s))
         if by is not None:
             self.places.append((kind, by.worker_id, by.node_id))

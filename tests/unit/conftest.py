@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from ipyactors.owner import current
+from ipyactors.owner import current, scopes
 
 
 @pytest.fixture
@@ -22,9 +22,12 @@ def sleeper() -> Iterator[subprocess.Popen[bytes]]:
 
 @pytest.fixture(autouse=True)
 def _in_no_call(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Tests of workers run calls in this thread, and leave their marks."""
+    """Tests of workers run calls in this thread, and leave their marks; so do those of a notebook's cells."""
     monkeypatch.setattr(current, "_actor", None)
     monkeypatch.setattr(current, "_incarnation", 0)
+    monkeypatch.setattr(scopes, "_latest", 0)
     current.call.set(None)
+    scopes._scope.set(0)
     yield
     current.call.set(None)
+    scopes._scope.set(0)

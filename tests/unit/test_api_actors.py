@@ -97,7 +97,45 @@ def test_wrong_calls_are_never_sent(engine: FakeEngine) -> None:
 def test_a_method_shows_its_parameters(engine: FakeEngine) -> None:
     counter = Counter.remote()
     assert str(inspect.signature(counter.greet)) == "(name)"
-    assert str(inspect.signature(counter.add)) == "(times=None)"
+    assert str(inspect.signature(counter.add)) == "(times=1)"
+
+
+def test_help_shows_what_the_class_says(engine: FakeEngine) -> None:
+    class Talker:
+        """Talks.
+
+        At length.
+        """
+
+        def say(self, word="x" * 99, *, loud=False, password="hunter2", to=Base):
+            """Say it."""
+
+        def hum(self, n=-1):
+            """Hum"""
+
+    Talker.hum.__doc__ = "h" * 1000
+    talker = ipyactors.remote(Talker).remote()
+    assert str(inspect.signature(talker.say)) == "(word=..., *, loud=False, password=..., to=...)"
+    assert inspect.getdoc(talker.say) == "Say it."
+    assert inspect.getdoc(ipyactors.api.handles.ActorMethod).startswith("One method of one actor")
+    words = inspect.getdoc(talker)
+    assert words.startswith("An actor of class Talker: Talks.\n")
+    assert "    hum(n=-1): " + "h" * 117 + "..." in words.splitlines()
+    assert inspect.getdoc(type(talker)).startswith("Speaks to one actor")
+    assert "engine" not in inspect.getdoc(type(talker))
+    with pytest.raises(TypeError, match="unexpected keyword"):
+        talker.say.remote(quietly=True)
+
+
+def test_options_are_offered_where_they_are_given(engine: FakeEngine) -> None:
+    for configurable in (Counter, Counter.options(name="x")):
+        assert {"name", "num_cpus", "max_restarts"} <= set(inspect.signature(configurable.options).parameters)
+    assert set(inspect.signature(Counter.remote().add.options).parameters) >= {"num_returns", "key"}
+    function = ipyactors.remote(lambda: None)
+    for one in (function, function.options(max_retries=1)):
+        names = set(inspect.signature(one.options).parameters)
+        assert "max_retries" in names
+        assert "max_restarts" not in names
 
 
 def test_direct_calls() -> None:
@@ -291,8 +329,8 @@ def test_a_handle_of_an_ended_session() -> None:
             counter.add.remote()
         with pytest.raises(ActorNotFoundError, match="session that has ended"):
             ipyactors.kill(counter)
-        with pytest.raises(TypeError, match="takes an actor handle, not str"):
-            ipyactors.kill("c1")
+        with pytest.raises(TypeError, match="takes an actor's handle or name, not int"):
+            ipyactors.kill(1)
 
 
 def test_exit_actor_outside_an_actor() -> None:

@@ -158,13 +158,14 @@ def test_wrong_options_fail_when_they_are_given() -> None:
 
 SIGNATURES = [
     ("", ""),
-    ("x, y=2", "x, y=None"),
+    ("x, y=2", "x, y=2"),
+    ("x=[], *, y=..., z=1e999, k=10**9999", "x=..., *, y=..., z=..., k=..."),
     ("x, /, y", "x, /, y"),
     ("x, /", "x, /"),
-    ("x, y=1, /, *, z", "x, y=None, /, *, z"),
-    ("*args, z=1, **more", "*args, z=None, **more"),
+    ("x, y=1, /, *, z", "x, y=1, /, *, z"),
+    ("*args, z=1, **more", "*args, z=1, **more"),
     ("x, /, *args, k", "x, /, *args, k"),
-    ("x, *, k=1, j", "x, *, k=None, j"),
+    ("x, *, k=1, j", "x, *, k=1, j"),
 ]
 
 

@@ -297,7 +297,7 @@ def test_get(engine: FakeEngine) -> None:
         (lambda _: ipyactors.cancel("x"), TypeError, "takes a reference"),
         (lambda ref: ipyactors.cancel(ref, force="no"), TypeError, "force='no': takes True or False, not str"),
         (lambda ref: ipyactors.cancel(ref, recursive=1), TypeError, "recursive=1: takes True or False, not int"),
-        (lambda _: ipyactors.explain("x"), TypeError, "takes a reference or an actor handle"),
+        (lambda _: ipyactors.explain(3), TypeError, "takes a reference, or an actor's handle or name"),
     ],
 )
 def test_wrong_arguments(engine: FakeEngine, call, error, words: str) -> None:

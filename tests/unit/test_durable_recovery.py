@@ -52,7 +52,7 @@ def test_the_past_is_what_was_executed_and_what_was_not_ended() -> None:
     ]
 
 
-def test_crashes_are_counted_for_the_call_that_ran() -> None:
+def test_it_is_known_which_incarnations_a_call_has_ended() -> None:
     history = follow(
         (0, Open(b"", "process")),
         (1, call("a")),
@@ -61,7 +61,7 @@ def test_crashes_are_counted_for_the_call_that_ran() -> None:
         (2, Open(b"", "process", interrupted=1), 2),
         (2, Open(b"", "process"), 3),
     )
-    assert history.crashes == {1: 2}
+    assert history.crashes == {1: (0, 1)}
     assert history.incarnation == 3
 
 

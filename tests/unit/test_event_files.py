@@ -47,6 +47,16 @@ def test_a_file_that_cannot_be_written_leaves_what_was_there(
     assert [one.name for one in tmp_path.iterdir()] == ["run.json"]
 
 
+def test_a_file_that_cannot_be_written_is_named_as_it_was_given(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "folder").mkdir()
+    for path in (tmp_path / "nowhere" / "run.json", tmp_path / "folder"):
+        with pytest.raises(OSError, match="") as caught:
+            ipyactors.export_events(path, [])
+        assert (caught.value.filename, caught.value.filename2) == (str(path), None)
+        assert "draft" not in str(caught.value)
+    assert [one.name for one in tmp_path.iterdir()] == ["folder"]
+
+
 def test_without_events_those_of_the_session_are_meant(tmp_path: pathlib.Path) -> None:
     with pytest.raises(SessionError, match="export_events: there is no session"):
         ipyactors.export_events(tmp_path / "run.json")

@@ -176,7 +176,7 @@ def test_a_storm_is_the_same_again_with_the_same_seed() -> None:
 def test_a_report_reads_well() -> None:
     died = [Event(EventKind.ACTOR_DIED, 1.0, worker_id=b"w%d" % k, injected=k > 0) for k in range(3)]
     faults, targets = Counter(kill=3, freeze=1), Counter({"Account 'acct'": 4})
-    report = StormReport(7, 10.0, faults, targets, 1, 2, [*died, died[1]])
+    report = StormReport(7, 10.0, faults, targets, 1, 2, died)
     assert report.deaths == (2, 1)
     assert repr(report) == (
         "storm of seed 7: 4 faults in 10.0 s\n"

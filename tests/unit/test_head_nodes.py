@@ -18,6 +18,7 @@ from ipyactors.wire.head_messages import (
     EventsReported,
     GetActor,
     GetActorReply,
+    KillActor,
     LeaseGranted,
     LeaseLost,
     OwnerLost,
@@ -165,6 +166,69 @@ def test_leases_that_waited_for_a_worker_there_are_decided_anew(head: HeadScenar
     head.join_node(b"n3", 4)
     head.lose_node(b"n2")
     assert [type(word) for word in head.take(b"n3")] == [NodeLost, StartWorker, StartWorker]
+
+
+NEEDS_B = "needs 2 CPU; no machine has that much, and the one that comes nearest has 1 CPU"
+
+
+@pytest.mark.parametrize("is_up", [True, False])
+def test_an_actor_that_has_lived_waits_for_a_machine_to_join(head: HeadScenario, is_up: bool) -> None:
+    """So does one whose constructor ran; holders are told when it begins to wait, and when that is over."""
+    head.say(b"d1", WatchEvents())
+    if is_up:
+        actor_on_n2(head, max_restarts=1)
+    else:
+        head.say(b"d1", CreateActor(1, actor_spec(b"a1", b"d1", cpus=2, max_restarts=1)))
+    head.forget()
+    head.lose_node(b"n2")
+    words = head.take(b"d1")
+    lost, restarting = (word.status for word in words if isinstance(word, ActorChanged))
+    assert [lost.state, restarting.state] == [ActorState.RESTARTING] * 2
+    assert (restarting.is_stranded, restarting.waiting_for) == (True, NEEDS_B)
+    events = [event for word in words if isinstance(word, EventsReported) for event in word.events]
+    stranded = [event.detail for event in events if event.kind is EventKind.ACTOR_STRANDED]
+    assert stranded == [f"waits for a machine: {NEEDS_B}"]
+    head.join_node(b"n3", 1)
+    head.forget()
+    head.pass_time(5)
+    head.expect_silence()
+    head.say(b"n4", RegisterNode("n4", to_units({"CPU": 2}), pid=101, joins=True))
+    started = head.take(b"n4")[-1]
+    assert isinstance(started, StartWorker)
+    assert started.incarnation == 1
+    told = [word.status for word in head.take(b"d1") if isinstance(word, ActorChanged)]
+    assert [(status.state, status.is_stranded, status.waiting_for) for status in told] == [
+        (ActorState.RESTARTING, False, "")
+    ]
+    head.actor_up(started.worker_id, node_id=b"n4", incarnation=1)
+    assert head.tables.actors[b"a1"].state is ActorState.ALIVE
+
+
+def test_an_actor_waits_for_a_machine_if_there_was_one_when_it_was_created(head: HeadScenario) -> None:
+    actor_on_n2(head)
+    head.say(b"d1", CreateActor(2, actor_spec(b"a2", b"d1", cpus=2)))
+    head.forget()
+    head.lose_node(b"n2")
+    told = [word.status for word in head.take(b"d1") if isinstance(word, ActorChanged)]
+    assert [(one.actor_id, one.state) for one in told] == [(b"a1", ActorState.DEAD), (b"a2", ActorState.PENDING)]
+    head.say(b"d1", CreateActor(3, actor_spec(b"a3", b"d1", cpus=2)))
+    _reply, refused = head.take(b"d1")
+    assert isinstance(refused, ActorChanged)
+    assert refused.unplaceable == to_units({"CPU": 1})
+    head.join_node(b"n3", 2)
+    assert head.take_status(b"d1").state is ActorState.STARTING
+    assert not head.tables.actors[b"a2"].is_stranded
+
+
+def test_an_actor_that_waits_for_a_machine_can_be_killed(head: HeadScenario) -> None:
+    actor_on_n2(head, max_restarts=-1)
+    head.lose_node(b"n2")
+    head.forget()
+    head.say(b"d1", KillActor(b"a1"))
+    changed = head.take_one(b"d1", ActorChanged)
+    assert (changed.status.state, changed.status.is_stranded, changed.unplaceable) == (ActorState.DEAD, False, None)
+    assert changed.status.death is not None
+    assert changed.status.death.reason is LossReason.INTENDED
 
 
 def test_an_actor_comes_back_elsewhere_or_is_dead_for_the_right_reason(head: HeadScenario) -> None:
@@ -338,6 +402,25 @@ def test_an_actor_that_comes_back_waits_for_a_machine_that_does() -> None:
     head.expect_silence()
     head.say(b"n2", RegisterNode("n2", to_units({"CPU": 2}), pid=100, joins=True))
     assert [type(word) for word in head.take(b"n2")] == [NodeRegistered, StartWorker]
+
+
+def test_an_actor_that_lives_on_a_machine_that_is_not_back_yet_gets_no_second_process() -> None:
+    """An earlier process of it died on the first machine, which is back and has room."""
+    spec = actor_spec(b"a1", b"d1", max_restarts=2)
+    dead = DeadWorker(b"w8", killed(), spec)
+    head = HeadScenario(head_epoch=1)
+    known = (NodeRecord(b"n2", 100),)
+    head.say(b"n1", RegisterNode("n1", to_units({"CPU": 1}), dead=(dead,), nodes=known, drivers=(b"d1",)))
+    back(head, held={b"a1": 1})
+    head.expect_silence()
+    workers = (WorkerRecord(b"w9", 9, "ipc://w9", spec, 1),)
+    head.say(b"n2", RegisterNode("n2", to_units({"CPU": 2}), workers, pid=100, joins=True))
+    head.expect(b"n2", NodeRegistered(1))
+    head.forget()
+    head.worker_up(b"w9", b"n2")
+    head.expect_silence()
+    actor = head.tables.actors[b"a1"]
+    assert (actor.state, actor.worker_id, actor.incarnation) == (ActorState.ALIVE, b"w9", 1)
 
 
 def test_a_machine_that_ended_meanwhile_is_lost() -> None:

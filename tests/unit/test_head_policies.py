@@ -72,12 +72,27 @@ def test_a_demand_for_nothing_fits_even_where_cpus_are_overdrawn() -> None:
     [
         ({"CPU": 2}, "needs 2 CPU; free now: 0.5 CPU on host a (4 in all)"),
         ({"CPU": 2, "GPU": 1}, "needs 2 CPU, 1 GPU; free now: 0.5 CPU, 1 GPU on host a (4 CPU, 1 GPU in all)"),
-        ({"CPU": 5}, "needs 5 CPU; no machine has that much (at most 4 CPU, 1 GPU)"),
+        ({"CPU": 5}, "needs 5 CPU; no machine has that much, and the one that comes nearest has 4 CPU, 1 GPU"),
     ],
 )
 def test_waits_are_explained(demand: dict[str, float], words: str) -> None:
     nodes = [node("a", {"CPU": 4, "GPU": 1}, {"CPU": 0.5, "GPU": 1})]
     assert placement.explain_waiting(nodes, to_units(demand)) == words
+
+
+@pytest.mark.parametrize(
+    ("demand", "nearest"),
+    [
+        ({"CPU": 1, "far": 2}, {"CPU": 2, "far": 1}),
+        ({"CPU": 8, "head": 1}, {"CPU": 4, "head": 1}),
+        ({"CPU": 3, "far": 1}, {"CPU": 2, "far": 1}),
+        ({"gpu": 1}, {"CPU": 4, "head": 1}),
+    ],
+)
+def test_what_comes_nearest_is_one_machine_that_there_is(demand: dict[str, float], nearest: dict[str, float]) -> None:
+    """It has not the most of each from different ones."""
+    nodes = [node("a", {"CPU": 4, "head": 1}), node("b", {"CPU": 2, "far": 1})]
+    assert placement.nearest_total(nodes, to_units(demand)) == to_units(nearest)
 
 
 def test_a_wait_on_many_machines_stays_short() -> None:

@@ -127,3 +127,18 @@ def test_who_has_left_it_finds_it_again(sessions: pathlib.Path) -> None:
 def test_without_any_session_there_is_none(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> None:
     monkeypatch.setenv("IPYACTORS_HOME", str(tmp_path / "new"))
     assert notebooks.claim("/bank.ipynb") is None
+
+
+def test_who_leaves_a_session_drives_it_no_more_and_may_come_back(sessions: pathlib.Path, other: Identity) -> None:
+    add(sessions, "one", "/bank.ipynb", me())
+    add(sessions, "theirs", "/bank.ipynb", other)
+    for name in ("one", "theirs"):
+        notebooks.unsign(str(sessions / name))
+    unsigned, theirs = read_note(sessions / "one"), read_note(sessions / "theirs")
+    assert unsigned is not None
+    assert theirs is not None
+    assert [unsigned.driven and unsigned.driven.by, theirs.driven and theirs.driven.by] == [None, other]
+    assert [note.paths.name for note in notebooks.left("/bank.ipynb")] == ["one"]
+    found = notebooks.claim("/bank.ipynb")
+    assert found is not None
+    assert found.paths.name == "one"

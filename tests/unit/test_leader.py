@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import functools
+import operator
 import os
 import signal
 import threading
-from collections.abc import Iterator
+import types
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
+from ipyactors.wire import leader
 from ipyactors.wire.interrupts import deferred
 from ipyactors.wire.leader import LeaderFollowers
 from tests.support.gates import until
@@ -151,6 +157,51 @@ def test_an_interrupt_ends_a_wait_and_leaves_it_usable(box: Mailbox) -> None:
         box.leader.wait(lambda: False, GENEROUS_S)
     box.post()
     assert box.leader.wait(lambda: box.seen >= 1, GENEROUS_S)
+
+
+def _interrupted_before(sleep: Callable[[], Any]) -> Any:
+    """Have SIGINT come when ``sleep`` is about to: no Python code, and so no handler, runs between the two."""
+    come = functools.partial(getattr(ctypes.CDLL(None), "raise"), signal.SIGINT)
+    return list(map(operator.call, (come, sleep)))[1]
+
+
+def test_an_interrupt_just_before_the_leader_sleeps_is_not_held_up() -> None:
+    lone = LeaderFollowers(lambda: None, [], "test")  # not started: no standby thread
+    poll = lone._new_poll()
+    lone._poll = types.SimpleNamespace(  # type: ignore[assignment]
+        poll=lambda timeout: _interrupted_before(functools.partial(poll.poll, timeout))
+    )
+    woken = threading.Event()
+    rescue = threading.Timer(GENEROUS_S, lambda: (woken.set(), lone.wake()))
+    rescue.start()
+    with pytest.raises(KeyboardInterrupt):
+        lone.wait(woken.is_set)
+    rescue.cancel()
+    assert not woken.is_set(), "it slept on, and the interrupt came only with what it waited for"
+    lone.close()
+
+
+def test_an_interrupt_just_before_a_follower_sleeps_is_not_held_up(
+    box: Mailbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def wait(self: Any, timeout_s: float | None) -> None:
+        timeout = -1 if timeout_s is None else timeout_s
+        _interrupted_before(functools.partial(self._latch.acquire, timeout=timeout))
+
+    monkeypatch.setattr(leader._Follower, "wait", wait)
+    is_over = threading.Event()
+    leading = threading.Thread(target=box.leader.wait, args=(is_over.is_set,))
+    leading.start()
+    until(lambda: box.leader._leader == leading.ident, "the other thread leads")
+    rescue = threading.Timer(GENEROUS_S, box.post)
+    rescue.start()
+    with pytest.raises(KeyboardInterrupt):
+        box.leader.wait(lambda: box.seen > 0)
+    rescue.cancel()
+    is_over.set()
+    box.leader.end_waits()
+    leading.join()
+    assert box.seen == 0, "it slept on, and the interrupt came only with what it waited for"
 
 
 def test_an_interrupt_in_a_deferred_section_comes_at_its_end() -> None:

@@ -99,7 +99,7 @@ def test_a_small_put_is_in_its_owners_memory() -> None:
     assert str(found.owner) == "driver (pid 10)"
     assert held_by(found) == ["2 references in driver (pid 10)"]
     assert found.site == CallSite("Cell In[3]", 2)
-    assert str(found.site) == "Cell In[3]:2"
+    assert str(found.site) == "Cell In[3], line 2"
 
 
 def test_a_large_value_is_where_the_stores_have_it() -> None:
@@ -232,7 +232,7 @@ def test_what_is_cut_off_is_said() -> None:
 def test_groups_add_up() -> None:
     by_site = make_report(three(), group_by="site")
     assert [(group.key, group.objects, group.size_bytes, group.oldest_s) for group in by_site.groups] == [
-        ("Cell In[3]:2", 2, 40, 5.0),
+        ("Cell In[3], line 2", 2, 40, 5.0),
         (NO_SITE, 1, 20, None),
     ]
     assert len(by_site) == 3
@@ -258,9 +258,9 @@ def test_the_table_is_aligned() -> None:
         "2 objects, 1.5 MB",
         f"here ({NODE.hex()[:10]}): {store}, 1 object in the store",
         "",
-        "  size  what                  where     age  call site     owner            held by",
-        "1.5 MB  task result of train  memory  3 min                driver (pid 10)  nobody",
-        "  10 B  put                   inline  5.0 s  Cell In[3]:2  driver (pid 10)  1 reference",
+        "  size  what                  where     age  call site           owner            held by",
+        "1.5 MB  task result of train  memory  3 min                      driver (pid 10)  nobody",
+        "  10 B  put                   inline  5.0 s  Cell In[3], line 2  driver (pid 10)  1 reference",
     ]
 
 
@@ -303,21 +303,30 @@ def test_a_notebook_shows_the_same_cells_and_nothing_is_markup() -> None:
     assert _Cells(text).rows == [list(headings), [cell for cell in cells if cell]]
 
 
+def test_a_notebooks_table_is_cut_as_the_text_is_and_units_do_not_wrap() -> None:
+    report = make_report(census(*(record(number, references=1) for number in range(1, 2001))), limit=None)
+    text = report._repr_html_()
+    assert text.count("<tr>") == 31
+    assert "<div>... and 1970 more; iterate over it to have them all</div>" in text
+    assert len(text) < 20_000
+    assert '<td style="text-align: right; white-space: nowrap">100 B</td>' in text
+
+
 def test_plain_data_survive_json() -> None:
     report = make_report(three(), group_by="site")
     plain = json.loads(json.dumps(report.to_dict()))
     assert plain["rows"][0]["size_bytes"] == 30
     assert plain["rows"][0]["what"] == "put"
     assert plain["rows"][0]["owner"]["pid"] == 10
-    assert plain["groups"][0]["key"] == "Cell In[3]:2"
+    assert plain["groups"][0]["key"] == "Cell In[3], line 2"
     assert plain["nodes"][0]["limit_bytes"] == 10_000
 
 
 def test_a_path_is_shown_from_here(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> None:
     monkeypatch.chdir(tmp_path)
     site = CallSite(str(tmp_path / "jobs" / "train.py"), 7, "main")
-    assert str(site) == f"{os.path.join('jobs', 'train.py')}:7 in main"
-    assert str(CallSite("/elsewhere/train.py", 7)) == "/elsewhere/train.py:7"
+    assert str(site) == f"{os.path.join('jobs', 'train.py')}, line 7, in main"
+    assert str(CallSite("/elsewhere/train.py", 7)) == "/elsewhere/train.py, line 7"
 
 
 @pytest.mark.parametrize(
@@ -432,7 +441,7 @@ def test_the_command_prints_what_memory_says(home: pathlib.Path, monkeypatch: py
     assert [one["size_bytes"] for one in json.loads(text)["rows"]] == [10, 30]
     code, text = run("memory", "--session", note.paths.state_dir, "--group-by", "site")
     assert code == 0
-    assert "Cell In[3]:2" in text
+    assert "Cell In[3], line 2" in text
     assert run("memory", "--group-by", "line")[0] == 2
 
 

@@ -339,6 +339,31 @@ def test_a_readonly_call_to_a_durable_actor_is_given_up_alone(owner: OwnerScenar
     assert logged.state is CallState.QUEUED
 
 
+def test_a_logged_call_was_sent_again_for_each_process_that_it_had_begun_in(owner: OwnerScenario) -> None:
+    client = owner.actor()
+    owner.alive(client, W1)
+    calls = [owner.method(client, "add", is_durable=True) for _ in range(3)]
+    for incarnation in (1, 2):
+        owner.died(client, client.worker_id, started=1, final=False, incarnation=incarnation)
+        owner.alive(client, f"wworker{incarnation}".encode(), incarnation)
+    assert not owner.out.events, "whether they had begun, or were over, is known to the actor alone"
+    owner.hear(
+        client.worker_id,
+        CallSucceeded(1, (payload(1),), crashes=(0, 1)),
+        CallRaised(2, error(), crashes=(1,)),
+        CallSucceeded(3, (payload(1),)),
+    )
+    assert owner.out.events == [
+        (EventKind.CALL_RETRY, "Counter.add", 0),
+        (EventKind.CALL_RETRY, "Counter.add", 1),
+        (EventKind.CALL_ATTEMPT, "Counter.add", 2),
+        (EventKind.CALL_RETRY, "Counter.add", 0),
+        (EventKind.CALL_FAILED, "Counter.add", 1),
+        (EventKind.CALL_ATTEMPT, "Counter.add", 0),
+    ]
+    assert all(call.state is CallState.DONE for call in calls)
+
+
 def test_where_a_log_is_that_can_tell_is_said(owner: OwnerScenario) -> None:
     owner.state.actors_dir = "/sessions/s1/actors"
     client = owner.actor()

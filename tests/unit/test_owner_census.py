@@ -236,6 +236,15 @@ def test_frames_of_the_package_are_passed_over() -> None:
     assert (site.file, site.function) == (__file__, "test_frames_of_the_package_are_passed_over")
 
 
+def test_frames_of_ipython_between_a_cell_and_a_magic_are_passed_over() -> None:
+    scope = {"note": origins.note, "__name__": "IPython.core.interactiveshell"}
+    exec(compile("def run_cell_magic(): return note(None, 0)", "/x/interactiveshell.py", "exec"), scope)
+    for _ in range(2):  # the second time, the file is known
+        site = origins.site_of(scope["run_cell_magic"]())  # type: ignore[operator]
+        assert site is not None
+        assert site.file == __file__
+
+
 def test_something_made_after_a_pause_is_timed_itself() -> None:
     ages = Ages()
     assert ages.made_s(1) is None

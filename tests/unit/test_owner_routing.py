@@ -73,6 +73,44 @@ def test_what_an_actor_writes_in_no_call_belongs_to_where_it_was_created(owner: 
     assert owner.out.shown == [(late, created)]
 
 
+def test_what_a_durable_actor_runs_from_its_log_belongs_to_the_call(owner: OwnerScenario) -> None:
+    scopes.enter()
+    client = owner.actor()
+    made = [(scopes.enter(), owner.method(client, max_task_retries=1)) for _ in range(2)]
+    owner.alive(client, W1)
+    unsent = scopes.enter()
+    owner.died(client, W1, started=1, final=False)
+    made.append((unsent, owner.method(client)))
+    for scope, call in made:
+        found = OutputWritten(0, "f", 1, "hello\n", actor_id=client.actor_id, call_id=call.task_id)
+        owner.hear(W2, found)
+        assert owner.out.shown.pop() == (found, scope)
+
+
+def test_it_may_come_after_the_answer_for_it_comes_another_way(owner: OwnerScenario) -> None:
+    scopes.enter()
+    client = owner.actor()
+    owner.alive(client, W1)
+    scope = scopes.enter()
+    call = owner.method(client, is_durable=True)
+    owner.died(client, W1, started=1, final=False)
+    owner.alive(client, W2, incarnation=1)
+    owner.answer(W2, 1)
+    found = OutputWritten(0, "f", 1, "hello\n", actor_id=client.actor_id, call_id=call.task_id)
+    owner.hear(W2, found)
+    assert owner.out.shown == [(found, scope)]
+
+
+def test_what_is_run_from_a_log_for_a_call_within_another_is_passed_on(owner: OwnerScenario) -> None:
+    client = owner.actor()
+    call = owner.method(client)
+    call.parent = CurrentCall(b"dparent1", 5, b"p" * 16, "outer")
+    owner.out.sent.clear()
+    owner.hear(W1, OutputWritten(0, "f", 1, "hello\n", actor_id=client.actor_id, call_id=call.task_id))
+    assert [(message.seq, message.text) for message in owner.take(OutputWritten)] == [(5, "hello\n")]
+    assert owner.out.shown == []
+
+
 def test_what_a_task_has_left_behind_belongs_to_the_last_one_also_when_the_lease_is_over(owner: OwnerScenario) -> None:
     first = scopes.enter()
     owner.task()

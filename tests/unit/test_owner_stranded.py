@@ -5,10 +5,12 @@ from __future__ import annotations
 import pytest
 
 from ipyactors.ground.exceptions import PlacementError, WorkerCrashedError
-from ipyactors.owner import reactor, rebuild, stranded
+from ipyactors.owner import outbox, reactor, rebuild, stranded
+from ipyactors.owner.actors import ActorClient
 from ipyactors.owner.calls import CallState, TaskCall
 from ipyactors.wire.events import EventKind
-from ipyactors.wire.head_messages import ShapeUnplaceable, WantLeases
+from ipyactors.wire.head_messages import ActorChanged, ShapeUnplaceable, WantLeases
+from ipyactors.wire.specs import ActorState, ActorStatus
 from ipyactors.wire.store_messages import CopiesFound, FindCopies, NodeLost
 from ipyactors.wire.worker_messages import OutputWritten, RunTask
 from tests.support.owner_scenario import OwnerScenario
@@ -100,7 +102,7 @@ def test_a_rebuild_waits_for_a_machine() -> None:
     world.hear(b"head", REFUSED)
     assert not made.done
     assert list(stranded.reasons(world.state, [made])) == [
-        "make waits for a machine: it asks for 1 far, and the largest node has 2 CPU"
+        "make waits for a machine: it asks for 1 far, and the machine that comes nearest has 2 CPU"
     ]
     world.is_paused = False
     world.drive()
@@ -116,11 +118,57 @@ def test_a_warning_is_given_once_and_not_at_once(owner: OwnerScenario) -> None:
     owner.settle()
     owner.settle()
     text = (
-        "f waits for a machine: it asks for 1 far, and the largest node has 2 CPU. "
+        "f waits for a machine: it asks for 1 far, and the machine that comes nearest has 2 CPU. "
         "Nothing is lost; it runs when one has come.\n"
     )
     assert owner.out.shown == [(OutputWritten(0, "ipyactors", 2, text), 0)]
     assert stranded.next_warning_s(owner.state) is None
+
+
+WAITS = "needs 1 far; no machine has that much, and the one that comes nearest has 2 CPU"
+
+
+def changed(client: ActorClient, *, is_stranded: bool, state: ActorState = ActorState.RESTARTING) -> ActorChanged:
+    waiting_for = WAITS if is_stranded else ""
+    return ActorChanged(ActorStatus(client.actor_id, state, 1, waiting_for=waiting_for, is_stranded=is_stranded))
+
+
+def test_calls_of_an_actor_that_waits_say_so_once_and_not_at_once(owner: OwnerScenario) -> None:
+    client = owner.actor()
+    owner.hear(b"head", changed(client, is_stranded=True), changed(client, is_stranded=True))
+    owner.now_s += stranded.WARN_AFTER_S
+    owner.settle()
+    assert owner.out.shown == [], "nothing here waits for it"
+    assert stranded.next_warning_s(owner.state) is None
+    calls = [owner.method(client, settle=False), owner.method(client)]
+    who = f"{calls[0].name} (and 1 more)"
+    text = f"{who} waits for a machine: actor Counter 'c' {WAITS}. It goes on when one has come.\n"
+    assert owner.out.shown == [(OutputWritten(0, "ipyactors", 2, text), 0)]
+    assert stranded.next_warning_s(owner.state) is None
+    assert list(stranded.reasons(owner.state, [call.entries[0] for call in calls])) == [
+        f"{calls[0].name} waits for a machine: actor Counter 'c' {WAITS}"
+    ]
+
+
+def test_an_actor_that_has_found_a_machine_is_not_warned_of(owner: OwnerScenario) -> None:
+    client = owner.actor()
+    call = owner.method(client)
+    owner.hear(b"head", changed(client, is_stranded=True))
+    assert stranded.next_warning_s(owner.state) == owner.now_s + stranded.WARN_AFTER_S
+    owner.hear(b"head", changed(client, is_stranded=False))
+    assert stranded.next_warning_s(owner.state) is None
+    owner.now_s += stranded.WARN_AFTER_S
+    owner.settle()
+    assert owner.out.shown == []
+    assert not list(stranded.reasons(owner.state, call.entries))
+
+
+def test_an_actor_that_nothing_here_needs_is_forgotten(owner: OwnerScenario) -> None:
+    client = owner.actor()
+    owner.hear(b"head", changed(client, is_stranded=True))
+    outbox.count_handle(owner.state, client, -1)
+    owner.settle()
+    assert not owner.state.stranded
 
 
 def test_what_waits_for_what_waits_says_so(owner: OwnerScenario) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextvars
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from ipyactors.owner import scopes
 from ipyactors.owner.calls import CallState, PendingCall
 from ipyactors.owner.templates import STREAMING
 from ipyactors.owner.waits import NO_THREAD, Waits
@@ -178,9 +181,9 @@ def test_a_withdrawn_call_takes_along_the_task_that_makes_its_argument(cells: Ce
         (Withdrawal(3, {"Tally 't'": 1}), "3 tasks cancelled, 1 call of Tally 't' withdrawn"),
         (
             Withdrawal(0, {"Tally 't'": 2}, {"Tally 't'": 1}),
-            "2 calls of Tally 't' withdrawn; 1 is running in Tally 't' and goes on",
+            "2 calls of Tally 't' withdrawn; 1 call is running in Tally 't' and goes on",
         ),
-        (Withdrawal(running={"Tally 't'": 2}), "2 are running in Tally 't' and go on"),
+        (Withdrawal(running={"Tally 't'": 2}), "2 calls are running in Tally 't' and go on"),
         (Withdrawal(open={"Tally 't'": 1}), "1 call of Tally 't' is being withdrawn"),
         (Withdrawal(1, kept=2), "1 task cancelled; 2 go on, for somebody else waits for them"),
     ],
@@ -195,6 +198,20 @@ def test_the_words(done: Withdrawal, words: str) -> None:
 def test_a_wait_counts_while_it_lasts_and_not_for_the_thread_that_was_interrupted() -> None:
     waits = Waits()
     with waits.during(["mine"]), waits.during(["another's"], 7), waits.during(["a coroutine's"], NO_THREAD):
-        assert waits.subjects(7) == {"mine", "a coroutine's"}
-        assert len(waits.subjects(but_thread=-1)) == 3
-    assert waits.subjects(7) == set()
+        assert waits.subjects(7, 0) == {"mine", "a coroutine's"}
+        assert len(waits.subjects(-1, 0)) == 3
+    assert waits.subjects(7, 0) == set()
+
+
+def test_a_wait_of_the_same_cell_does_not_count_and_that_of_a_thread_of_its_own_does() -> None:
+    waits = Waits()
+    context = contextvars.copy_context()
+    scope = context.run(scopes.enter)
+    with ThreadPoolExecutor(1) as pool:
+        own = pool.submit(lambda: waits.during(["thread's"])).result()
+        same = pool.submit(context.run, waits.during, ["same cell's"]).result()
+    creation = context.run(lambda: waits.during(["creation's"], NO_THREAD, scope=0))
+    coroutine = context.run(waits.during, ["coroutine's"], NO_THREAD)
+    with own, same, creation, coroutine:
+        assert waits.subjects(7, scope) == {"thread's", "creation's"}
+        assert waits.subjects(7, scope + 1) == {"thread's", "creation's", "same cell's", "coroutine's"}

@@ -117,6 +117,12 @@ def test_anything_else_yields_what_it_yields(engine: FakeEngine, bars: list[Fake
     assert [bar.n for bar in bars] == [2, 2, 2, 3]
 
 
+def test_it_says_what_it_follows(engine: FakeEngine, bars: list[FakeBar]) -> None:
+    refs = [ipyactors.put(number) for number in range(2)]
+    assert repr(ipyactors.progress(refs, desc="two")) == "Progress(2 references, 'two')"
+    assert repr(ipyactors.progress(iter("ab"))) == "Progress()"
+
+
 def test_it_may_be_stepped_through(engine: FakeEngine, bars: list[FakeBar]) -> None:
     refs = refs_of(3)
     following = ipyactors.progress(refs)
@@ -129,10 +135,18 @@ def test_it_may_be_stepped_through(engine: FakeEngine, bars: list[FakeBar]) -> N
     assert [bar.n for bar in bars] == [3]
 
 
+@pytest.mark.parametrize("items", [[1, 2, 3], ("a", "b", "c"), [[1], [2], [1]]])
+def test_a_list_of_anything_else_is_iterated_as_it_is(bars: list[FakeBar], items: Any) -> None:
+    assert list(ipyactors.progress(items)) == list(items)
+    [bar] = bars
+    assert (bar.total, bar.n, bar.closed) == (3, 3, 1)
+    with pytest.raises(TypeError, match="get takes progress of a list of references"):
+        ipyactors.get(ipyactors.progress(items))
+
+
 @pytest.mark.parametrize(
     ("given", "error", "words"),
     [
-        ([1], TypeError, "item 0 is int"),
         (7, TypeError, "takes a list of references, or what can be iterated, not int"),
         (None, TypeError, "not NoneType"),
     ],
@@ -143,8 +157,10 @@ def test_wrong_arguments(engine: FakeEngine, given: Any, error: type[Exception],
     [ref] = refs_of(1)
     with pytest.raises(TypeError, match=r"not a single one: progress\(\[ref\]\)"):
         ipyactors.progress(ref)
-    with pytest.raises(ValueError, match="there twice"):
+    with pytest.raises(ValueError, match=r"^progress takes each reference once; .* is there twice"):
         ipyactors.progress([ref, ref])
+    with pytest.raises(TypeError, match=r"^progress takes references; item 1 is int"):
+        ipyactors.progress([ref, 1])
     with pytest.raises(TypeError, match="desc=3: takes a str"):
         ipyactors.progress([ref], desc=3)  # type: ignore[arg-type]
 

@@ -165,3 +165,9 @@ def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="'ipyactors' has no attribute 'gett'"):
         _ = ipyactors.gett
     assert set(ROOF) <= set(dir(ipyactors))
+
+
+def test_completion_offers_what_is_public_alone() -> None:
+    offered = {name for name in dir(ipyactors) if not name.startswith("_")}
+    assert offered == {name for name in ROOF if not name.startswith("_")} | {"plots", "testing"}
+    assert [name for name in dir(ipyactors.plots) if not name.startswith("_")] == ipyactors.plots.__all__

@@ -174,7 +174,7 @@ def test_actors_of_a_driver_are_numbered_in_their_ids() -> None:
 def test_a_handle_on_a_page(engine: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     handle = ipyactors.remote(durable=True)(Counter).options(name="<c1>").remote()
     client = handle._ipyactors_client
-    methods = "methods: add(by=…) | keep()  (persist) | look(*, quick=…)  (readonly)"
+    methods = "methods: add(by=1) | keep()  (persist) | look(*, quick=True)  (readonly)"
     assert words_of(handle._repr_html_()).splitlines()[2:] == [
         "state: pending ",
         f"id: {ids.short(client.actor_id)} ",
@@ -226,7 +226,7 @@ def test_functions_and_classes(engine: FakeEngine) -> None:
         "RemoteFunction(scale, num_cpus=2, resources={'disk': 1.0}, retry_exceptions=[OSError])"
     )
     assert words_of(given._repr_html_()).splitlines() == [
-        "RemoteFunction: scale(x, factor=…) ",
+        "RemoteFunction: scale(x, factor=2.0) ",
         "about: Scale a value. ",
         "options: num_cpus=0.5 | retry_exceptions=[OSError]",
     ]
@@ -239,10 +239,10 @@ def test_functions_and_classes(engine: FakeEngine) -> None:
     assert repr(stored) == "ActorClass(Counter, name='c1', durable=True, checkpoint=every(calls=5))"
     assert "secret" not in stored._repr_html_()
     assert words_of(stored._repr_html_()).splitlines() == [
-        "ActorClass: Counter(start=…) ",
+        "ActorClass: Counter(start=0) ",
         "about: Counts. ",
         "options: name='c1' | durable=True | checkpoint=every(calls=5) ",
-        "methods: add(by=…) | keep()  (persist) | look(*, quick=…)  (readonly)",
+        "methods: add(by=1) | keep()  (persist) | look(*, quick=True)  (readonly)",
     ]
     many = type("Many", (), {f"m{number:02}": lambda self: None for number in range(40)})
     assert words_of(ipyactors.remote(many)._repr_html_()).endswith("| m29() | and 10 more")
@@ -260,8 +260,8 @@ def test_lists_stay_lists(engine: FakeEngine) -> None:
         assert repr(rows) == repr(list(rows))
         assert type(pickle.loads(pickle.dumps(rows))) is type(copy.copy(rows)) is list
     assert words_of(ipyactors.list_actors()._repr_html_()).splitlines() == [
-        "actor: class: state: incarnation: restarts left: ",
-        "c1 Counter alive 0 0",
+        "actor: class: state: incarnation: restarts left: why: ",
+        "c1 Counter ● alive 0 0",
     ]
     assert words_of(ipyactors.nodes()._repr_html_()).splitlines() == [
         "machine: state: CPUs free: memory free: workers: ",

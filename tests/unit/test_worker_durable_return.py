@@ -31,11 +31,8 @@ class Line:
         self.head, self.worker_id = head, worker_id
         self.under_way: deque[Any] = deque()
 
-    def tell_head(self, message: Any) -> None:
+    def repeat_to_head(self, message: Any) -> None:
         self.under_way.append(message)
-
-    def flush(self) -> None:
-        """Have all leave; it has not arrived."""
 
     def ask_head(self, make: Callable[[int], Any]) -> Any:
         self.head.say(self.worker_id, *self.under_way, make(7))
@@ -102,7 +99,7 @@ def test_what_is_in_no_danger_asks_nothing(head: HeadScenario) -> None:
 
 
 def test_the_head_that_is_asked_may_be_another_one_than_was_told(head: HeadScenario) -> None:
-    """The question is repeated to it, and what was told is not."""
+    """Both are repeated to it; the question alone is enough."""
     worker_id = next_process(head, head.tables.actors[ACTOR].worker_id)
     head.say(worker_id, ConfirmReady(3, ACTOR, 1))
     assert ConfirmReadyReply(3) in head.take(worker_id)

@@ -355,6 +355,23 @@ def test_what_an_actor_writes_in_no_call_goes_to_its_creator() -> None:
     ]
 
 
+def test_a_call_that_is_found_in_the_log_is_named_by_its_id() -> None:
+    world = World("C 'c1'")
+    world.output.actor_id = b"a" * 16
+    told: list[Any] = []
+    world.output.tell_creator = told.append
+    world.output.write(1, "made\n")
+    current.call.set(CurrentCall(b"", 3, b"the call", "C.m"))
+    world.output.write(1, "first\nhalf")
+    world.output.display(b"{}", "id", is_update=False)
+    world.output.end_call(b"", 3)
+    current.call.set(None)
+    world.output.write(1, "none\n")
+    assert [said.call_id for said in told] == [b"", b"the call", b"the call", b"the call", b""]
+    os.close(world.log_r)
+    os.close(world.log_w)
+
+
 def test_few_writers_are_kept_open(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(output_module, "_OPEN_AT_MOST", 2)
     for seq in (1, 2, 3):

@@ -1,4 +1,4 @@
-"""The table that ``%actors`` shows: plain text, HTML where there is a page, the same facts in both."""
+"""The table that ``%actors`` and ``list_actors()`` show: plain text, HTML on a page, the same facts in both."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ _SIGNS = {
     ActorState.RESTARTING: "↻",
     ActorState.DEAD: "✕",
 }
+#: Those of the page's theme, light or dark, where it has one.
 _COLOURS = {
-    ActorState.PENDING: "#8a6d00",
-    ActorState.STARTING: "#8a6d00",
-    ActorState.ALIVE: "#1a7f37",
-    ActorState.RESTARTING: "#0550ae",
-    ActorState.DEAD: "#b42318",
+    ActorState.PENDING: "var(--jp-warn-color1, #8a6d00)",
+    ActorState.STARTING: "var(--jp-warn-color1, #8a6d00)",
+    ActorState.ALIVE: "var(--jp-success-color1, #1a7f37)",
+    ActorState.RESTARTING: "var(--jp-info-color1, #0550ae)",
+    ActorState.DEAD: "var(--jp-error-color1, #b42318)",
 }
 _HEADINGS = ("actor", "namespace", "class", "durable", "state", "incarnation", "restarts left", "why")
 _RARE = ("namespace", "durable")
@@ -67,9 +68,10 @@ class ActorTable(Sequence[ActorStatus]):
 
     def _repr_mimebundle_(self, **_wanted: object) -> dict[str, str]:
         """Return what a front end chooses from."""
-        return {"text/plain": repr(self), "text/html": self._html()}
+        return {"text/plain": repr(self), "text/html": self.as_html()}
 
-    def _html(self) -> str:
+    def as_html(self) -> str:
+        """Return the table for a page."""
         if not self._statuses:
             return "<em>no actors</em>"
         headings, rows = self._cells()
@@ -92,9 +94,15 @@ def _row(status: ActorStatus, own_namespace: str) -> tuple[str, ...]:
         status.level,
         f"{_SIGNS[status.state]} {status.state.value}",
         str(status.incarnation),
-        "no limit" if status.restarts_left == -1 else str(status.restarts_left),
+        _restarts_left(status),
         _why(status),
     )
+
+
+def _restarts_left(status: ActorStatus) -> str:
+    if status.state is ActorState.DEAD:
+        return ""
+    return "no limit" if status.restarts_left == -1 else str(status.restarts_left)
 
 
 def _why(status: ActorStatus) -> str:
