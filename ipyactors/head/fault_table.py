@@ -38,6 +38,8 @@ class FaultTable:
         self._acts: OrderedDict[tuple[int, int], None] = OrderedDict()
         self._over: OrderedDict[int, None] = OrderedDict()
         self.awaiting: dict[int, Awaiting] = {}
+        #: By process that has not registered yet: the tickets of orders that came after it was started.
+        self.unheard: dict[bytes, list[int]] = {}
         self.postponed: list[tuple[bytes, OwnerToChaos]] = []
         self.killed_head = False
 

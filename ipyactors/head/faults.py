@@ -147,7 +147,10 @@ def on_worker_up(tables: Tables, out: Out, worker_id: bytes) -> None:
     if worker is None or not worker.actor_id:
         return
     progress = tables.faults.left_for(worker.actor_id)
-    if progress or (tables.head_epoch and tables.faults.has_over):
+    if tickets := tables.faults.unheard.pop(worker_id, None):
+        for ticket in tickets:
+            out.to_owner(worker_id, ArmFaults(ticket, progress))
+    elif progress or (tables.head_epoch and tables.faults.has_over):
         out.to_owner(worker_id, ArmFaults(tables.faults.next_id() if tables.head_epoch else 0, progress))
 
 
@@ -161,9 +164,15 @@ def _take_progress(tables: Tables, out: Out, worker_id: bytes, progress: tuple[P
 def _arm(
     tables: Tables, out: Out, worker_id: bytes, progress: tuple[Progress, ...], owner: Owner, reply: ChaosReply
 ) -> None:
-    """Hand orders to a process, if there is one; who gave them is answered when it knows."""
+    """Hand orders to a process, if there is one; who gave them is answered when it knows.
+
+    One that was started without them, and has not registered yet, is told when it does.
+    """
     if _is_there(tables, worker_id):
         out.to_owner(worker_id, ArmFaults(_await(tables, worker_id, owner, reply), progress))
+    elif worker_id in tables.workers:
+        ticket = _await(tables, worker_id, owner, reply)
+        tables.faults.unheard.setdefault(worker_id, []).append(ticket)
     else:
         out.to_owner(owner.owner_id, reply)
 
@@ -205,6 +214,7 @@ def on_death(tables: Tables, death: Death, worker_id: bytes) -> Death:
 
 def on_gone(tables: Tables, out: Out, process_or_node_id: bytes) -> None:
     """Answer who waits for a process or machine that has ended, after all who are concerned were told of that."""
+    tables.faults.unheard.pop(process_or_node_id, None)
     for ticket in [ticket for ticket, one in tables.faults.awaiting.items() if one.by == process_or_node_id]:
         on_noted(tables, out, ticket)
     tables.faults.drop_owner(process_or_node_id)

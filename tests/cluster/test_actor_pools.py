@@ -119,7 +119,7 @@ def test_a_queue_between_processes_keeps_the_order_and_its_size() -> None:
     copy = pickle.loads(pickle.dumps(line))
     line.shutdown()
     for one in (line, copy):
-        with pytest.raises(ActorDiedError, match=r"^Queue\(\w+, maxsize=3\) has ended: it was shut down\. ") as caught:
+        with pytest.raises(ActorDiedError, match=r"^Queue\(#\d+, maxsize=3\) has ended: it was shut down\. ") as caught:
             one.put(1)
         assert "_QueueActor" not in str(caught.value)
 
@@ -128,7 +128,7 @@ def test_a_queue_whose_process_was_killed_says_so() -> None:
     line = Queue(actor_options={"name": "line"})
     pid = get(line.actor.__ray_call__.remote(lambda _: os.getpid()))
     os.kill(pid, signal.SIGKILL)
-    with pytest.raises(ActorDiedError, match=r"^Queue\('line'\) has ended: the process .* was killed by SIGKILL"):
+    with pytest.raises(ActorDiedError, match=r"^Queue\('line' #\d+\) has ended: the process .* was killed by SIGKILL"):
         line.get(timeout=PATIENCE_S)
 
 

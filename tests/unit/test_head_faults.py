@@ -133,18 +133,37 @@ def test_a_death_that_nobody_injected_is_not_marked(head: HeadScenario) -> None:
     assert injected(head) == []
 
 
-def test_one_for_an_actor_without_a_process_waits_for_the_next(head: HeadScenario) -> None:
+def test_who_orders_something_of_a_process_that_is_being_started_is_answered_when_it_knows(head: HeadScenario) -> None:
+    """Its first calls come from elsewhere, and may be there before an order that nobody waits for."""
     worker_id = head.create_actor(A, max_restarts=-1)
     head.worker_dies(worker_id)
     started = the(head, StartWorker, N)
     assert isinstance(started, StartWorker)
     assert started.faults == ()
     head.forget()
-    head.say(D, InjectFault(1, order()))
-    assert head.take_one(D, ChaosReply).error == ""
+    head.say(D, InjectFault(1, order()), InjectFault(2, order(nth=2)))
+    head.expect_silence()
     head.say(started.worker_id, RegisterOwner("ipc://w", is_driver=False, pid=7))
-    assert the(head, ArmFaults, started.worker_id) == ArmFaults(0, left(head))
+    armed = [message for message in head.take(started.worker_id) if isinstance(message, ArmFaults)]
+    assert [one.progress for one in armed] == [head.tables.faults.left_for(A)] * 2
+    head.forget()
+    head.say(started.worker_id, *(ChaosNoted(one.ticket) for one in armed))
+    assert [reply.request_id for reply in head.take(D) if isinstance(reply, ChaosReply)] == [1, 2]
     assert left(head)
+
+
+def test_one_for_a_process_that_dies_before_it_is_there_is_for_the_next(head: HeadScenario) -> None:
+    worker_id = head.create_actor(A, max_restarts=-1)
+    head.worker_dies(worker_id)
+    started = the(head, StartWorker, N)
+    assert isinstance(started, StartWorker)
+    head.say(D, InjectFault(1, order()))
+    head.forget()
+    head.worker_dies(started.worker_id)
+    again = the(head, StartWorker, N)
+    assert isinstance(again, StartWorker)
+    assert again.faults == head.tables.faults.left_for(A) != ()
+    assert [reply.request_id for reply in head.take(D) if isinstance(reply, ChaosReply)] == [1]
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSEGV])
