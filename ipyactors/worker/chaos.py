@@ -193,24 +193,31 @@ class Chaos:
             is_end = isinstance(message, (CallSucceeded, CallRaised))
             orders = self._plan.take(key, Moment.AFTER) if is_end else []
             name = self._plan.end(key)
-        is_held = False
+        copies, late_s, is_held = 0, 0.0, False
         if orders:
             answers.note_ends()
         for order in orders:
             match order.deed:
                 case Deed.DUPLICATE_REPLIES:
                     self._note(order, name)
-                    self._lend_again(peer, message)
-                    answers.repeat(peer, message)
+                    copies += 1
                 case Deed.DELAY_REPLIES:
                     self._note(order, name)
-                    _after(order.seconds, answers.finish, peer, message)
-                    is_held = True
+                    late_s += order.seconds
                 case Deed.DROP_REPLIES:
                     self._dropped = self._note(order, name)
                     is_held = True
                 case _:
                     self._do(order, name)
+        if not self._dropped:
+            for _ in range(copies):
+                self._lend_again(peer, message)
+        # Only now: whoever has the answer finds noted all that was done to it.
+        if late_s and not is_held:
+            _after(late_s, _send_late, answers, peer, message, copies)
+            is_held = True
+        elif not is_held:
+            _repeat(answers, peer, message, copies)
         if self._dropped is not None and (answers.is_last or not self._plan.has(Deed.DROP_REPLIES)):
             self._break_off(self._dropped)
         return is_held
@@ -345,6 +352,17 @@ def tell_damaged(order: Order) -> None:
 
 def _key_of(running: CurrentCall) -> Key:
     return running.caller, running.seq
+
+
+def _send_late(answers: Outgoing, peer: bytes, message: Message, copies: int) -> None:
+    _repeat(answers, peer, message, copies)
+    answers.finish(peer, message)
+    answers.flush()  # this thread has no turn of its own in which it would leave
+
+
+def _repeat(answers: Outgoing, peer: bytes, message: Message, copies: int) -> None:
+    for _ in range(copies):
+        answers.repeat(peer, message)
 
 
 def _after(seconds: float, do: Callable[..., object], *args: Any) -> None:
