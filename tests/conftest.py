@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import Phase, settings
 
+from tests.support import seeds as _drawn_before_other_processes_start  # noqa: F401
 from tests.support.leaks import RunFolders, find_leaks
 
 # Where a commit is judged, the same examples each time: what new ones find is found, and mended, elsewhere. One that

@@ -1,7 +1,7 @@
 """Seeded random kills under a mixed load, and an exact count afterwards.
 
 With retries without limit, every task and every call must be answered and right, however often its process was killed
-from outside. ``CHAOS_SEED`` repeats a run, ``CHAOS_ROUNDS`` makes it longer; a failure prints the seed.
+from outside. ``IPYACTORS_SEED`` repeats a run, ``CHAOS_ROUNDS`` makes it longer; a failure prints the seed.
 """
 
 from __future__ import annotations
@@ -21,12 +21,11 @@ import ipyactors as ia
 from tests.support import anatomy
 from tests.support.drivers import clean_folders
 from tests.support.gates import LIMIT_S, Tally, until
+from tests.support.seeds import SEED
 
 #: Each round submits a load, and then kills somebody after each of so many answers.
 ROUNDS = int(os.environ.get("CHAOS_ROUNDS", "6"))
 KILLS_PER_ROUND = 5
-
-_SEEDS = [int(word) for word in os.environ.get("CHAOS_SEED", "").split()] or [random.SystemRandom().randrange(10**6)]
 
 
 @ia.remote(max_retries=-1)
@@ -136,17 +135,16 @@ class Chaos:
             assert mine == [entry for entry in self.entered if entry.split("-")[1] == str(index)]
 
 
-@pytest.mark.parametrize("seed", _SEEDS)
 @pytest.mark.parametrize("with_runtime", [False, True], ids=["workers", "workers, head and zygote"])
-def test_random_kills(seed: int, with_runtime: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    print(f"CHAOS_SEED={seed}")  # shown when the test fails
+def test_random_kills(with_runtime: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    print(f"IPYACTORS_SEED={SEED}")  # shown when the test fails
     with clean_folders() as folders:
         for name, value in folders.environment().items():
             monkeypatch.setenv(name, value)
         ia.shutdown()
         ia.init(num_cpus=2)
         try:
-            chaos = Chaos(seed, Tally(folders.top / "ledger"))
+            chaos = Chaos(SEED, Tally(folders.top / "ledger"))
             for round_ in range(ROUNDS):
                 chaos.submit(round_)
                 for _ in range(KILLS_PER_ROUND):

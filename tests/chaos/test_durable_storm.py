@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import pathlib
-import random
 from typing import Any
 
 from ipyactors.testing import Operation
 from tests.chaos import durable_storm
 from tests.chaos.durable_storm import Totals
 from tests.support import durable_load
-
-SEED = int(os.environ.get("IPYACTORS_SEED") or random.SystemRandom().randrange(10**6))
+from tests.support.seeds import SEED
 
 #: However fast the machine is, so many are killed.
 KILLED_AT_LEAST = 30

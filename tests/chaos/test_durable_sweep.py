@@ -33,9 +33,9 @@ from ipyactors.testing.history import Operation
 from tests.support import durable, durable_load
 from tests.support.durable_load import LARGE, Account, Appender, Bank, Callers, Relay, Upgraded
 from tests.support.gates import until
+from tests.support.seeds import SEED
 
 PACKAGE = pathlib.Path(ia.__file__).parent
-SEED = int(os.environ.get("IPYACTORS_SEED") or random.SystemRandom().randrange(10**6))
 RUNS_ALL = os.environ.get("IPYACTORS_SWEEP") == "all"
 STOPPED_S = 3.0
 
