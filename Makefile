@@ -29,10 +29,13 @@ demo: $(STAMP)
 lab: $(STAMP)
 	$(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) $(NOTEBOOK)
 
-# A process of the first part that dies is not replaced: pytest-xdist would wait for ever for what the dead one had done.
+# A process of tests that dies is not replaced: pytest-xdist would wait for ever for what the dead one had done.
+PYTEST := $(BIN)/python -m pytest -q -n auto --dist loadfile --max-worker-restart 0
+
+# What is quick and needs no process comes first.
 test: $(STAMP) lint
-	$(BIN)/python -m pytest -q -n auto --dist loadfile --max-worker-restart 0 tests/unit
-	$(BIN)/python -m pytest -q --ignore tests/unit tests
+	$(PYTEST) tests/unit
+	$(PYTEST) --ignore tests/unit tests
 
 # Each lies in a folder of its own before all else on the path, which a kernel inherits: one environment is enough.
 KERNELS := 6.31.0 7.1.0 7.3.0 7.4.0
@@ -42,7 +45,7 @@ matrix: $(STAMP)
 		test -d $$folder || $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps \
 			--target $$folder ipykernel==$$version; \
 		echo "ipykernel $$version"; \
-		PYTHONPATH=$$folder IPYACTORS_TEST_IPYKERNEL=$$version $(BIN)/python -m pytest -q tests/notebook; done
+		PYTHONPATH=$$folder IPYACTORS_TEST_IPYKERNEL=$$version $(PYTEST) tests/notebook; done
 
 lint: $(STAMP)
 	$(BIN)/ruff check --quiet .

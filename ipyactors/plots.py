@@ -15,13 +15,13 @@ except ModuleNotFoundError as error:
         name="matplotlib",
     ) from error
 
-from ipyactors.notebook.attempt_plot import attempts
-from ipyactors.notebook.checkpoint_plot import checkpoints
-from ipyactors.notebook.lifeline_plot import lifelines
-from ipyactors.notebook.recovery_plot import recovery_times
-from ipyactors.notebook.recovery_table import recoveries
-from ipyactors.notebook.rerun_plot import reruns
-from ipyactors.notebook.retry_plot import retries
+from ipyactors.notebook.plots.attempt_plot import attempts
+from ipyactors.notebook.plots.checkpoint_plot import checkpoints
+from ipyactors.notebook.plots.lifeline_plot import lifelines
+from ipyactors.notebook.plots.recovery_plot import recovery_times
+from ipyactors.notebook.plots.recovery_table import recoveries
+from ipyactors.notebook.plots.rerun_plot import reruns
+from ipyactors.notebook.plots.retry_plot import retries
 
 __all__ = ["attempts", "checkpoints", "lifelines", "recoveries", "recovery_times", "reruns", "retries"]
 

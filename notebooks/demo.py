@@ -17,8 +17,8 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, DeadKernelError
 from nbconvert import HTMLExporter
 
-from ipyactors.notebook.recoveries import Recovery
-from ipyactors.notebook.recovery_table import FACTS, RecoveryTable
+from ipyactors.notebook.plots.recoveries import Recovery
+from ipyactors.notebook.plots.recovery_table import FACTS, RecoveryTable
 
 HERE = pathlib.Path(__file__).resolve().parent
 NOTEBOOK = HERE / "01_survive_a_crash.ipynb"

@@ -11,17 +11,17 @@ import weakref
 from typing import Any
 
 from ipyactors.notebook import progress_bar, tracebacks
-from ipyactors.notebook.actor_magic import ActorMagics
-from ipyactors.notebook.cell_source import CellSource
-from ipyactors.notebook.chaos_magic import ChaosMagics
-from ipyactors.notebook.cluster_magic import ClusterMagics
-from ipyactors.notebook.completion import MagicCompleter
+from ipyactors.notebook.cells.cell_source import CellSource
 from ipyactors.notebook.interrupts import Interrupts
-from ipyactors.notebook.magics import RemoteMagics
-from ipyactors.notebook.on_magic import OnMagics
+from ipyactors.notebook.magics.actor_magic import ActorMagics
+from ipyactors.notebook.magics.chaos_magic import ChaosMagics
+from ipyactors.notebook.magics.cluster_magic import ClusterMagics
+from ipyactors.notebook.magics.completion import MagicCompleter
+from ipyactors.notebook.magics.on_magic import OnMagics
+from ipyactors.notebook.magics.plot_magics import PlotMagics
+from ipyactors.notebook.magics.remote_magic import RemoteMagics
+from ipyactors.notebook.magics.task_magic import TaskMagics
 from ipyactors.notebook.output import CellOutput, Cells
-from ipyactors.notebook.plot_magics import PlotMagics
-from ipyactors.notebook.task_magic import TaskMagics
 from ipyactors.notebook.thread_scopes import ThreadScopes
 
 _BEFORE_CELL = "pre_run_cell"

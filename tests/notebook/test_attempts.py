@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import msgspec
 
-from ipyactors.notebook.attempt_plot import attempts
-from ipyactors.notebook.attempt_rows import SMOOTH_AT_MOST, Attempt, choose_calls
-from ipyactors.notebook.retry_plot import Cause, count_causes, retries
-from ipyactors.notebook.wording import ROWS_AT_MOST, gist, in_size, in_time, shorten
+from ipyactors.notebook.plots.attempt_plot import attempts
+from ipyactors.notebook.plots.attempt_rows import SMOOTH_AT_MOST, Attempt, choose_calls
+from ipyactors.notebook.plots.retry_plot import Cause, count_causes, retries
+from ipyactors.notebook.plots.wording import ROWS_AT_MOST, gist, in_size, in_time, shorten
 from ipyactors.wire.events import Event, EventKind
 
 ACTOR = b"a" * 16

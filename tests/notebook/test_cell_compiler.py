@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from ipyactors.ground.exceptions import OptionError
-from ipyactors.notebook import cell_compiler
-from ipyactors.notebook.cell_compiler import Cell, Definition
+from ipyactors.notebook.cells import cell_compiler
+from ipyactors.notebook.cells.cell_compiler import Cell, Definition
 
 
 def compiled(text: str, filename: str = "<cell>") -> Cell:

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from ipyactors.notebook import cell_function
-from ipyactors.notebook.cell_names import read_early
+from ipyactors.notebook.cells import cell_function
+from ipyactors.notebook.cells.cell_names import read_early
 
 
 def make(text: str, namespace: dict[str, Any] | None = None, **more: Any) -> Any:

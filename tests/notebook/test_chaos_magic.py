@@ -13,8 +13,8 @@ import ipyactors as ia
 from ipyactors.api.chaos_storm import KINDS
 from ipyactors.api.chaos_targets import Fault
 from ipyactors.notebook import extension
-from ipyactors.notebook.chaos_magic import ChaosMagics
-from ipyactors.notebook.chaos_table import ChaosTable
+from ipyactors.notebook.magics.chaos_magic import ChaosMagics
+from ipyactors.notebook.magics.chaos_table import ChaosTable
 from ipyactors.wire.events import Event, EventKind
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ipyactors.notebook.checkpoint_plot import checkpoints
-from ipyactors.notebook.checkpoint_rows import Replay, Saved, make_rows
-from ipyactors.notebook.wording import ROWS_AT_MOST
+from ipyactors.notebook.plots.checkpoint_plot import checkpoints
+from ipyactors.notebook.plots.checkpoint_rows import Replay, Saved, make_rows
+from ipyactors.notebook.plots.wording import ROWS_AT_MOST
 from ipyactors.wire.events import Event, EventKind
 
 ACTOR = b"a" * 16

@@ -6,7 +6,7 @@ import argparse
 
 import pytest
 
-from ipyactors.notebook.completion_words import expected
+from ipyactors.notebook.magics.completion_words import expected
 
 
 def parser() -> argparse.ArgumentParser:

@@ -12,16 +12,16 @@ from matplotlib.figure import Figure
 import ipyactors
 from ipyactors.api.actor_table import ActorTable, label
 from ipyactors.exceptions import ActorNotFoundError, SessionError
-from ipyactors.notebook.attempt_plot import attempts
-from ipyactors.notebook.figures import BOLT, DEATH, FLASH
-from ipyactors.notebook.lifeline_plot import GAPS_WITH_TIMES, MARK_STYLES, lifelines
-from ipyactors.notebook.lifeline_rows import Mark, Span, choose_rows, make_rows
-from ipyactors.notebook.recoveries import ACTOR_KINDS, find_recoveries
-from ipyactors.notebook.recovery_plot import recovery_times
-from ipyactors.notebook.recovery_table import FACTS, recoveries
-from ipyactors.notebook.rerun_plot import reruns
-from ipyactors.notebook.retry_plot import retries
-from ipyactors.notebook.wording import ROWS_AT_MOST
+from ipyactors.notebook.plots.attempt_plot import attempts
+from ipyactors.notebook.plots.figures import BOLT, DEATH, FLASH
+from ipyactors.notebook.plots.lifeline_plot import GAPS_WITH_TIMES, MARK_STYLES, lifelines
+from ipyactors.notebook.plots.lifeline_rows import Mark, Span, choose_rows, make_rows
+from ipyactors.notebook.plots.recoveries import ACTOR_KINDS, find_recoveries
+from ipyactors.notebook.plots.recovery_plot import recovery_times
+from ipyactors.notebook.plots.recovery_table import FACTS, recoveries
+from ipyactors.notebook.plots.rerun_plot import reruns
+from ipyactors.notebook.plots.retry_plot import retries
+from ipyactors.notebook.plots.wording import ROWS_AT_MOST
 from ipyactors.wire.events import Event, EventKind
 from ipyactors.wire.specs import ActorState, ActorStatus, Death, LossReason
 

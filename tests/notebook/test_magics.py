@@ -15,10 +15,11 @@ from ipyactors.api.actor_table import ActorTable
 from ipyactors.api.remote import RemoteFunction
 from ipyactors.ground import ids
 from ipyactors.ground.options import OPTIONS, Place
-from ipyactors.notebook import extension, replies
-from ipyactors.notebook.cell_compiler import Definition
-from ipyactors.notebook.flags import without_comment
-from ipyactors.notebook.which_actor import find_actor
+from ipyactors.notebook import extension
+from ipyactors.notebook.cells.cell_compiler import Definition
+from ipyactors.notebook.magics import replies
+from ipyactors.notebook.magics.flags import without_comment
+from ipyactors.notebook.magics.which_actor import find_actor
 from ipyactors.wire.specs import ActorState, ActorStatus, Death, LossReason
 
 

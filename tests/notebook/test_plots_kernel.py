@@ -87,7 +87,7 @@ def test_what_is_wrong_is_said_in_one_line(kernel: Kernel, line: str, words: str
 
 
 def test_checkpoints_say_what_is_known_of_them(kernel: Kernel) -> None:
-    kernel.check("""from ipyactors.notebook.checkpoint_rows import make_rows
+    kernel.check("""from ipyactors.notebook.plots.checkpoint_rows import make_rows
 [row] = make_rows(ipyactors.events())
 [saved, *_] = row.saved
 assert (saved.lsn, row.replays[0].calls, saved.begun) == (3, 1, 1), row

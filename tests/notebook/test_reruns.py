@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ipyactors.notebook.rerun_plot import Loss, reruns, runs_of
-from ipyactors.notebook.wording import ROWS_AT_MOST
+from ipyactors.notebook.plots.rerun_plot import Loss, reruns, runs_of
+from ipyactors.notebook.plots.wording import ROWS_AT_MOST
 from ipyactors.wire.events import Event, EventKind
 
 

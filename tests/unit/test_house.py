@@ -129,7 +129,7 @@ PURE = [
     "node/serving.py",
     *(f"durable/{name}.py" for name in (*_DURABLE, *_FSCK)),
     "api/trace.py",
-    *(f"notebook/{name}.py" for name in _ROWS),
+    *(f"notebook/plots/{name}.py" for name in _ROWS),
 ]
 IMPURE = {"zmq", "asyncio", "time", "os", "threading", "socket", "subprocess", "select", "signal"}
 

@@ -7,8 +7,8 @@ import re
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 
-from ipyactors.notebook.recoveries import ACTOR_KINDS, actor_events
-from ipyactors.notebook.wording import count, in_size, in_time
+from ipyactors.notebook.plots.recoveries import ACTOR_KINDS, actor_events
+from ipyactors.notebook.plots.wording import count, in_size, in_time
 from ipyactors.wire.events import Event, EventKind
 
 _ID = re.compile(r"\bcheckpoint ([0-9a-f]{10})\b")

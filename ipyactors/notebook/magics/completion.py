@@ -27,9 +27,9 @@ from ipyactors.api.config import SETTINGS
 from ipyactors.api.handles import ActorHandle
 from ipyactors.ground.exceptions import IpyactorsError
 from ipyactors.ground.options import OPTIONS, Kind
-from ipyactors.notebook.chaos_magic import is_taken
-from ipyactors.notebook.completion_words import Expected, expected
-from ipyactors.notebook.which_actor import handle_of
+from ipyactors.notebook.magics.chaos_magic import is_taken
+from ipyactors.notebook.magics.completion_words import Expected, expected
+from ipyactors.notebook.magics.which_actor import handle_of
 from ipyactors.wire.specs import ActorState
 
 #: The beginning of a line up to the cursor, of which the rest is for the magic.

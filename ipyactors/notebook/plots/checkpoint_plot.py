@@ -8,10 +8,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from ipyactors.notebook import event_source
-from ipyactors.notebook.checkpoint_rows import Row, make_rows
-from ipyactors.notebook.event_source import Source, Whose
-from ipyactors.notebook.figures import (
+from ipyactors.notebook.plots import event_source
+from ipyactors.notebook.plots.checkpoint_rows import Row, make_rows
+from ipyactors.notebook.plots.event_source import Source, Whose
+from ipyactors.notebook.plots.figures import (
     BAR,
     BOLT,
     CHECKPOINT,
@@ -30,7 +30,7 @@ from ipyactors.notebook.figures import (
     put_legend,
     say_nothing,
 )
-from ipyactors.notebook.wording import ROWS_AT_MOST, count, in_size, in_time
+from ipyactors.notebook.plots.wording import ROWS_AT_MOST, count, in_size, in_time
 
 #: Lines of a row: its bar, and what it comes to in words.
 _LINES = 2

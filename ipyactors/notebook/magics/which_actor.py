@@ -10,7 +10,7 @@ from ipyactors.api.actor_table import label
 from ipyactors.api.calls import get_actor
 from ipyactors.api.handles import ActorHandle
 from ipyactors.ground.exceptions import ActorNotFoundError
-from ipyactors.notebook.flags import without_quotes
+from ipyactors.notebook.magics.flags import without_quotes
 from ipyactors.wire.deaths import describe_death
 from ipyactors.wire.specs import ActorState, ActorStatus
 

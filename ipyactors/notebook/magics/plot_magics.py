@@ -10,9 +10,9 @@ from IPython.core.magic_arguments import parse_argstring
 
 from ipyactors.api import runtime
 from ipyactors.api.inspect import timeline
-from ipyactors.notebook.flags import flag, line_magic_with, without_quotes
-from ipyactors.notebook.usage import as_usage_error
-from ipyactors.notebook.which_actor import look_up
+from ipyactors.notebook.magics.flags import flag, line_magic_with, without_quotes
+from ipyactors.notebook.magics.usage import as_usage_error
+from ipyactors.notebook.magics.which_actor import look_up
 
 
 @magics_class

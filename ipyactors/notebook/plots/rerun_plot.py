@@ -18,9 +18,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from ipyactors.notebook import event_source
-from ipyactors.notebook.event_source import Source
-from ipyactors.notebook.figures import (
+from ipyactors.notebook.plots import event_source
+from ipyactors.notebook.plots.event_source import Source
+from ipyactors.notebook.plots.figures import (
     DEATH,
     GRID,
     INK,
@@ -31,7 +31,7 @@ from ipyactors.notebook.figures import (
     new_picture,
     say_nothing,
 )
-from ipyactors.notebook.wording import ROWS_AT_MOST, count
+from ipyactors.notebook.plots.wording import ROWS_AT_MOST, count
 from ipyactors.wire.events import Event, EventKind
 
 _BAR = 0.55

@@ -5,10 +5,10 @@ from __future__ import annotations
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ipyactors.notebook import event_source
-from ipyactors.notebook.attempt_rows import Calls, choose_calls
-from ipyactors.notebook.event_source import Source, Whose
-from ipyactors.notebook.figures import (
+from ipyactors.notebook.plots import event_source
+from ipyactors.notebook.plots.attempt_rows import Calls, choose_calls
+from ipyactors.notebook.plots.event_source import Source, Whose
+from ipyactors.notebook.plots.figures import (
     BAR,
     BOLT,
     DEATH,
@@ -25,7 +25,7 @@ from ipyactors.notebook.figures import (
     put_legend,
     say_nothing,
 )
-from ipyactors.notebook.wording import count
+from ipyactors.notebook.plots.wording import count
 
 _BAR_STYLES: dict[str, Style] = {
     "wait": {"facecolor": "none", "edgecolor": QUIET, "linestyle": (0, (3, 2)), "linewidth": 1.0},

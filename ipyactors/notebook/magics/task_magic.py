@@ -8,9 +8,9 @@ from IPython.core.magic import Magics, magics_class, output_can_be_silenced
 
 from ipyactors.api.remote import RemoteFunction
 from ipyactors.ground.options import Place, TaskOptions
-from ipyactors.notebook.cell_source import CellSource
-from ipyactors.notebook.flags import INTO, cell_magic_with_options, name_of, parse_flags, read_options
-from ipyactors.notebook.usage import as_usage_error, warnings_as_lines
+from ipyactors.notebook.cells.cell_source import CellSource
+from ipyactors.notebook.magics.flags import INTO, cell_magic_with_options, name_of, parse_flags, read_options
+from ipyactors.notebook.magics.usage import as_usage_error, warnings_as_lines
 
 
 @magics_class

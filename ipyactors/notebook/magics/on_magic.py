@@ -9,10 +9,10 @@ from IPython.core.magic_arguments import parse_argstring
 
 from ipyactors.api.calls import get
 from ipyactors.api.on import on
-from ipyactors.notebook.cell_source import CellSource
-from ipyactors.notebook.flags import ACTOR, INTO, cell_magic_with, flag, name_of
-from ipyactors.notebook.usage import as_usage_error
-from ipyactors.notebook.which_actor import handle_of
+from ipyactors.notebook.cells.cell_source import CellSource
+from ipyactors.notebook.magics.flags import ACTOR, INTO, cell_magic_with, flag, name_of
+from ipyactors.notebook.magics.usage import as_usage_error
+from ipyactors.notebook.magics.which_actor import handle_of
 
 
 @magics_class

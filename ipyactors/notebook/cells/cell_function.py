@@ -13,7 +13,7 @@ import types
 from collections.abc import Sequence
 from typing import Any
 
-from ipyactors.notebook.cell_names import read_early
+from ipyactors.notebook.cells.cell_names import read_early
 
 _NAME = "cell"
 

@@ -7,9 +7,9 @@ import html
 from collections.abc import Sequence
 from typing import Any
 
-from ipyactors.notebook import event_source
-from ipyactors.notebook.event_source import Source, Whose
-from ipyactors.notebook.recoveries import Recovery, find_recoveries
+from ipyactors.notebook.plots import event_source
+from ipyactors.notebook.plots.event_source import Source, Whose
+from ipyactors.notebook.plots.recoveries import Recovery, find_recoveries
 
 #: The facts for programs. Not plain ``application/json``: JupyterLab would show that instead of the table.
 FACTS = "application/vnd.ipyactors.recoveries+json"

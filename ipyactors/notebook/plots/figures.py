@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from ipyactors.notebook.wording import shorten
+from ipyactors.notebook.plots.wording import shorten
 
 INK = "#1f2933"
 QUIET = "#5f6c7b"

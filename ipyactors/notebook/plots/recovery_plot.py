@@ -12,10 +12,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from ipyactors.notebook import event_source
-from ipyactors.notebook.event_source import Source, Whose
-from ipyactors.notebook.figures import GRID, INK, LIFE, axes_of, new_picture, say_nothing
-from ipyactors.notebook.recoveries import find_recoveries
+from ipyactors.notebook.plots import event_source
+from ipyactors.notebook.plots.event_source import Source, Whose
+from ipyactors.notebook.plots.figures import GRID, INK, LIFE, axes_of, new_picture, say_nothing
+from ipyactors.notebook.plots.recoveries import find_recoveries
 
 #: The picture is as high as one of so many rows.
 _ROWS = 3.3

@@ -9,8 +9,8 @@ from IPython.core.magic_arguments import parse_argstring
 from ipyactors.api import runtime
 from ipyactors.api.cluster_report import ClusterReport, describe_cluster
 from ipyactors.api.config import config
-from ipyactors.notebook.flags import flag, line_magic_with
-from ipyactors.notebook.usage import as_usage_error
+from ipyactors.notebook.magics.flags import flag, line_magic_with
+from ipyactors.notebook.magics.usage import as_usage_error
 
 
 @magics_class

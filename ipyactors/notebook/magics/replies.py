@@ -12,7 +12,7 @@ from ipyactors.api.actor import ActorClass
 from ipyactors.api.actor_table import label
 from ipyactors.api.remote import RemoteFunction
 from ipyactors.ground.options import Place
-from ipyactors.notebook.cell_compiler import Definition, Options
+from ipyactors.notebook.cells.cell_compiler import Definition, Options
 from ipyactors.wire.specs import ActorState, ActorStatus
 
 #: Characters of a line. A notebook breaks longer ones where they happen to end, within a name.

@@ -14,9 +14,9 @@ from ipyactors.api.checkpoint_list import CheckpointList, list_checkpoints
 from ipyactors.api.handles import ActorHandle, take_methods, upgrade
 from ipyactors.api.restoring import find_checkpoint, restore
 from ipyactors.ground.exceptions import ActorNotFoundError
-from ipyactors.notebook.flags import ACTOR, flag, line_magic_with, parse_line, without_quotes
-from ipyactors.notebook.usage import as_usage_error
-from ipyactors.notebook.which_actor import handle_of, handles_to, look_up
+from ipyactors.notebook.magics.flags import ACTOR, flag, line_magic_with, parse_line, without_quotes
+from ipyactors.notebook.magics.usage import as_usage_error
+from ipyactors.notebook.magics.which_actor import handle_of, handles_to, look_up
 
 
 @magics_class

@@ -6,8 +6,8 @@ import dataclasses
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 
-from ipyactors.notebook.recoveries import ACTOR_KINDS, TASK_KINDS, free_since, injected_ends
-from ipyactors.notebook.wording import ROWS_AT_MOST, count, gist, in_time
+from ipyactors.notebook.plots.recoveries import ACTOR_KINDS, TASK_KINDS, free_since, injected_ends
+from ipyactors.notebook.plots.wording import ROWS_AT_MOST, count, gist, in_time
 from ipyactors.wire.events import CALL_KINDS, Event, EventKind
 
 _GOOD = frozenset({EventKind.TASK_ATTEMPT, EventKind.CALL_ATTEMPT})

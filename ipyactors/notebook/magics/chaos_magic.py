@@ -15,10 +15,10 @@ from ipyactors.api.chaos_storm import KINDS, MORE_KINDS, storm
 from ipyactors.api.chaos_targets import Target
 from ipyactors.api.remote import ConfiguredFunction, RemoteFunction
 from ipyactors.ground.exceptions import ChaosError, SessionError
-from ipyactors.notebook.chaos_table import ChaosTable
-from ipyactors.notebook.flags import flag, line_magic_with, parse_line, without_quotes
-from ipyactors.notebook.usage import as_usage_error
-from ipyactors.notebook.which_actor import handle_of
+from ipyactors.notebook.magics.chaos_table import ChaosTable
+from ipyactors.notebook.magics.flags import flag, line_magic_with, parse_line, without_quotes
+from ipyactors.notebook.magics.usage import as_usage_error
+from ipyactors.notebook.magics.which_actor import handle_of
 
 #: What a magic's line may give to each function, beside its target.
 _MOMENTS = ("before", "during", "after", "nth", "times")

@@ -15,10 +15,11 @@ from ipyactors.api.actor import ActorClass, lacking
 from ipyactors.api.actor_table import ActorTable
 from ipyactors.api.init import init
 from ipyactors.ground.options import Place
-from ipyactors.notebook import cell_compiler, replies
-from ipyactors.notebook.cell_compiler import Cell, Definition, Options
-from ipyactors.notebook.cell_source import CellSource
-from ipyactors.notebook.flags import (
+from ipyactors.notebook.cells import cell_compiler
+from ipyactors.notebook.cells.cell_compiler import Cell, Definition, Options
+from ipyactors.notebook.cells.cell_source import CellSource
+from ipyactors.notebook.magics import replies
+from ipyactors.notebook.magics.flags import (
     ACTOR,
     cell_magic_with_options,
     flag,
@@ -26,8 +27,8 @@ from ipyactors.notebook.flags import (
     parse_flags,
     read_options,
 )
-from ipyactors.notebook.usage import as_usage_error, warnings_as_lines
-from ipyactors.notebook.which_actor import handles_in, look_up
+from ipyactors.notebook.magics.usage import as_usage_error, warnings_as_lines
+from ipyactors.notebook.magics.which_actor import handles_in, look_up
 from ipyactors.wire.specs import ActorStatus
 
 

@@ -10,9 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from ipyactors.notebook import event_source
-from ipyactors.notebook.event_source import Source, Whose
-from ipyactors.notebook.figures import (
+from ipyactors.notebook.plots import event_source
+from ipyactors.notebook.plots.event_source import Source, Whose
+from ipyactors.notebook.plots.figures import (
     BAR,
     DEATH,
     INK,
@@ -25,8 +25,8 @@ from ipyactors.notebook.figures import (
     put_legend,
     say_nothing,
 )
-from ipyactors.notebook.recoveries import injected_ends
-from ipyactors.notebook.wording import ROWS_AT_MOST, count, gist
+from ipyactors.notebook.plots.recoveries import injected_ends
+from ipyactors.notebook.plots.wording import ROWS_AT_MOST, count, gist
 from ipyactors.wire.events import Event, EventKind
 
 _RETRIES = frozenset({EventKind.TASK_RETRY, EventKind.CALL_RETRY})

@@ -9,9 +9,9 @@ from itertools import pairwise
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ipyactors.notebook import event_source
-from ipyactors.notebook.event_source import Source, Whose
-from ipyactors.notebook.figures import (
+from ipyactors.notebook.plots import event_source
+from ipyactors.notebook.plots.event_source import Source, Whose
+from ipyactors.notebook.plots.figures import (
     BAR,
     BOLT,
     CHECKPOINT,
@@ -30,8 +30,8 @@ from ipyactors.notebook.figures import (
     put_legend,
     say_nothing,
 )
-from ipyactors.notebook.lifeline_rows import Row, Span, choose_rows, make_rows
-from ipyactors.notebook.wording import count
+from ipyactors.notebook.plots.lifeline_rows import Row, Span, choose_rows, make_rows
+from ipyactors.notebook.plots.wording import count
 
 #: Where an actor was down more often, the milliseconds of each time would lie over each other, and other texts are
 #: written only where they have room.

@@ -6,9 +6,9 @@ import dataclasses
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 
-from ipyactors.notebook.checkpoint_rows import id_in
-from ipyactors.notebook.recoveries import ACTOR_KINDS, actor_events, free_since, injected_ends, task_events
-from ipyactors.notebook.wording import ROWS_AT_MOST, count, in_time
+from ipyactors.notebook.plots.checkpoint_rows import id_in
+from ipyactors.notebook.plots.recoveries import ACTOR_KINDS, actor_events, free_since, injected_ends, task_events
+from ipyactors.notebook.plots.wording import ROWS_AT_MOST, count, in_time
 from ipyactors.wire.events import Event, EventKind
 
 _TROUBLE = frozenset({"death", "injected death", "retry", "end", "unanswered"})

@@ -8,7 +8,7 @@ from typing import Any
 
 from IPython.core.error import UsageError
 
-from ipyactors.notebook import cell_compiler, cell_function
+from ipyactors.notebook.cells import cell_compiler, cell_function
 
 
 class CellSource:

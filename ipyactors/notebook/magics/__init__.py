@@ -1,0 +1,1 @@
+"""The magics, what they take, and what TAB offers."""
