@@ -19,8 +19,13 @@ process submits, in the order in which they are sent to workers. The *moments* o
 
 Each takes a method's name, or True for any call; without one the fault comes now. ``nth`` counts calls as they begin, 1
 is the next one, also through crashes and restarts: a call that is run again counts again. ``times`` is to how many
-calls in a row it is done: once is once, so a call that is run again after its process was killed runs. The methods that
-every actor has (``__ray_ready__``, say) are not counted.
+calls in a row it is done: once is once, so a call that is run again after its process was killed runs. The calls that a
+durable actor takes up from its log when it comes back, to run them once more, are counted too; not for faults of
+replies and :func:`fail`, for they have no reply yet, and can be refused no more. Calls that a replay repeats are not
+counted, nor those of the methods that every actor has (``__ray_ready__``, say).
+
+An actor that is just being made, or comes back from a death, is waited for, some 20 s at most, where the fault is to
+come now; one that cannot be made, or is dead, raises ChaosError at once.
 
 When a function here returns, the process concerned knows of the order, or has ended of it. All that is done is an event
 (``EventKind.INJECTED``); the death that follows is marked ``injected`` in its events, and says so in errors. A process

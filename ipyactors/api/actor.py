@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from types import FunctionType
 from typing import Any
 
-from ipyactors.api import descriptions, durability, reprs, runtime, signatures
+from ipyactors.api import descriptions, durability, faces, reprs, runtime, signatures
 from ipyactors.api.definitions import Defined, explain_missing
 from ipyactors.api.descriptions import ClassDescription
 from ipyactors.api.handles import ActorHandle, Takeable
@@ -42,15 +43,19 @@ class ActorClass(Defined, Takeable):
         self._options = actor_options
         self._description = descriptions.describe_class(target)
         durability.durability_of(actor_options, self._description)  # what is wrong already is said here
-        self._parameters = _constructor_parameters(target)
+        signature = _constructor_signature(target)
+        self._parameters = signatures.describe(signature)
         self.__doc__, self.__module__ = target.__doc__, target.__module__
         self.__wrapped__ = target
-        self._set_up()
+        self._set_up(signature)
 
-    def _set_up(self) -> None:
+    def _set_up(self, signature: inspect.Signature | None = None) -> None:
+        """Make what follows from the rest. The signature is that of the constructor, if it is in this process."""
         self.__qualname__, self.__name__ = self._name, self._description.class_name
         self._check: Check = signatures.make_check(f"{self.__name__}.__init__", self._parameters)
         self._template: ActorTemplate | None = None
+        faces.show(type(self), signature or inspect.signature(self._check), self.__doc__)
+        self._configured = faces.face_like(ConfiguredActorClass, self)
 
     def _make_face(self) -> Any:
         return self._options, self._description, self._parameters, self.__doc__, self.__module__
@@ -80,7 +85,7 @@ class ActorClass(Defined, Takeable):
     def options(self, **given: Any) -> ConfiguredActorClass:
         """Return this class with other options. Raises OptionError, OptionTypeError."""
         __tracebackhide__ = True
-        return ConfiguredActorClass(self, self._options.but(given))
+        return self._configured(self, self._options.but(given))
 
     def _start(self, template: ActorTemplate, args: tuple[Any, ...], kwargs: dict[str, Any]) -> ActorHandle:
         __tracebackhide__ = True
@@ -161,7 +166,7 @@ class ConfiguredActorClass(Takeable):
     def options(self, **given: Any) -> ConfiguredActorClass:
         """Return the class with these options and, over them, those given."""
         __tracebackhide__ = True
-        return ConfiguredActorClass(self._class, self._options.but(given))
+        return type(self)(self._class, self._options.but(given))
 
     def __call__(self, *_args: Any, **_kwargs: Any) -> Any:
         """Raise DirectCallError, whatever the arguments."""
@@ -174,13 +179,18 @@ class ConfiguredActorClass(Takeable):
         return self._template
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return ConfiguredActorClass, (self._class, self._options)
+        return _configure, (self._class, self._options)
 
     def __repr__(self) -> str:
         return f"ActorClass({reprs.words_of(self._class.description.class_name, self._options)})"
 
     def _repr_html_(self) -> str:
         return self._class._as_html(self._options)
+
+
+def _configure(cls: ActorClass, actor_options: ActorOptions) -> ConfiguredActorClass:
+    """Return a remote class with these options. Called by ``pickle``."""
+    return cls._configured(cls, actor_options)
 
 
 def lacking(target: type) -> str:
@@ -192,10 +202,11 @@ def lacking(target: type) -> str:
     return f"{who} and cannot be made remote: it does not implement {', '.join(missing)}."
 
 
-def _constructor_parameters(target: type) -> str:
-    """Return the parameters of the constructor without ``self``; a class without one takes none."""
+def _constructor_signature(target: type) -> inspect.Signature:
+    """Return the signature of the constructor without ``self``, and what it returns; a class without one takes none."""
+    signature = inspect.Signature()
     if target.__init__ is not object.__init__:  # type: ignore[misc]
-        return signatures.describe(target.__init__, skip_first=True)  # type: ignore[misc]
-    if target.__new__ is not object.__new__:  # type: ignore[comparison-overlap]
-        return signatures.describe(target.__new__, skip_first=True)
-    return ""
+        signature = signatures.signature_of(target.__init__, skip_first=True)  # type: ignore[misc]
+    elif target.__new__ is not object.__new__:  # type: ignore[comparison-overlap]
+        signature = signatures.signature_of(target.__new__, skip_first=True)
+    return signature.replace(return_annotation=inspect.Signature.empty)

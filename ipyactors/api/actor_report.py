@@ -100,7 +100,7 @@ class ActorReport:
         calls = ", ".join(f"{number:,} {words}" for words, number in self.calls.items() if number)
         return [
             ("state", self.state),
-            ("waits for", self.waiting_for),
+            ("waiting", self.waiting_for),
             ("at", self.busy_with),
             ("durable", self.durable),
             ("lifetime", "detached" if self.detached else ""),
@@ -171,7 +171,8 @@ def _status_of(actor: object, statuses: Iterable[ActorStatus], namespace: str) -
         raise TypeError(f"{_WHAT} takes an actor's handle, its name or its id, not {type(actor).__name__}.")
     if not found:
         raise ActorNotFoundError(
-            f"{_WHAT}: there is no actor {actor!r} in namespace {namespace!r} of this session. list_actors() has all."
+            f"{_WHAT}: no actor has the name or id {actor!r}. ipyactors.list_actors() has all, also of other "
+            "namespaces."
         )
     return min(reversed(found), key=lambda one: one.state is ActorState.DEAD)
 

@@ -260,8 +260,8 @@ def _at_moment(
     what: str, target: Target, order: Order, before: Which, during: Which, after: Which, nth: int, times: int
 ) -> Fault | None:
     __tracebackhide__ = True
-    found = chaos_targets.find(target, what)
     moment, method = chaos_targets.moment_of(what, before, during, after)
+    found = chaos_targets.find(target, what, starts=moment is not Moment.NOW)
     if moment is not Moment.NOW:
         return _at_call(what, found, msgspec.structs.replace(order, moment=moment), method or None, nth, times)
     if (nth, times) != (1, 1):
@@ -276,7 +276,7 @@ def _at_moment(
 
 def _at_call(what: str, target: Target | Found, order: Order, on: Which, nth: int, times: int | None) -> Fault | None:
     __tracebackhide__ = True
-    found = target if isinstance(target, Found) else chaos_targets.find(target, what)
+    found = target if isinstance(target, Found) else chaos_targets.find(target, what, starts=True)
     method = chaos_targets.method_of(f"{what}(on=...)", on)
     found.check_method(method, what)
     count = chaos_targets.count_of(what, "nth", nth)
@@ -287,5 +287,5 @@ def _at_call(what: str, target: Target | Found, order: Order, on: Which, nth: in
 def _inject(what: str, found: Found, order: Order) -> Fault | None:
     __tracebackhide__ = True
     order = msgspec.structs.replace(order, actor_id=found.actor_id, subject=found.subject)
-    given = runtime.engine_for(what).faults.inject(order, found.definition_id)
+    given = runtime.engine_for(what).faults.inject(order, found.definition_id, waits=bool(found.actor_id))
     return None if order.moment is Moment.NOW else Fault.of(Progress(given))

@@ -10,7 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import Self
+from typing import NoReturn, Self
 
 import msgspec
 
@@ -80,6 +80,16 @@ class StormReport:
         """How many processes of actors have died meanwhile: of what was injected, and of anything else."""
         injected = [event.injected for event in self.events if event.kind is EventKind.ACTOR_DIED]
         return sum(injected), len(injected) - sum(injected)
+
+    def __enter__(self) -> NoReturn:
+        """Raise OptionError: a storm with a duration is over when it returns."""
+        raise OptionError(
+            f"storm(duration=...) has blown already, for {self.duration_s:.1f} s, before the with block: the block was "
+            "not run. Leave duration out for a with block, and the storm blows for as long as that lasts."
+        )
+
+    def __exit__(self, *_: object) -> None:
+        """Stand beside ``__enter__``; it is never called."""
 
     def __repr__(self) -> str:
         injected, others = self.deaths

@@ -64,10 +64,14 @@ class Found:
             raise OptionError(f"{what}: {plans.explain_missing(method)} {_NOTHING}")
 
 
-def find(target: Target, what: str) -> Found:
-    """Return what a target is. Raises TypeError, ActorNotFoundError, SessionError where there is no session."""
+def find(target: Target, what: str, *, starts: bool = False) -> Found:
+    """Return what a target is. Raises TypeError, ActorNotFoundError, SessionError where there is no session.
+
+    ``starts``: for a remote function a session is started, as its first call would.
+    """
     __tracebackhide__ = True
-    runtime.engine_for(what)
+    if not (starts and isinstance(target, (RemoteFunction, ConfiguredFunction))):
+        runtime.engine_for(what)
     if isinstance(target, str):
         target = handle_of(target, what)
     if isinstance(target, ActorHandle):
@@ -77,6 +81,7 @@ def find(target: Target, what: str) -> Found:
         return Found(subject, client.actor_id, handle=target)
     function = target._function if isinstance(target, ConfiguredFunction) else target
     if isinstance(function, RemoteFunction):
+        runtime.engine()
         return Found(function._short_name, definition_id=function._get_definition().definition_id)
     raise TypeError(
         f"{what} takes an actor's handle or name, or a remote function, not {type(target).__name__}. {_NOTHING}"

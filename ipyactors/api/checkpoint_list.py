@@ -51,7 +51,7 @@ class CheckpointList(Sequence[CheckpointInfo]):
         return "\n".join(tables.as_text(_HEADINGS, self._rows(), _NUMBERS)) if self.checkpoints else "no checkpoints"
 
     def _repr_html_(self) -> str:
-        return tables.as_html(_HEADINGS, self._rows(), _NUMBERS) if self.checkpoints else "<em>no checkpoints</em>"
+        return tables.as_html(_HEADINGS, self._rows(), _NUMBERS) if self.checkpoints else "<p><em>no checkpoints</em></p>"
 
     def _rows(self) -> list[tuple[str, ...]]:
         return [

@@ -11,7 +11,7 @@ from ipyactors.api import runtime
 from ipyactors.api.inspect import nodes
 from ipyactors.api.memory_report import words_of_bytes
 from ipyactors.ground import tables
-from ipyactors.wire.specs import ActorState, WaitingDemand
+from ipyactors.wire.specs import ActorState
 
 _HEADINGS = ("machine", "CPUs held", "memory held", "other resources held", "workers")
 _NUMBERS = ("CPUs held", "memory held", "workers")
@@ -23,7 +23,8 @@ class ClusterReport:
     """The session at one moment; shown as a table of its machines.
 
     ``machines`` has a dict for each, as :func:`ipyactors.nodes` returns them; ``actors`` counts those that live, by
-    their state; ``waiting`` says what waits for resources, and why.
+    their state; ``waiting`` says what waits, and why: for resources, and calls of this process for their
+    arguments.
     """
 
     machines: tuple[dict[str, Any], ...]
@@ -55,16 +56,10 @@ def describe_cluster() -> ClusterReport:
     The function twin of ``%cluster``. Raises SessionError without a session.
     """
     __tracebackhide__ = True
-    cluster = runtime.engine_for("describe_cluster").describe_cluster()
+    engine = runtime.engine_for("describe_cluster")
+    cluster = engine.describe_cluster()
     living = Counter(one.state.value for one in cluster.actors if one.state is not ActorState.DEAD)
-    waiting = tuple(f"{_who(one)}: {one.reason}" for one in cluster.waiting)
-    return ClusterReport(tuple(nodes()), dict(living), waiting)
-
-
-def _who(waiting: WaitingDemand) -> str:
-    if waiting.actor_id:
-        return f"actor {waiting.name}"
-    return "1 task" if waiting.count == 1 else f"{waiting.count:,} tasks"  # of one shape, whatever their names
+    return ClusterReport(tuple(nodes()), dict(living), engine.describe_waiting(cluster))
 
 
 def _row(machine: Mapping[str, Any]) -> tuple[str, ...]:

@@ -15,10 +15,11 @@ import os
 import pickle
 import threading
 from collections.abc import Iterator
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import msgspec
 
+from ipyactors.api.faces import make_face
 from ipyactors.ground import tracebacks
 from ipyactors.ground.exceptions import DirectCallError, OptionError, SerializationError
 from ipyactors.ground.option_values import why_no_text
@@ -81,7 +82,12 @@ class Defined:
     _kinds: ClassVar[dict[str, type[Defined]]] = {}
 
     def __init_subclass__(cls) -> None:
-        cls._kinds[cls._kind] = cls
+        if "_kind" in vars(cls):  # else it is a face of one of these: see ``api/faces.py``
+            cls._kinds[cls._kind] = cls
+
+    def __new__(cls, *_args: Any, **_kwargs: Any) -> Self:
+        """Make an instance with a face of its own. The class is not changed later: that would slow its attributes."""
+        return object.__new__(make_face(cls))
 
     def __init__(self, target: Any, name: str) -> None:
         if problem := why_no_text(name):
@@ -281,7 +287,8 @@ def _refer(token: bytes) -> Defined:
 
 
 def _from_part(part: Part, bundle: Bundle, known: dict[bytes, Defined]) -> Defined:
-    thing: Defined = object.__new__(Defined._kinds[part.kind])
+    kind = Defined._kinds[part.kind]
+    thing = kind.__new__(kind)
     Defined.__init__(thing, None, part.name)
     thing._token, thing._part = part.token, part
     thing._bundle = _reachable(part, bundle)

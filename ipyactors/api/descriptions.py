@@ -160,7 +160,7 @@ def describe_class(cls: type) -> ClassDescription:
         found.append(
             MethodDescription(
                 name,
-                signatures.describe(function, skip_first=not isinstance(raw, staticmethod)),
+                signatures.describe(signatures.signature_of(function, skip_first=not isinstance(raw, staticmethod))),
                 _count_returns(marked, is_generator=_is_generator(function)),
                 marked.max_task_retries,
                 retries.encode(marked.retry_exceptions, what=f"{cls.__name__}.{name}"),
@@ -244,6 +244,7 @@ class Plans:
             name: self._plan(MethodDescription(name, parameters, is_readonly=self._is_readonly(name)))
             for name, parameters in hidden.items()
         }
+        self.faces: dict[str, type[Any]] = {}  # of the methods that were asked for, the class of what a handle gives
 
     def _is_readonly(self, hidden: str) -> bool:
         return hidden == LOOK or (self.is_durable and hidden == READY)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import types
 from collections.abc import Callable, Mapping
@@ -12,6 +13,7 @@ import msgspec
 from ipyactors.api import durability, reprs, runtime
 from ipyactors.api.definitions import explain_missing
 from ipyactors.api.descriptions import CHECKPOINT, TERMINATE, UPGRADE, MethodPlan, Plans, open_plans
+from ipyactors.api.faces import face_of
 from ipyactors.api.keywords import of_options
 from ipyactors.ground.exceptions import ActorNotFoundError, DirectCallError, OptionError, SessionError
 from ipyactors.ground.option_values import why_no_text
@@ -19,7 +21,7 @@ from ipyactors.ground.options import Place
 from ipyactors.owner import current
 from ipyactors.owner.actors import ActorClient
 from ipyactors.owner.refs import ObjectRef
-from ipyactors.owner.templates import ActorTemplate
+from ipyactors.owner.templates import ActorTemplate, MethodTemplate
 from ipyactors.wire import serialize
 
 if TYPE_CHECKING:
@@ -56,12 +58,13 @@ class ActorHandle:
         # must not find the actor's own methods for that, which it would call.
         if name == "_ipyactors_plans" or name.startswith("_repr_") or name == "_ipython_display_":
             raise AttributeError(name)
-        plan = self._ipyactors_plans.methods.get(name)
+        plans = self._ipyactors_plans
+        plan = plans.methods.get(name)
         if plan is not None:
-            return ActorMethod(self, plan)
+            return (plans.faces.get(name) or _make_face(plans, name))(self, plan)
         if name in _VERBS:
             return types.MethodType(_VERBS[name], self)
-        raise AttributeError(self._ipyactors_plans.explain_missing(name))
+        raise AttributeError(plans.explain_missing(name))
 
     def __dir__(self) -> list[str]:
         plans = self._ipyactors_plans
@@ -137,7 +140,7 @@ class ActorMethod:
         durable, or of a readonly method.
         """
         __tracebackhide__ = True
-        return ActorMethod(self._handle, self._plan.but(given, repr(self)))
+        return type(self)(self._handle, self._plan.but(given, repr(self)))
 
     def __call__(self, *_args: Any, **_kwargs: Any) -> Any:
         """Raise DirectCallError, whatever the arguments."""
@@ -152,8 +155,25 @@ class ActorMethod:
             return inspect.signature(self._plan.check)
         raise AttributeError(explain_missing(self, name))
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild_method, (self._handle, self._plan.template)
+
     def __repr__(self) -> str:
         return f"{self._handle!r}.{self._plan.template.method}"
+
+
+def _rebuild_method(handle: ActorHandle, template: MethodTemplate) -> ActorMethod:
+    """Return a method with the options that ``template`` has. Called by ``pickle``."""
+    plans, name = handle._ipyactors_plans, template.method
+    face = plans.faces.get(name) or _make_face(plans, name)
+    return face(handle, dataclasses.replace(plans.methods[name], template=template))
+
+
+def _make_face(plans: Plans, name: str) -> type[ActorMethod]:
+    """Return the class of a method that is asked for first."""
+    plan = plans.methods[name]
+    face = plans.faces[name] = face_of(ActorMethod, inspect.signature(plan.check), plan.doc)
+    return face
 
 
 class _Doc:
@@ -206,6 +226,9 @@ def upgrade(actor: ActorHandle | str, new_class: object) -> None:
     and then gives the state to the new class: the instance's attributes stay, the constructor does not run. The state
     must be one that the new methods can use. The calls that this process has sent before run with the old class, those
     after it with the new one; those of others come before or after. The actor's options stay as they are.
+
+    A ``Checkpointable`` is constructed before it loads what it has saved, so the new constructor runs when the actor
+    comes back after a crash. If it raises then, the actor comes back from what the class before has saved.
 
     The handle given has the methods of the new class then, and so have those that are got from it. Others that exist go
     on with the signatures that they know. When this raises, or is interrupted, the actor has the one class or the

@@ -38,8 +38,8 @@ class WorkerLog:
 
     def __str__(self) -> str:
         count = len(self.lines)
-        size = "all" if self.is_whole else "the last"
-        title = f"{self.what}, {size} {count} line{'s' * (count != 1)}:" if count else f"{self.what}: no lines"
+        which = "the last " if not self.is_whole else "all " if count > 1 else ""
+        title = f"{self.what}, {which}{count} line{'s' * (count != 1)}:" if count else f"{self.what}: no lines"
         return "\n".join([title, *(f"    {line}" for line in self.lines)])
 
 
@@ -49,7 +49,7 @@ class WorkerLogs(tuple[WorkerLog, ...]):
     __slots__ = ()
 
     def __repr__(self) -> str:
-        return "\n".join(map(str, self)) or "No worker has had it yet, so there is no log."
+        return "\n".join(map(str, self)) or "No worker has had it, so there is no log."
 
 
 def logs(subject: ActorHandle | str | ObjectRef | ObjectRefGenerator, lines: int = 100) -> WorkerLogs:
@@ -89,7 +89,7 @@ def _read_all(workers: _Workers, lines: int) -> WorkerLogs:
 
 
 #: What tells which process an incarnation was.
-_OF_INCARNATIONS = {EventKind.ACTOR_ALIVE, EventKind.ACTOR_DIED}
+_OF_INCARNATIONS = {EventKind.ACTOR_ALIVE, EventKind.ACTOR_DIED, EventKind.ACTOR_DEAD}
 
 #: By worker id: whose process it is, in words, and its number.
 _Workers = dict[bytes, tuple[str, int]]

@@ -35,6 +35,7 @@ def memory(
 
     A value that nobody can reach any more takes up shared memory as long as an array (or another view) made of it is
     left: it counts against ``object_store_memory`` until then, and is a row of kind ``freed``, which says who maps it.
+    References in a cycle of Python objects that nobody has any more count until Python collects it (``gc.collect()``).
 
     ``group_by`` adds up by call site or by owner; ``sort_by`` puts the largest first, or the oldest; ``limit`` is how
     many rows, or groups, are wanted. Of each process at most the 10,000 largest objects are listed.

@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, overload
 
-from ipyactors.api import reprs, retries, runtime, signatures
+from ipyactors.api import faces, reprs, retries, runtime, signatures
 from ipyactors.api.actor import ActorClass
 from ipyactors.api.definitions import Defined
 from ipyactors.api.keywords import of_options
@@ -30,15 +30,19 @@ class RemoteFunction(Defined):
     def __init__(self, function: Callable[..., Any], task_options: TaskOptions) -> None:
         super().__init__(function, getattr(function, "__qualname__", type(function).__name__))
         self._options = task_options
-        self._parameters = signatures.describe(function)
+        signature = signatures.signature_of(function)
+        self._parameters = signatures.describe(signature)
         self._is_generator = inspect.isgeneratorfunction(function)
-        self._set_up()
         functools.update_wrapper(self, function, updated=())
+        self._set_up(signature)
 
-    def _set_up(self) -> None:
+    def _set_up(self, signature: inspect.Signature | None = None) -> None:
+        """Make what follows from the rest. The signature is that of the function, if it is in this process."""
         self._short_name = self._name.rpartition("<locals>.")[2]
         self._check: Check = signatures.make_check(self._short_name, self._parameters)
         self._template: TaskTemplate | None = None
+        faces.show(type(self), signature or inspect.signature(self._check), self.__doc__)
+        self._configured = faces.face_like(ConfiguredFunction, self)
 
     def _make_face(self) -> Any:
         return self._options, self._parameters, self._is_generator, self.__doc__, self.__module__
@@ -64,7 +68,7 @@ class RemoteFunction(Defined):
     def options(self, **given: Any) -> ConfiguredFunction:
         """Return this function with other options. Raises OptionError, OptionTypeError."""
         __tracebackhide__ = True
-        return ConfiguredFunction(self, self._options.but(given))
+        return self._configured(self, self._options.but(given))
 
     def _make_template(self, task_options: TaskOptions) -> TaskTemplate:
         returns: int | str = task_options.num_returns if task_options.num_returns is not None else 1
@@ -113,7 +117,7 @@ class ConfiguredFunction:
     def options(self, **given: Any) -> ConfiguredFunction:
         """Return the function with these options and, over them, those given."""
         __tracebackhide__ = True
-        return ConfiguredFunction(self._function, self._options.but(given))
+        return type(self)(self._function, self._options.but(given))
 
     def __call__(self, *_args: Any, **_kwargs: Any) -> Any:
         """Raise DirectCallError, whatever the arguments."""
@@ -121,13 +125,18 @@ class ConfiguredFunction:
         self._function()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return ConfiguredFunction, (self._function, self._options)
+        return _configure, (self._function, self._options)
 
     def __repr__(self) -> str:
         return f"RemoteFunction({reprs.words_of(self._function._short_name, self._options)})"
 
     def _repr_html_(self) -> str:
         return self._function._as_html(self._options)
+
+
+def _configure(function: RemoteFunction, task_options: TaskOptions) -> ConfiguredFunction:
+    """Return a remote function with these options. Called by ``pickle``."""
+    return function._configured(function, task_options)
 
 
 @overload

@@ -27,17 +27,24 @@ _LITERALS = frozenset({bool, bytes, float, int, str, type(None)})
 _DEFAULT_AT_MOST = 40
 
 
-def describe(function: Callable[..., Any], *, skip_first: bool = False) -> str:
-    """Return the text of the parameters. ``skip_first`` leaves out ``self`` or ``cls``.
+def signature_of(function: Callable[..., Any], *, skip_first: bool = False) -> inspect.Signature:
+    """Return the signature, or of what has none that takes anything. ``skip_first`` leaves out ``self`` or ``cls``."""
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):
+        return inspect.signature(make_check("", ANYTHING))
+    parameters = list(signature.parameters.values())
+    if skip_first and parameters and parameters[0].kind is not inspect.Parameter.VAR_POSITIONAL:
+        del parameters[0]
+    return signature.replace(parameters=parameters)
+
+
+def describe(signature: inspect.Signature) -> str:
+    """Return the text of the parameters.
 
     A default that is a short number, text or None is in it, any other becomes ``...``: it stays where the function is.
     """
-    try:
-        parameters = list(inspect.signature(function).parameters.values())
-    except (TypeError, ValueError):
-        return ANYTHING
-    if skip_first and parameters and parameters[0].kind is not inspect.Parameter.VAR_POSITIONAL:
-        del parameters[0]
+    parameters = list(signature.parameters.values())
     words: list[str] = []
     kinds = [parameter.kind for parameter in parameters]
     for index, parameter in enumerate(parameters):

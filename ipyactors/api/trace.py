@@ -17,7 +17,7 @@ from itertools import pairwise
 from typing import Any
 
 from ipyactors.ground import ids
-from ipyactors.wire.events import Event, EventKind
+from ipyactors.wire.events import Event, EventKind, users
 
 #: Chrome's and Perfetto's unit. Times are whole ones: the end of a slice may be exactly where the next one begins.
 _MICROSECONDS = 1e6
@@ -101,7 +101,11 @@ class _Threads:
 
 
 def trace_of(events: Sequence[Event]) -> list[dict[str, Any]]:
-    """Return trace events for ``events``, which are sorted by time: names first, then all others by time."""
+    """Return trace events for ``events``, which are sorted by time: names first, then all others by time.
+
+    Calls that the system has made for itself are left out. Attempts count from 1, as in errors.
+    """
+    events = users(events)
     places = _places(events)
     threads = _Threads(_names(events))
     limits = {event.actor_id: event.count or None for event in events if event.kind is EventKind.ACTOR_CREATED}
@@ -162,7 +166,7 @@ def _attempt(event: Event) -> _Slice:
     outcome = next(word for word, kinds in _OUTCOMES if event.kind in kinds)
     end = _in_us(event.wall_s)
     start = min(end, _in_us(event.wall_s - event.duration_s))
-    args = {"outcome": outcome, "attempt": event.attempt, **_args(event)}
+    args = {"outcome": outcome, "attempt": event.attempt + 1, **_args(event)}
     return _Slice(event, event.name or event.kind.value, event.kind.value, start, end, args)
 
 

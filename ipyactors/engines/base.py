@@ -19,7 +19,7 @@ Submitted = ObjectRef | list[ObjectRef] | ObjectRefGenerator | None
 class Faults(Protocol):
     """See :class:`ipyactors.engines.faults.Faults`."""
 
-    def inject(self, order: Order, definition_id: bytes = b"") -> Order:
+    def inject(self, order: Order, definition_id: bytes = b"", *, waits: bool = False) -> Order:
         """Have something done to an actor, or to the tasks of this process that run a definition; return the order."""
         ...
 
@@ -132,6 +132,10 @@ class Engine(Protocol):
 
     def describe_cluster(self) -> ClusterReply:
         """Return nodes, actors and waiting demands. Raises HeadUnavailableError."""
+        ...
+
+    def describe_waiting(self, cluster: ClusterReply) -> tuple[str, ...]:
+        """Return in words what waits in ``cluster``, and which calls of this process wait for their arguments."""
         ...
 
     def take_census(self) -> CensusReply:

@@ -232,7 +232,7 @@ def create(
                 session.wait(lambda: all(entry.done for entry in deps))
             creation.bring()
         reply = session.ask_head(creation.request)
-        if reply.existing is None and not reply.error:
+        if reply.existing is None and not reply.name_holder:
             creation.finish()
             return client, None
     except BaseException:
@@ -240,5 +240,16 @@ def create(
         raise
     creation.abandon()
     if reply.existing is None:
-        raise ActorAlreadyExistsError(reply.error, actor_id=actor_id.hex())
+        where = in_namespace(session, template.namespace or session.namespace)
+        raise ActorAlreadyExistsError(
+            f"Actor {template.class_name} was not created: a live actor ({reply.name_holder}) has the name "
+            f"{template.name!r}{where} already. Kill that one first, choose another name, or pass get_if_exists=True "
+            "to get a handle of it.",
+            actor_id=actor_id.hex(),
+        )
     return session.state.actors[reply.existing.actor_id], reply.existing.handle
+
+
+def in_namespace(session: Session, namespace: str) -> str:
+    """Return where a name was looked for, in words; empty for the namespace that is meant where nobody chooses one."""
+    return f" in namespace {namespace!r}" if namespace not in ("", session.paths.name) else ""

@@ -2,29 +2,82 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+
 from ipyactors.ground.quantities import describe
 from ipyactors.owner import unasked
 from ipyactors.owner.actors import ActorClient, MethodCall
 from ipyactors.owner.calls import CallState, PendingCall, TaskCall
 from ipyactors.owner.leases import Lease
 from ipyactors.owner.objects import Entry, Failure
+from ipyactors.owner.ref_words import call_label_of, label_of, state_of
 from ipyactors.owner.refs import ObjectRef, ObjectRefGenerator
 from ipyactors.owner.state import OwnerState
 from ipyactors.wire.deaths import describe_death
 from ipyactors.wire.head_messages import ClusterReply
-from ipyactors.wire.specs import ActorState, ActorStatus, RemoteError
+from ipyactors.wire.specs import ActorState, ActorStatus, RemoteError, WaitingDemand
+
+#: Of what is waited for, and of what waits, so many are named.
+_ARGUMENTS_NAMED = 2
+_CALLS_NAMED = 5
 
 
-def explain(state: OwnerState, cluster: ClusterReply, subject: ObjectRef | ObjectRefGenerator | ActorClient) -> str:
-    """Return one or two sentences about ``subject``. Call it under the session's lock."""
+def explain(
+    state: OwnerState, cluster: ClusterReply, subject: ObjectRef | ObjectRefGenerator | ActorClient, now_s: float
+) -> str:
+    """Return one or two sentences about ``subject`` at ``now_s`` (monotonic). Call it under the session's lock."""
     if isinstance(subject, ActorClient):
-        return _actor(cluster, subject)
+        return _actor(cluster, subject, now_s)
     if isinstance(subject, ObjectRefGenerator):
-        return _generator(state, cluster, subject.call)
-    return _entry(state, cluster, subject._entry)
+        return _generator(state, cluster, subject.call, now_s)
+    return _entry(state, cluster, subject._entry, now_s)
 
 
-def _entry(state: OwnerState, cluster: ClusterReply, entry: Entry) -> str:
+def waiting(state: OwnerState, cluster: ClusterReply) -> tuple[str, ...]:
+    """Return what waits in the cluster, and why; of this process's calls also those that wait for their arguments.
+
+    Call it under the session's lock.
+    """
+    demands = [f"{_who(state, one)}: {one.reason}" for one in cluster.waiting]
+    calls = sorted(state.waiting, key=lambda call: call.task_id)
+    named = [f"{call_label_of(call)}: {_awaited(state, call)}" for call in calls[:_CALLS_NAMED]]
+    more = len(calls) - len(named)
+    return (*demands, *named, *([f"{more:,} more calls: for their arguments"] if more else ()))
+
+
+def _who(state: OwnerState, one: WaitingDemand) -> str:
+    if one.actor_id:
+        return f"actor {one.name}"
+    count = "1 task" if one.count == 1 else f"{one.count:,} tasks"
+    if one.owner_id != state.owner_id:
+        return count
+    shapes = [shape for shape in state.leases.shapes.values() if shape.demand == one.demand]
+    named = _named([call_label_of(call) for shape in shapes for call in shape.queue], _ARGUMENTS_NAMED)
+    return f"{count} ({named})" if named else count
+
+
+def _named(words: Sequence[str], at_most: int) -> str:
+    """Return ``a``, ``a and b`` or ``a, b and 3 more``."""
+    shown = list(words[:at_most])
+    if more := len(words) - len(shown):
+        shown.append(f"{more:,} more")
+    return " and ".join(filter(None, (", ".join(shown[:-1]), *shown[-1:])))
+
+
+def _awaited(state: OwnerState, call: PendingCall) -> str:
+    """Return ``2 of its arguments: f #2 (runs) and f #3 (waits for a worker)``."""
+    missing = dict.fromkeys(entry for entry in call.deps if not entry.done)
+    named = _named([f"{label_of(entry)} ({_doing(state, entry)})" for entry in missing], _ARGUMENTS_NAMED)
+    return f"{call.unready} of its arguments" + (f": {named}" if named else "")
+
+
+def _doing(state: OwnerState, entry: Entry) -> str:
+    firsts: Iterable[PendingCall | None] = (next(iter(one.in_flight.values()), None) for one in state.holders.values())
+    is_first = entry.producer is not None and any(first is entry.producer for first in firsts)
+    return "runs" if is_first else state_of(entry)
+
+
+def _entry(state: OwnerState, cluster: ClusterReply, entry: Entry, now_s: float) -> str:
     if entry.done:
         unasked.mark_seen(entry)
         return "It is done: the value is there." if entry.failure is None else _failed(entry.failure)
@@ -33,7 +86,7 @@ def _entry(state: OwnerState, cluster: ClusterReply, entry: Entry) -> str:
     call = entry.producer
     lost = "" if entry.stored is None else "Its data is lost. "
     if isinstance(call, PendingCall):
-        return lost + _call(state, cluster, call)
+        return lost + _call(state, cluster, call, now_s)
     return f"{lost}Copies are looked for." if lost else "It is on its way."
 
 
@@ -41,64 +94,74 @@ def _failed(failure: Failure) -> str:
     return f"It failed: {failure.words if isinstance(failure, RemoteError) else failure}"
 
 
-def _generator(state: OwnerState, cluster: ClusterReply, call: PendingCall) -> str:
+def _generator(state: OwnerState, cluster: ClusterReply, call: PendingCall, now_s: float) -> str:
     stream = call.stream
     assert stream is not None, "a generator is made with a stream"
-    last = stream.waiting[-1].failure if stream.waiting else None
-    if last is not None:
-        return f"Items that have arrived: {stream.received - 1}. {_failed(last)}"
+    last = stream.waiting[-1] if stream.waiting else None
+    if last is not None and last.failure is not None:
+        unasked.mark_seen(last)
+        return f"Items that have arrived: {stream.received - 1}. {_failed(last.failure)}"
     items = f"Items that have arrived: {stream.received}; not taken: {len(stream.waiting)}."
-    return f"{'It is done.' if stream.ended else _call(state, cluster, call)} {items}"
+    return f"{'It is done.' if stream.ended else _call(state, cluster, call, now_s)} {items}"
 
 
-def _call(state: OwnerState, cluster: ClusterReply, call: PendingCall) -> str:
+def _call(state: OwnerState, cluster: ClusterReply, call: PendingCall, now_s: float) -> str:
     attempt = f" This is attempt {call.attempt + 1}." if call.attempt else ""
     if call.state is CallState.WAITING:
-        return f"{call.name} waits for {call.unready} of its arguments.{attempt}"
+        return f"{call.name} waits for {_awaited(state, call)}.{attempt}"
+    if call.state is CallState.WITHDRAWN:
+        return f"{call.name} was cancelled before it was sent; its results will say so in a moment."
     if isinstance(call, MethodCall):
-        return _method_call(cluster, call, call.client) + attempt
+        return _method_call(cluster, call, call.client, now_s) + attempt
     if call.state is CallState.SENT:
         lease = next((lease for lease in state.leases.leases.values() if lease.in_flight.get(call.seq) is call), None)
-        return f"{_sent(call, lease)}{attempt}"
+        return f"{_sent(call, lease, now_s)}{attempt}"
     assert isinstance(call, TaskCall)
     return f"{call.name} waits for a worker: {_why_waiting(state, cluster, call)}.{attempt}"
 
 
-def _sent(call: PendingCall, lease: Lease | None) -> str:
+def _sent(call: PendingCall, lease: Lease | None, now_s: float) -> str:
     ahead = 0 if lease is None else list(lease.in_flight).index(call.seq)
-    return f"{call.name} is running." if not ahead else f"{call.name} is at a worker, behind {ahead} others."
+    return f"{call.name} is running; {_silent(call, now_s)}." if not ahead else f"{call.name} is at a worker, behind {ahead} others."
+
+
+def _silent(call: PendingCall, now_s: float) -> str:
+    """Return for how long it has had no answer: what runs and what hangs look alike from here."""
+    return f"no answer for {max(0.0, now_s - call.sent_s):.1f} s"
 
 
 def _why_waiting(state: OwnerState, cluster: ClusterReply, call: TaskCall) -> str:
     template = call.template
-    for waiting in cluster.waiting:
-        if waiting.owner_id == state.owner_id and not waiting.actor_id and waiting.demand == template.demand:
-            return waiting.reason
+    for one in cluster.waiting:
+        if one.owner_id == state.owner_id and not one.actor_id and one.demand == template.demand:
+            return one.reason
     return f"it needs {describe(template.demand)}, and the head has not said yet where that is"
 
 
-def _method_call(cluster: ClusterReply, call: MethodCall, client: ActorClient) -> str:
+def _method_call(cluster: ClusterReply, call: MethodCall, client: ActorClient, now_s: float) -> str:
     if call.state is CallState.SENT:
         status = _find(cluster, client)
         if status is not None and status.busy_with:
             return f"{call.name} is at the actor. There, {status.busy_with}."
         ahead = list(client.in_flight).index(call.seq) if call.seq in client.in_flight else 0
-        where = "is at the actor and runs" if not ahead else f"is at the actor, behind {ahead} of this process's calls"
+        runs = f"is at the actor and runs; {_silent(call, now_s)}"
+        where = runs if not ahead else f"is at the actor, behind {ahead} of this process's calls"
         return f"{call.name} {where}."
-    return f"{call.name} waits for its actor. {_actor(cluster, client)}"
+    return f"{call.name} waits for its actor. {_actor(cluster, client, now_s)}"
 
 
 def _find(cluster: ClusterReply, client: ActorClient) -> ActorStatus | None:
     return next((status for status in cluster.actors if status.actor_id == client.actor_id), None)
 
 
-def _actor(cluster: ClusterReply, client: ActorClient) -> str:
+def _actor(cluster: ClusterReply, client: ActorClient, now_s: float) -> str:
     status = _find(cluster, client)
     text = _status(client, status)
     running = len(client.in_flight)
-    waiting = client.unanswered - running
-    if waiting or running:
-        text += f" Calls of this process: {running} with it, {waiting} waiting."
+    left = client.unanswered - running
+    if left or running:
+        text += f" Calls of this process: {running} with it, {left} waiting"
+        text += f"; {_silent(next(iter(client.in_flight.values())), now_s)}." if running else "."
     return text
 
 

@@ -16,6 +16,9 @@ from ipyactors.wire.node_messages import KillHead
 #: How long a head that was killed may take until the next one is heard of.
 _NEXT_HEAD_WITHIN_S = 60.0
 
+#: How long the arguments of an actor's constructor may take until the head is told of the actor.
+_MADE_WITHIN_S = 20.0
+
 
 class Faults:
     """The verbs of ``ipyactors.chaos``. Usable from any thread. All raise SessionError, HeadUnavailableError."""
@@ -23,13 +26,18 @@ class Faults:
     def __init__(self, session: Session) -> None:
         self._session = session
 
-    def inject(self, order: Order, definition_id: bytes = b"") -> Order:
+    def inject(self, order: Order, definition_id: bytes = b"", *, waits: bool = False) -> Order:
         """Have something done to an actor, or to the tasks of this process that run a definition; return the order.
 
-        Returns when the process concerned knows of it, or has ended of it. Raises ChaosError if it cannot be done.
+        Returns when the process concerned knows of it, or has ended of it. Raises ChaosError if it cannot be done. With
+        ``waits``, an actor that is being made, or is to have a process soon, is given some time for that.
         """
-        self._session.turn()  # what was submitted before is sent before
-        [progress] = self._ask(lambda request_id: InjectFault(request_id, order))
+        session = self._session
+        session.turn()  # what was submitted before is sent before
+        client = session.state.actors.get(order.actor_id) if waits else None
+        if client is not None and not session.wait(lambda: not client.creating, _MADE_WITHIN_S):
+            raise ChaosError(f"{order.subject} waits for the arguments of its constructor. Nothing was done.")
+        [progress] = self._ask(lambda request_id: InjectFault(request_id, order, waits))
         if definition_id:
             with deferred(), self._session.lock:
                 table = self._session.state.leases

@@ -10,7 +10,7 @@ from typing import Any
 
 from ipyactors.engines import copying, description, nesting, reading
 from ipyactors.engines.base import Submitted
-from ipyactors.engines.creation import create
+from ipyactors.engines.creation import create, in_namespace
 from ipyactors.engines.faults import Faults
 from ipyactors.engines.packing import check_pending, pack
 from ipyactors.engines.submission import submit
@@ -151,11 +151,9 @@ class LocalEngine:
 
         found = find() if turn is None else turn.once(find)
         if found is None:
-            # A namespace that nobody has chosen is named as the session is.
-            where = f" in namespace {namespace!r}" if namespace not in ("", session.paths.name) else ""
             raise ActorNotFoundError(
-                f"no live actor is named {name!r}{where}. It was never created, or has ended; "
-                "ipyactors.list_named_actors() tells which there are."
+                f"no live actor is named {name!r}{in_namespace(session, namespace)}. It was never created, or has "
+                "ended; ipyactors.list_named_actors() tells which there are."
             )
         actor_id, class_name, handle = found
         return clients[0] if clients else session.adopt_actor(actor_id, class_name, name), handle
@@ -269,7 +267,12 @@ class LocalEngine:
         """Return in words what the call or actor is doing or waiting for."""
         cluster = self.describe_cluster()
         with deferred(), self.session.lock:
-            return description.explain(self.session.state, cluster, subject)
+            return description.explain(self.session.state, cluster, subject, time.monotonic())
+
+    def describe_waiting(self, cluster: ClusterReply) -> tuple[str, ...]:
+        """Say what waits, and why."""
+        with deferred(), self.session.lock:
+            return description.waiting(self.session.state, cluster)
 
     def describe_cluster(self) -> ClusterReply:
         """Ask the head."""

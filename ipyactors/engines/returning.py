@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ipyactors.engines.starting import start_local_engine, visit
 from ipyactors.ground.config import lineage_limit_bytes
-from ipyactors.ground.exceptions import SessionError
+from ipyactors.ground.exceptions import HeadUnavailableError, SessionError
 from ipyactors.launch import notebooks
 from ipyactors.launch.visiting import end_session
 
@@ -29,9 +29,11 @@ def start_or_come_back(*, meanwhile: Callable[[], object] = lambda: None, **give
         engine = _come_back(notebook, **given)
         if engine is not None:
             return engine
+    held = _what_others_hold(notebook)
     engine = start_local_engine(**given, outlives_driver=bool(notebook), meanwhile=meanwhile)
     if notebook:
         notebooks.sign(engine.session.paths.state_dir, notebook, given)
+    engine.welcome = held
     return engine
 
 
@@ -67,7 +69,7 @@ def _come_back(
         return None  # it was about to end
     alive: list[ActorStatus] = []
     try:
-        alive = [actor for actor in engine.describe_cluster().actors if actor.detached and actor.state.name != "DEAD"]
+        alive = _detached(engine)
     except SessionError:
         pass
     finally:
@@ -79,13 +81,40 @@ def _come_back(
     return engine
 
 
-def _words(session: str, namespace: str, actors: Sequence[ActorStatus]) -> str:
+def _what_others_hold(notebook: str) -> str:
+    """Return, in words, which session with detached actors another kernel of ``notebook`` holds; empty for none."""
+    for note in reversed(notebooks.held(notebook)):
+        try:
+            visitor = visit(note, None, lineage_limit_bytes(None), log_to_driver=False)
+            try:
+                actors = _detached(visitor)
+            finally:
+                visitor.shutdown()
+        except (SessionError, HeadUnavailableError):  # it is about to end, or too busy to say
+            continue
+        if actors:
+            name = note.paths.name
+            return (
+                f"another kernel of this notebook holds the session {name}: {_alive(actors)}. This kernel has a "
+                f"session of its own; to get at that one: ipyactors.shutdown(); ipyactors.init(address={name!r})"
+            )
+    return ""
+
+
+def _detached(engine: LocalEngine) -> list[ActorStatus]:
+    return [actor for actor in engine.describe_cluster().actors if actor.detached and actor.state.name != "DEAD"]
+
+
+def _alive(actors: Sequence[ActorStatus]) -> str:
     count = "1 detached actor is" if len(actors) == 1 else f"{len(actors)} detached actors are"
-    named = ", ".join(f"{_label(actor)} (incarnation {actor.incarnation})" for actor in actors)
+    return f"{count} alive: {', '.join(f'{_label(actor)} (incarnation {actor.incarnation})' for actor in actors)}"
+
+
+def _words(session: str, namespace: str, actors: Sequence[ActorStatus]) -> str:
     reachable = next((actor.name for actor in actors if actor.name and actor.namespace == namespace), "")
     handle = f" ipyactors.get_actor({reachable!r}) gives a handle." if reachable else ""
     return (
-        f"came back to the session of this notebook, {session}: {count} alive: {named}.{handle}\n"
+        f"came back to the session of this notebook, {session}: {_alive(actors)}.{handle}\n"
         "The session goes on without a kernel until they are killed; ipyactors.shutdown(everything=True) ends it now."
     )
 

@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from ipyactors.head import actors, placement
 from ipyactors.head.leases import is_wanting
 from ipyactors.head.machine import Node
 from ipyactors.head.out import Out
-from ipyactors.head.tables import Owner, Tables
+from ipyactors.head.tables import Actor, Owner, Tables
 from ipyactors.wire.head_messages import ClusterReply, DescribeCluster
-from ipyactors.wire.specs import NodeStatus, WaitingDemand
+from ipyactors.wire.specs import ActorStatus, NodeStatus, WaitingDemand
 
 
-def on_describe_cluster(tables: Tables, out: Out, owner: Owner, message: DescribeCluster) -> None:
+def on_describe_cluster(tables: Tables, out: Out, owner: Owner, message: DescribeCluster, wall_s: float) -> None:
     """Answer with the cluster at this moment; machines and actors that were lost lately are in it."""
     reply = ClusterReply(
         message.request_id,
         (*map(node_status, tables.nodes.values()), *(lost.status for lost in tables.lost_nodes.values())),
-        tuple(actors.status_of(tables, actor) for actor in tables.actors.values()),
+        tuple(_actor_status(tables, actor, wall_s) for actor in tables.actors.values()),
         tuple(waiting(tables)),
     )
     out.to_owner(owner.owner_id, reply)
+
+
+def _actor_status(tables: Tables, actor: Actor, wall_s: float) -> ActorStatus:
+    """Return an actor as it is now; a frozen process cannot say that it is."""
+    status = actors.status_of(tables, actor)
+    words = tables.faults.frozen_words(actor.worker_id, wall_s)
+    return msgspec.structs.replace(status, busy_with=words) if words else status
 
 
 def node_status(node: Node) -> NodeStatus:

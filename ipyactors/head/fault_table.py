@@ -8,11 +8,14 @@ from __future__ import annotations
 import dataclasses
 from collections import OrderedDict
 
-from ipyactors.wire.chaos_messages import ChaosReply, OwnerToChaos
+from ipyactors.wire.chaos_messages import ChaosReply, InjectFault, OwnerToChaos
 from ipyactors.wire.chaos_words import Act, Order, Progress
 
 #: Of so many acts, and of so many orders that are over, the numbers are kept, so that none counts twice.
 _KEPT = 10_000
+
+#: What is to be done now to an actor that has no process waits so long for one; its sender waits longer for an answer.
+NEXT_PROCESS_WITHIN_S = 20.0
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -28,6 +31,15 @@ class Awaiting:
     lists_at_s: float | None = None
 
 
+@dataclasses.dataclass(slots=True)
+class Early:
+    """What is to be done now to an actor without a process; given up at ``until_s`` (monotonic, set a turn later)."""
+
+    owner_id: bytes
+    message: InjectFault
+    until_s: float | None = None
+
+
 class FaultTable:
     """See the module. Numbers rise with the head's epoch, so that no two heads give the same."""
 
@@ -40,8 +52,10 @@ class FaultTable:
         self.awaiting: dict[int, Awaiting] = {}
         #: By process that has not registered yet: the tickets of orders that came after it was started.
         self.unheard: dict[bytes, list[int]] = {}
+        self.early: list[Early] = []
         self.postponed: list[tuple[bytes, OwnerToChaos]] = []
         self.killed_head = False
+        self._frozen: dict[bytes, Act] = {}
 
     @property
     def has_over(self) -> bool:
@@ -97,6 +111,27 @@ class FaultTable:
         if done == known.order.times:
             self._remove(order.order_id)
         return True
+
+    def note_frozen(self, worker_id: bytes, act: Act) -> None:
+        """A process is frozen from now on, for the seconds of the order."""
+        self._frozen[worker_id] = act
+
+    def note_gone(self, worker_id: bytes) -> None:
+        """A process has ended."""
+        self.unheard.pop(worker_id, None)
+        self._frozen.pop(worker_id, None)
+
+    def frozen_words(self, worker_id: bytes, wall_s: float) -> str:
+        """Return that a process is frozen just now, in words; empty if it is not."""
+        act = self._frozen.get(worker_id)
+        if act is None:
+            return ""
+        left_s = act.wall_s + act.order.seconds - wall_s
+        if left_s <= 0:
+            del self._frozen[worker_id]
+            return ""
+        at = f" {act.order.moment.value} {act.name}" if act.name else ""
+        return f"its process is frozen by an injection (chaos.freeze for {act.order.seconds:g} s{at}; {left_s:.1f} s left)"
 
     def clear(self, actor_id: bytes, order_ids: tuple[int, ...], *, is_all: bool) -> tuple[Progress, ...]:
         """Forget orders; return them."""

@@ -11,7 +11,7 @@ import signal
 import msgspec
 
 from ipyactors.ground import ids
-from ipyactors.head.fault_table import Awaiting
+from ipyactors.head.fault_table import NEXT_PROCESS_WITHIN_S, Awaiting, Early
 from ipyactors.head.out import Out
 from ipyactors.head.tables import Actor, Owner, Tables
 from ipyactors.wire.chaos_messages import (
@@ -27,6 +27,7 @@ from ipyactors.wire.chaos_messages import (
     OwnerToChaos,
 )
 from ipyactors.wire.chaos_words import Act, Deed, Moment, Order, Progress, Report, describe, describe_act
+from ipyactors.wire.deaths import describe_death
 from ipyactors.wire.events import Event, EventKind
 from ipyactors.wire.node_messages import DieNow, SignalWorker
 from ipyactors.wire.specs import ActorState, Death
@@ -76,6 +77,9 @@ def on_inject(tables: Tables, out: Out, owner: Owner, message: InjectFault, wall
         return
     actor = tables.actors.get(order.actor_id)
     problem = _why_not(tables, actor, order)
+    if message.waits and actor is not None and _is_to_come(tables, actor, order):
+        tables.faults.early.append(Early(owner.owner_id, message))
+        return
     if problem or actor is None:
         out.to_owner(owner.owner_id, ChaosReply(message.request_id, f"{order.subject} {problem}"))
         return
@@ -99,11 +103,34 @@ def _why_not(tables: Tables, actor: Actor | None, order: Order) -> str:
     if actor is None:
         return "is not known to this session (any more)"
     if actor.is_ended:
-        return "is dead, or just ending"
-    if order.moment is Moment.NOW and not (actor.worker_id and _is_there(tables, actor.worker_id)):
+        is_dead = actor.state is ActorState.DEAD
+        return f"is dead: its process {describe_death(actor.death)}" if is_dead else "is just ending"
+    if _is_to_come(tables, actor, order):
         state = {ActorState.PENDING: "waits for resources", ActorState.RESTARTING: "is coming back from a death"}
         return f"{state.get(actor.state, 'is being started')}, and has no process just now"
     return ""
+
+
+def _is_to_come(tables: Tables, actor: Actor, order: Order) -> bool:
+    """Return whether an order is for a process that there is not yet."""
+    return order.moment is Moment.NOW and not actor.is_ended and not _is_there(tables, actor.worker_id)
+
+
+def serve_early(tables: Tables, out: Out, now_s: float, wall_s: float) -> float | None:
+    """Do what waited for a process that is there now, or say why it was not done; return the seconds to the next turn.
+
+    None: whenever there is something to do.
+    """
+    early, tables.faults.early = tables.faults.early, []
+    for one in early:
+        if one.until_s is None:
+            one.until_s = now_s + NEXT_PROCESS_WITHIN_S
+        actor, owner = tables.actors.get(one.message.order.actor_id), tables.owners.get(one.owner_id)
+        if actor is not None and now_s < one.until_s and _is_to_come(tables, actor, one.message.order):
+            tables.faults.early.append(one)
+        elif owner is not None:
+            on_inject(tables, out, owner, msgspec.structs.replace(one.message, waits=False), wall_s)
+    return min((one.until_s - now_s for one in tables.faults.early if one.until_s is not None), default=None)
 
 
 def _is_there(tables: Tables, worker_id: bytes) -> bool:
@@ -113,6 +140,11 @@ def _is_there(tables: Tables, worker_id: bytes) -> bool:
 
 def on_clear(tables: Tables, out: Out, owner: Owner, message: ClearFaults) -> None:
     """Forget orders, here and in the processes that have them; also such of which only those know."""
+    for one in list(tables.faults.early):
+        if message.all or one.message.order.actor_id == message.actor_id:
+            tables.faults.early.remove(one)
+            words = f"{one.message.order.subject}: the order was cleared"
+            out.to_owner(one.owner_id, ChaosReply(one.message.request_id, words))
     cleared = tables.faults.clear(message.actor_id, message.order_ids, is_all=message.all)
     reply = ChaosReply(message.request_id, progress=cleared)
     is_anyones = message.all or bool(message.order_ids)
@@ -214,7 +246,7 @@ def on_death(tables: Tables, death: Death, worker_id: bytes) -> Death:
 
 def on_gone(tables: Tables, out: Out, process_or_node_id: bytes) -> None:
     """Answer who waits for a process or machine that has ended, after all who are concerned were told of that."""
-    tables.faults.unheard.pop(process_or_node_id, None)
+    tables.faults.note_gone(process_or_node_id)
     for ticket in [ticket for ticket, one in tables.faults.awaiting.items() if one.by == process_or_node_id]:
         on_noted(tables, out, ticket)
     tables.faults.drop_owner(process_or_node_id)
@@ -223,6 +255,8 @@ def on_gone(tables: Tables, out: Out, process_or_node_id: bytes) -> None:
 def _note_act(tables: Tables, act: Act, worker_id: bytes) -> None:
     if not tables.faults.is_new(act):
         return
+    if act.order.deed is Deed.FREEZE:
+        tables.faults.note_frozen(worker_id, act)
     worker = tables.workers.get(worker_id)
     actor = tables.actors.get(act.order.actor_id)
     event = Event(

@@ -47,12 +47,8 @@ def on_create_actor(tables: Tables, out: Out, owner: Owner, message: CreateActor
         out.to_owner(owner.owner_id, actors.changed(tables, holder_of_name))
         return
     if holder_of_name is not None:
-        error = (
-            f"Actor {spec.class_name} was not created: a live actor ({holder_of_name.spec.class_name}) has the name "
-            f"{spec.name!r} in namespace {spec.namespace!r} already. Kill that one first, choose another name, or pass "
-            "get_if_exists=True to get a handle of it."
-        )
-        out.to_owner(owner.owner_id, CreateActorReply(message.request_id, spec.actor_id, error))
+        of_class = holder_of_name.spec.class_name
+        out.to_owner(owner.owner_id, CreateActorReply(message.request_id, spec.actor_id, name_holder=of_class))
         return
     actor = enter(tables, spec, owner)
     adopt_early_holds(tables, actor)

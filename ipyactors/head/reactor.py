@@ -87,8 +87,8 @@ class Reactor:
             out.to_owner(watcher_id, said.EventsReported(events))
         waits_s = [IDLE_TURN_S]
         census_s = census.answer_complete(tables, out, now_s)
-        if census_s is not None:
-            waits_s.append(census_s)
+        faults_s = faults.serve_early(tables, out, now_s, wall_s)
+        waits_s += [wait_s for wait_s in (census_s, faults_s) if wait_s is not None]
         if tables.look_again_s is not None:
             waits_s.append(max(0.0, tables.look_again_s - now_s))
         return min(waits_s)
@@ -176,7 +176,7 @@ def _on_registered(tables: Tables, out: Out, owner: Owner, message: Message, now
         case said.OwnerLeaving():
             members.on_process_gone(tables, out, owner.owner_id, wall_s)
         case said.DescribeCluster():
-            describe.on_describe_cluster(tables, out, owner, message)
+            describe.on_describe_cluster(tables, out, owner, message, wall_s)
         case said.WatchEvents():
             tables.events.watch(owner.owner_id)
         case stored.FindCopies():

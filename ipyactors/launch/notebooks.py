@@ -48,12 +48,19 @@ def unsign(state_dir: str) -> None:
 
 def left(notebook: str) -> list[SessionNote]:
     """Return the live sessions of a notebook that nobody drives, the latest last."""
+    return [note for note in _live(notebook) if _is_left(note)]
+
+
+def held(notebook: str) -> list[SessionNote]:
+    """Return the live sessions of a notebook that another process drives, the latest last."""
+    return [note for note in _live(notebook) if not _is_left(note)]
+
+
+def _live(notebook: str) -> list[SessionNote]:
     if not notebook:
         return []
-    me = _this_process()
-    return sorted(
-        (note for note in live_sessions() if _is_left(note, notebook, me)), key=lambda note: note.agent.started
-    )
+    mine = [note for note in live_sessions() if note.driven is not None and note.driven.notebook == notebook]
+    return sorted(mine, key=lambda note: note.agent.started)
 
 
 def claim(notebook: str, name: str | None = None) -> SessionNote | None:
@@ -74,12 +81,10 @@ def claim(notebook: str, name: str | None = None) -> SessionNote | None:
         return note
 
 
-def _is_left(note: SessionNote, notebook: str, me: Identity) -> bool:
+def _is_left(note: SessionNote) -> bool:
     """Return whether nobody drives the session: who asks does not any more, or he would not ask."""
-    driven = note.driven
-    if driven is None or driven.notebook != notebook:
-        return False
-    return driven.by is None or driven.by == me or not liveness.is_running(driven.by)
+    by = None if note.driven is None else note.driven.by
+    return by is None or by == _this_process() or not liveness.is_running(by)
 
 
 def _sign(note: SessionNote, notebook: str, started_with: dict[str, Any]) -> None:

@@ -67,6 +67,7 @@ def load_ipython_extension(shell: Any) -> None:
     ours.completer.install()
     shell.events.register(_BEFORE_CELL, source.note_cell)
     shell.events.register(_BEFORE_CELL, ours.output.note_cell)
+    shell.events.register(_AFTER_CELL, ours.output.note_end)
     ours.output.install()
     ours.output.note_cell()
     shell.events.register(_BEFORE_CELL, ours.interrupts.note_cell)
@@ -84,6 +85,7 @@ def unload_ipython_extension(shell: Any) -> None:
         return
     shell.events.unregister(_BEFORE_CELL, ours.source.note_cell)
     shell.events.unregister(_BEFORE_CELL, ours.output.note_cell)
+    shell.events.unregister(_AFTER_CELL, ours.output.note_end)
     ours.output.release()
     shell.events.unregister(_BEFORE_CELL, ours.interrupts.note_cell)
     shell.events.unregister(_AFTER_CELL, ours.interrupts.note_end)

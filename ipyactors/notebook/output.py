@@ -42,16 +42,16 @@ _Header = dict[str, Any]
 class _Cell:
     """A cell that ran, or runs. ``header`` is None for whatever ran before any was noted.
 
-    ``rest_id`` is where the last lines are displayed of what it does not show, once there are any; ``rest_due`` while
-    that is soon to be done again.
+    ``rest`` is what was displayed last of what it leaves out; ``rest_due`` while that is soon to be done again.
     """
 
-    __slots__ = ("header", "quota", "rest_due", "rest_id")
+    __slots__ = ("has_ended", "header", "quota", "rest", "rest_due")
 
     def __init__(self, header: _Header | None) -> None:
         self.header = header
         self.quota = CellQuota()
-        self.rest_id = ""
+        self.has_ended = False
+        self.rest = ""
         self.rest_due = False
 
 
@@ -113,6 +113,12 @@ class CellOutput:
         self._latest = _Cell(header)
         self._cells.add(scopes.enter(), self._latest)
         self._streams = (sys.stdout, sys.stderr)
+
+    def note_end(self, *_info: Any) -> None:
+        """The newest cell has ended: show the last lines of what it has left out."""
+        with self._lock:
+            self._latest.has_ended = True
+            self._show_rest(self._latest)
 
     def write(self, written: Written, scope: int = 0) -> None:
         """Show what a call of ``scope`` wrote."""
@@ -180,18 +186,30 @@ class CellOutput:
         self._publish(cell, {"text/plain": text}, {}, f"ipyactors-{written.block_id.hex()}", is_update=is_update)
 
     def _show_rest_soon(self, cell: _Cell) -> None:
-        """Show the last lines of what the cell has left out, if it has; a flood has this done twice a second."""
-        if cell.quota.rest and not cell.rest_due:
+        """Show the last lines of what the cell has left out, if it has; a flood has this done twice a second.
+
+        Where nobody looks on, they are shown at the cell's end, and after that when no more come.
+        """
+        rest = cell.quota.rest
+        if rest and not cell.rest_due and (cell.has_ended or is_interactive()):
             cell.rest_due = True
-            timer = threading.Timer(_REST_EVERY_S, self._show_rest, (cell,))
+            timer = threading.Timer(_REST_EVERY_S, self._on_rest_due, (cell, rest))
             timer.daemon = True
             timer.start()
 
-    def _show_rest(self, cell: _Cell) -> None:
+    def _on_rest_due(self, cell: _Cell, rest: str) -> None:
         with self._lock:
-            cell.rest_due, is_update = False, bool(cell.rest_id)
-            cell.rest_id = cell.rest_id or f"ipyactors-rest-{id(cell)}"
-            self._publish(cell, {"text/plain": cell.quota.rest}, {}, cell.rest_id, is_update=is_update)
+            cell.rest_due = False
+            if is_interactive() or rest == cell.quota.rest:
+                self._show_rest(cell)
+            else:
+                self._show_rest_soon(cell)
+
+    def _show_rest(self, cell: _Cell) -> None:
+        rest, before = cell.quota.rest, cell.rest
+        if rest != before:
+            cell.rest = rest
+            self._publish(cell, {"text/plain": rest}, {}, f"ipyactors-rest-{id(cell)}", is_update=bool(before))
 
     def _publish(
         self, cell: _Cell, data: dict[str, Any], metadata: dict[str, Any], display_id: str, *, is_update: bool

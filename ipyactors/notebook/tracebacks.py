@@ -7,7 +7,8 @@ drawing is still IPython's, in the mode and the colours that the user has chosen
 the worker that ran a call are drawn too, before those of the call.
 
 A frame of ours whose ``__tracebackhide__`` is ``"__ipython_bottom__"`` says, as it does in IPython's own code, that
-nothing above it is the user's either: so an error in a ``%%remote`` cell starts at the line of the cell.
+nothing above it is the user's either: so an error in a ``%%remote`` cell starts at the line of the cell. Where no line
+of the cell has led to an error of ours, such as the crash of an actor, its magic line is shown.
 """
 
 from __future__ import annotations
@@ -15,13 +16,15 @@ from __future__ import annotations
 import ast
 import codeop
 import functools
+import linecache
 import sys
 import types
 from collections.abc import Callable
 from typing import Any
 
+from ipyactors.ground.exceptions import IpyactorsError
 from ipyactors.ground.stub_frames import hidden_before
-from ipyactors.ground.tracebacks import is_own, links_of, rebuild
+from ipyactors.ground.tracebacks import is_own, label_of, links_of, rebuild
 
 _BOTTOM = "__ipython_bottom__"
 _METHOD, _SHOW = "structured_traceback", "showtraceback"
@@ -58,6 +61,18 @@ def without_ours(trace: types.TracebackType | None) -> tuple[types.TracebackType
     return inner, is_cut
 
 
+def _magic_line(trace: types.TracebackType | None) -> types.TracebackType | None:
+    """Return a traceback of the line of the cell's magic alone; None if there is no cell."""
+    while trace is not None:
+        filename = trace.tb_frame.f_code.co_filename
+        if label_of(filename):
+            lines = linecache.getlines(filename)
+            first = next((number for number, line in enumerate(lines, start=1) if line.strip()), 1)
+            return rebuild([(filename, first, "<module>")])
+        trace = trace.tb_next
+    return None
+
+
 def with_workers(trace: types.TracebackType | None) -> types.TracebackType | None:
     """Return the traceback with the frames of workers that led to those of remote calls."""
     entries: list[types.TracebackType] = []
@@ -83,6 +98,8 @@ def _draw(
     links = links_of(error) if isinstance(error, BaseException) else []
     if isinstance(trace, types.TracebackType):
         inner, is_cut = without_ours(trace)
+        if is_cut and inner is None and isinstance(error, IpyactorsError):
+            inner = _magic_line(trace)
         if inner is not None or is_cut:
             trace, tb_offset = inner, 0 if is_cut else tb_offset
         # A debugger takes what the exceptions have, and so does the drawing of all but the first.

@@ -6,13 +6,17 @@ where calls are sent, :meth:`~ipyactors.owner.calls.PendingCall.lacks_arguments`
 
 from __future__ import annotations
 
-from ipyactors.owner import borrowing, leases, retries
+from ipyactors.owner import borrowing, leases, losses, retries
 from ipyactors.owner.actors import MethodCall
 from ipyactors.owner.calls import CallState, PendingCall, TaskCall
-from ipyactors.owner.objects import Entry
+from ipyactors.owner.objects import Entry, Failure
 from ipyactors.owner.out import Out
+from ipyactors.owner.ref_words import call_label_of, label_of
 from ipyactors.owner.state import OwnerState
-from ipyactors.wire.events import EventKind
+from ipyactors.wire.events import Became, EventKind
+
+#: So many notes are kept of a chain of calls that were not run, besides the last.
+_NOTES_KEPT = 5
 
 
 def submit(state: OwnerState, out: Out, call: PendingCall) -> None:
@@ -84,14 +88,24 @@ def _on_argument(state: OwnerState, out: Out, call: PendingCall) -> None:
 
 def _on_all_there(state: OwnerState, out: Out, call: PendingCall) -> None:
     """Queue the call, or let it fail with what its argument failed with."""
-    failed = next((entry.failure for entry in call.deps if entry.failure is not None), None) if call.deps else None
+    failed = next((entry for entry in call.deps if entry.failure is not None), None) if call.deps else None
     if isinstance(call, MethodCall):
         state.ready_actors.add(call.client)
     if failed is not None:
         kind = EventKind.TASK_FAILED if isinstance(call, TaskCall) else EventKind.CALL_FAILED
-        out.event(kind, call, detail="one of its arguments failed")
-        retries.finish(state, call, failed)
+        out.event(kind, call, detail="one of its arguments failed", became=Became.NOT_RUN)
+        retries.finish(state, call, _of_argument(state, call, failed))
     elif isinstance(call, TaskCall):
         leases.enqueue(state.leases, call)
     else:
         call.state = CallState.QUEUED
+
+
+def _of_argument(state: OwnerState, call: PendingCall, argument: Entry) -> Failure:
+    """Return the failure of a call that is not run, since ``argument`` has failed."""
+    failure = argument.failure
+    assert failure is not None, "the argument has failed"
+    if call.task_id in state.rebuilding:  # what is made again has words of its own
+        return failure
+    note = f"{call_label_of(call)} was not run: its argument {label_of(argument)} failed."
+    return losses.with_note(failure, note, keeps=_NOTES_KEPT)

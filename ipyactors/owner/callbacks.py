@@ -18,6 +18,11 @@ class Callbacks:
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._is_started = False
 
+    @property
+    def is_this_thread(self) -> bool:
+        """Whether the code that asks is such an action."""
+        return threading.current_thread() is self._thread
+
     def submit(self, action: Callable[[], None]) -> None:
         """Have ``action`` run soon. To be called under the session's lock."""
         self._queue.put(action)

@@ -30,7 +30,9 @@ class CallState(enum.IntEnum):
     QUEUED = 1
     """For a worker (task), or for the actor to be there (method call)."""
     SENT = 2
-    DONE = 3
+    WITHDRAWN = 3
+    """It was cancelled before it was sent; its results say so soon (:mod:`ipyactors.owner.withdrawal`)."""
+    DONE = 4
 
 
 class Interruption(NamedTuple):

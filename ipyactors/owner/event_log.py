@@ -15,7 +15,7 @@ from ipyactors.ground.clock import Clock
 from ipyactors.owner.actors import MethodCall
 from ipyactors.owner.calls import PendingCall
 from ipyactors.owner.out import Runner
-from ipyactors.wire.events import Event, EventKind
+from ipyactors.wire.events import Became, Event, EventKind
 
 #: Attempts that ended well may be a hundred thousand a second; what went wrong is kept apart and is never pushed
 #: out by them.
@@ -64,6 +64,7 @@ class EventLog:
         by: Runner | None = None,
         incarnation: int | None = None,
         ago_s: float = 0.0,
+        became: Became = Became.NOT_KNOWN,
     ) -> None:
         """Note what became of a call, and what has run it, where that is known; see :meth:`Out.event`."""
         actor_id, attempt = b"", call.attempt
@@ -79,7 +80,7 @@ class EventLog:
         if kind in _ROUTINE and not self._is_all_heard:
             self._routine.append(raw)
             return
-        event = _event(raw)
+        event = Event(*raw, became=became)
         if kind in _ROUTINE:
             self._routine.append(raw)
         else:

@@ -87,7 +87,7 @@ def actor_died(client: ActorClient, call: PendingCall, *, started: bool | None) 
     elif death is not None and death.reason is LossReason.INIT_FAILED and death.init_error is not None:
         why = (
             f"its constructor raised {death.init_error.words}. An exception in "
-            f"__init__ is final, whatever max_restarts says\n{death.init_error.traceback_text}"
+            f"__init__ is final, whatever max_restarts says:\n{death.init_error.traceback_text}"
         ).rstrip()
     elif death is not None and death.reason is LossReason.RECOVERY_FAILED and death.init_error is not None:
         has_diverged = death.init_error.type_name == ReplayDivergenceError.__name__

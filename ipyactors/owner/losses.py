@@ -181,20 +181,20 @@ def of_run(failure: Failure, name: str, entry: Entry, *, is_argument: bool) -> F
     ran = "ran again, and has failed so"
     if is_argument:
         ran = "would have to run again, but an argument of it has failed so"
-    return _with_note(
+    return with_note(
         failure,
         f"The object {object_id.hex()} was there before, and is lost: its data is on no machine any more. "
         f"To make it again, {name} {ran}.",
     )
 
 
-def _with_note(failure: Failure, note: str) -> Failure:
-    """Return a failure with a note; of those that it has, the first is kept: a chain of calls may be long."""
+def with_note(failure: Failure, note: str, *, keeps: int = 1) -> Failure:
+    """Return a failure with a note; of those that it has, the first ones are kept: a chain of calls may be long."""
     if isinstance(failure, RemoteError):
-        return msgspec.structs.replace(failure, notes=(*failure.notes[:1], note))
+        return msgspec.structs.replace(failure, notes=(*failure.notes[:keeps], note))
     error = copy.copy(failure)
     error.__cause__ = failure.__cause__
-    error.__notes__ = [*getattr(failure, "__notes__", ())[:1], note]
+    error.__notes__ = [*getattr(failure, "__notes__", ())[:keeps], note]
     return error
 
 

@@ -17,7 +17,7 @@ from ipyactors.owner.event_log import EventLog
 from ipyactors.owner.out import Runner
 from ipyactors.wire.channel import Channel
 from ipyactors.wire.codec import Message, encode
-from ipyactors.wire.events import EventKind
+from ipyactors.wire.events import Became, EventKind
 from ipyactors.wire.specs import Payload
 from ipyactors.wire.worker_messages import CallMethod, Define, RunTask, Written
 
@@ -103,9 +103,10 @@ class Mail:
         by: Runner | None = None,
         incarnation: int | None = None,
         ago_s: float = 0.0,
+        became: Became = Became.NOT_KNOWN,
     ) -> None:
         """Record what became of a call."""
-        self._log.record(kind, call, duration_s, detail, by, incarnation, ago_s)
+        self._log.record(kind, call, duration_s, detail, by, incarnation, ago_s, became)
 
     def object_event(
         self, kind: EventKind, object_id: bytes, *, name: str = "", attempt: int = 0, detail: str = ""

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from ipyactors.owner.calls import PendingCall
 from ipyactors.wire.codec import Message
-from ipyactors.wire.events import EventKind
+from ipyactors.wire.events import Became, EventKind
 from ipyactors.wire.specs import Payload
 from ipyactors.wire.worker_messages import Written
 
@@ -67,6 +67,7 @@ class Out(Protocol):
         by: Runner | None = None,
         incarnation: int | None = None,
         ago_s: float = 0.0,
+        became: Became = Became.NOT_KNOWN,
     ) -> None:
         """Record what became of a call; ``by`` is what has run it, where that is known.
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import Any
 
 from ipyactors.ground import ids
+from ipyactors.ground.exceptions import CallAbortedError, CallOutcomeUnknownError
 from ipyactors.owner import arguments, constructors, failures, raised
 from ipyactors.owner.actors import WINDOW, ActorClient, MethodCall
 from ipyactors.owner.calls import CallState, Interruption
@@ -20,7 +21,7 @@ from ipyactors.owner.retries import finish
 from ipyactors.owner.state import OwnerState
 from ipyactors.owner.watching import watch
 from ipyactors.wire.deaths import describe_death, last_started
-from ipyactors.wire.events import EventKind
+from ipyactors.wire.events import Became, EventKind
 from ipyactors.wire.head_messages import ActorChanged, ReleaseActor
 from ipyactors.wire.specs import ActorSpec, ActorState, ActorStatus, Death, RemoteError
 from ipyactors.wire.worker_messages import CallIdentity, CallMethod, CancelCall, FinishAndExit
@@ -124,7 +125,7 @@ def _fail_outbox(state: OwnerState, out: Out, client: ActorClient) -> None:
     for call in waiting:
         if call.state is not CallState.DONE:
             error = client.failure or failures.actor_died_before(client, call, started=False)
-            _fail(state, out, call, error)
+            _fail(state, out, call, error, started=False)
 
 
 def on_creation_failed(state: OwnerState, client: ActorClient, error: Exception) -> None:
@@ -135,8 +136,15 @@ def on_creation_failed(state: OwnerState, client: ActorClient, error: Exception)
     state.ready_actors.add(client)
 
 
-def _fail(state: OwnerState, out: Out, call: MethodCall, error: Exception) -> None:
-    out.event(EventKind.CALL_FAILED, call, detail=str(error).partition("\n")[0])
+def _fail(state: OwnerState, out: Out, call: MethodCall, error: Exception, *, started: bool | None) -> None:
+    became = Became.of(started=started)
+    if isinstance(error, CallOutcomeUnknownError):
+        became = Became.NOT_KNOWN
+    elif isinstance(error, CallAbortedError):
+        became = Became.NO_EFFECT
+    is_sent = call.state is CallState.SENT and became is not Became.NOT_RUN
+    ran_s = state.now_s - call.sent_s if is_sent else 0.0
+    out.event(EventKind.CALL_FAILED, call, duration_s=ran_s, detail=str(error).partition("\n")[0], became=became)
     finish(state, call, error)
 
 
@@ -210,7 +218,7 @@ def on_actor_lost(state: OwnerState, out: Out, client: ActorClient, death: Death
         started = None if last is None else seq <= last
         is_logged = call.template.is_durable and not call.template.is_counted
         if client.state is ActorState.DEAD and is_logged:
-            _fail(state, out, call, failures.actor_died_before(client, call, started=started))
+            _fail(state, out, call, failures.actor_died_before(client, call, started=started), started=started)
         elif is_logged:
             call.unbegun = client.incarnation if started is False and not call.may_be_known else -1
             call.may_be_known = True
@@ -223,7 +231,7 @@ def on_actor_lost(state: OwnerState, out: Out, client: ActorClient, death: Death
         elif call.cancelled:
             finish(state, call, failures.cancelled(call, started=started is not False))
         elif client.state is ActorState.DEAD:
-            _fail(state, out, call, failures.actor_died(client, call, started=started))
+            _fail(state, out, call, failures.actor_died(client, call, started=started), started=started)
         elif started is False:
             again.append(call)
         elif call.may_retry():
@@ -232,9 +240,9 @@ def on_actor_lost(state: OwnerState, out: Out, client: ActorClient, death: Death
             call.take_retry()
             again.append(call)
         elif call.template.is_durable:
-            _fail(state, out, call, failures.given_up(client, call, death))
+            _fail(state, out, call, failures.given_up(client, call, death), started=started)
         else:
-            _fail(state, out, call, failures.actor_unavailable(client, call, death, started=started))
+            _fail(state, out, call, failures.actor_unavailable(client, call, death, started=started), started=started)
     for call in again:
         call.state = CallState.QUEUED
     client.outbox.extendleft(reversed(again))
@@ -267,7 +275,9 @@ def on_call_raised(
         call.state = CallState.QUEUED
         put_back(client, call)
         return
-    out.event(EventKind.CALL_FAILED, call, duration_s=state.now_s - call.sent_s, detail=error.words, by=client)
+    ran_s = state.now_s - call.sent_s
+    became = Became.NO_EFFECT if error.type_name == CallAbortedError.__name__ else Became.NOT_KNOWN
+    out.event(EventKind.CALL_FAILED, call, duration_s=ran_s, detail=error.words, by=client, became=became)
     finish(state, call, raised.placed(error, call, retryable=retryable))
 
 

@@ -35,7 +35,7 @@ from ipyactors.owner.state import OwnerState
 from ipyactors.wire.census_messages import CensusReply
 from ipyactors.wire.chaos_messages import ChaosReply
 from ipyactors.wire.durable_messages import ConfirmReadyReply
-from ipyactors.wire.events import EventKind
+from ipyactors.wire.events import Became, EventKind
 from ipyactors.wire.head_messages import (
     ActorChanged,
     ClusterReply,
@@ -233,7 +233,7 @@ def on_cancelled(state: OwnerState, out: Out, peer: bytes, message: CallCancelle
     if holder is None or call is None:
         return
     kind = EventKind.TASK_FAILED if isinstance(holder, Lease) else EventKind.CALL_FAILED
-    out.event(kind, call, detail="cancelled")
+    out.event(kind, call, detail="cancelled", became=Became.of(started=message.started))
     retries.finish(state, call, failures.cancelled(call, started=message.started))
     if isinstance(holder, Lease):
         retries.settle(state, holder, now_s)

@@ -26,7 +26,7 @@ from ipyactors.owner.lineage import Lost, Search
 from ipyactors.owner.objects import Entry
 from ipyactors.owner.out import Out
 from ipyactors.owner.state import OwnerState
-from ipyactors.wire.events import EventKind
+from ipyactors.wire.events import Became, EventKind
 from ipyactors.wire.specs import Location, Payload, Stored
 from ipyactors.wire.store_messages import CopiesFound, FindCopies, NodeLost
 from ipyactors.wire.worker_messages import ActorHasChanged, ArgumentsMissing, FetchObject, ReportMissing
@@ -188,7 +188,7 @@ def _on_arguments_found(state: OwnerState, out: Out, call: PendingCall, found: E
         call.args = found.payload
     elif call.state is not CallState.DONE:
         kind = EventKind.TASK_FAILED if isinstance(call, TaskCall) else EventKind.CALL_FAILED
-        out.event(kind, call, detail="its arguments are lost")
+        out.event(kind, call, detail="its arguments are lost", became=Became.NOT_RUN)
         retries.finish(state, call, found.failure)
 
 

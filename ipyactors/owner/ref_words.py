@@ -33,11 +33,17 @@ def label_of(entry: Entry) -> str:
     return " ".join(filter(None, (name, number))) + which or "borrowed"
 
 
+def call_label_of(call: PendingCall) -> str:
+    """Return ``add #3`` for a call, by the same numbers."""
+    is_numbered = ids.is_driver(ids.owner_of(call.task_id))
+    return f"{call.name} #{ids.counter_of(call.task_id)}" if is_numbered else call.name
+
+
 def facts_of(entry: Entry) -> list[tuple[str, str]]:
     """Return what this process knows of the object, by name; what has no value is not known."""
     facts = [("ObjectRef", label_of(entry)), ("made in", _line_of(entry))]
     if is_interactive():
-        facts += [("state", _state(entry)), ("size", _size(entry))]
+        facts += [("state", state_of(entry)), ("size", _size(entry))]
     return facts
 
 
@@ -64,7 +70,8 @@ def _line_of(entry: Entry) -> str:
     return f"{os.path.basename(site.file)}, line {site.line}"
 
 
-def _state(entry: Entry) -> str:
+def state_of(entry: Entry) -> str:
+    """Return what is known here of how far it is, in a few words."""
     failure, call = entry.failure, entry.producer
     if failure is not None:
         return f"failed: {failure.type_name if isinstance(failure, RemoteError) else type(failure).__name__}"
@@ -76,7 +83,11 @@ def _state(entry: Entry) -> str:
         return "not here yet"
     again = f" (attempt {call.attempt + 1})" if call.attempt else ""
     place = "its actor" if isinstance(call, MethodCall) else "a worker"
-    where = {CallState.WAITING: "waits for its arguments", CallState.QUEUED: f"waits for {place}"}
+    where = {
+        CallState.WAITING: "waits for its arguments",
+        CallState.QUEUED: f"waits for {place}",
+        CallState.WITHDRAWN: "is cancelled",
+    }
     return where.get(call.state, f"at {place}") + again
 
 

@@ -215,7 +215,8 @@ class Session(Traffic):
 
     def future_of(self, entry: Entry) -> concurrent.futures.Future[Any]:
         """Return a future of an entry's value."""
-        from ipyactors.owner.futures import ValueFuture  # a session that makes none need not import what it needs
+        with deferred():  # an import has callbacks of Python's own, and an interrupt that comes in one is lost
+            from ipyactors.owner.futures import ValueFuture  # a session that makes none need not import what it needs
 
         future = ValueFuture(self, entry)
         self.when_done(entry, lambda _: self.callbacks.submit(future.settle))

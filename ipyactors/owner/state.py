@@ -29,6 +29,8 @@ class OwnerState:
     head_epoch = 0
     now_s = 0.0  # when this turn began (monotonic clock)
     durable_calls = 0  # calls to durable actors that were made
+    next_search_id = 1
+    is_supplying = False
 
     def __init__(
         self,
@@ -58,11 +60,11 @@ class OwnerState:
         """Calls whose arguments are not there."""
         self.supplied: deque[PendingCall] = deque()
         """Calls whose last argument has just come; looked at one after the other while ``is_supplying``."""
-        self.is_supplying = False
+        self.withdrawn: deque[PendingCall] = deque()
+        """Calls of an interrupted cell that were cancelled before they were sent; each turn ends some of them."""
         self.lineage = LineageTable(max_lineage_bytes)
         self.searches: dict[int, Search] = {}
         """By request id: lost objects of which the head was asked where copies are."""
-        self.next_search_id = 1
         self.rebuilding: dict[bytes, Run] = {}
         """By task id: finished calls that are made again, because a result of theirs is lost."""
         self.sought_arguments: weakref.WeakKeyDictionary[PendingCall, Entry] = weakref.WeakKeyDictionary()
@@ -107,6 +109,7 @@ class OwnerState:
         for client in self.actors.values():
             for call in client.outbox:
                 assert call.state is not CallState.SENT, "a sent call is in an outbox"
+        assert all(call.cancelled and call.state > CallState.SENT for call in self.withdrawn), "one was not withdrawn"
         assert self.unanswered >= in_flight, "more calls in flight than were submitted"
 
     def _check_rebuilding(self) -> None:

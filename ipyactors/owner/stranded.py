@@ -20,7 +20,7 @@ from ipyactors.owner.leases import Shape, Stranded
 from ipyactors.owner.objects import Entry
 from ipyactors.owner.out import Out
 from ipyactors.owner.state import OwnerState
-from ipyactors.wire.events import EventKind
+from ipyactors.wire.events import Became, EventKind
 from ipyactors.wire.head_messages import ShapeUnplaceable
 from ipyactors.wire.worker_messages import OutputWritten
 
@@ -50,7 +50,7 @@ def on_unplaceable(state: OwnerState, out: Out, message: ShapeUnplaceable) -> No
     for call in waiting:
         if not leases.was_feasible(shape, call):
             error = failures.placement(f"Task {call.name}", message.demand, message.existing)
-            out.event(EventKind.TASK_FAILED, call, detail=str(error))
+            out.event(EventKind.TASK_FAILED, call, detail=str(error), became=Became.NOT_RUN)
             retries.finish(state, call, error)
 
 

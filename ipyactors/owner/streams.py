@@ -16,7 +16,8 @@ class Stream:
     """The items of a streaming generator that have arrived and were not taken. Changed only under the session's lock.
 
     ``received`` counts the items that have arrived in all: what a later attempt need not send again. ``until`` is how
-    many are wanted in all, 0 for no limit.
+    many are wanted in all, 0 for no limit. ``is_left``: its call was cancelled because nobody can take an item any
+    more. ``tokens`` are for the item that a failure becomes.
     """
 
     def __init__(self, task_id: bytes, origin: Origin | None = None) -> None:
@@ -27,6 +28,8 @@ class Stream:
         self.received = 0
         self.until = 0
         self.ended = False
+        self.is_left = False
+        self.tokens: tuple[object, ...] = ()
         self.callbacks: list[Callable[[], None]] = []
         self._spare: dict[int, Payload] = {}
 
@@ -59,7 +62,9 @@ class Stream:
         if self.ended:
             return
         if failure is not None:
-            self._append().fail(failure)
+            last = self._append()
+            last.tokens, self.tokens = self.tokens, ()
+            last.fail(failure)
         self.ended = True
         self._spare.clear()
         self._call_back()

@@ -50,7 +50,10 @@ class Submissions:
         while self._calls:
             reactor.submit(state, out, self._calls.popleft())
         while self._let_go:
-            reactor.cancel_call(state, out, self._let_go.popleft(), force=False, recursive=True)
+            call = self._let_go.popleft()
+            if call.stream is not None and not call.cancelled:
+                call.stream.is_left = True
+            reactor.cancel_call(state, out, call, force=False, recursive=True)
         for _ in range(counts):
             outbox.count_handle(state, *self._counts.popleft())
         if state.objects.gone:

@@ -20,7 +20,7 @@ from ipyactors.ground import ids
 from ipyactors.ground.clock import SystemClock
 from ipyactors.ground.config import MAX_LINEAGE_BYTES, SessionPaths
 from ipyactors.ground.exceptions import SessionError
-from ipyactors.owner import deadlock, leases, living, reactor, retries, stranded
+from ipyactors.owner import deadlock, leases, living, reactor, retries, stranded, withdrawal
 from ipyactors.owner.actors import ActorClient
 from ipyactors.owner.announcer import Announcer
 from ipyactors.owner.calls import PendingCall
@@ -48,6 +48,10 @@ _log = logging.getLogger("ipyactors.owner")
 
 #: A burst of submissions is sent in batches of this size while earlier ones are under way.
 _BURST = 64
+
+#: So long a leader sleeps between turns that each end some of many withdrawn calls (4 ms), for the user's thread has a
+#: cell to end meanwhile.
+_ENDING_PAUSE_S = 0.003
 
 
 class Traffic:
@@ -133,6 +137,7 @@ class Traffic:
             if self.is_closed:
                 return
             self._submissions.take(self.state, self.mail)
+            withdrawal.end_some(self.state, len(self.state.withdrawn))
             self.state.unasked.close(self.mail)
             reactor.on_closed(self.state, SessionError(self.end_words()))
             self.mail.flush()
@@ -266,6 +271,8 @@ class Traffic:
             for peer, message in self._doors.receive():
                 self._on_message(peer, message, now_s)
             self._submissions.take(self.state, self.mail)
+            if state.withdrawn:
+                withdrawal.end_some(state)
             reactor.settle(state, mail, now_s)
             if state.endless_waits:
                 deadlock.send_due(state, mail, now_s)
@@ -279,8 +286,9 @@ class Traffic:
             if not (has_arrived or self._submissions.has_calls or self._again):
                 break
         next_probe_s = deadlock.next_probe_s(state) if state.endless_waits else None
+        ending_s = now_s + _ENDING_PAUSE_S if state.withdrawn else None
         warning_s = stranded.next_warning_s(state)
-        for due_s in (leases.next_expiry_s(state.leases), warning_s, next_probe_s, state.unasked.count_at_s):
+        for due_s in (leases.next_expiry_s(state.leases), warning_s, next_probe_s, state.unasked.count_at_s, ending_s):
             if due_s is not None:
                 left_s = max(0.0, due_s - now_s)
                 pause_s = left_s if pause_s is None else min(pause_s, left_s)

@@ -2,7 +2,8 @@
 
 What a failed call leaves is marked with a token, which lives as long as one of its results, and which whoever is given
 the failure marks as seen. Calls that succeed have none. Only what a driver has called itself is told; not what it has
-cancelled, and of an actor's calls only what a method has raised: an actor that is gone is told of elsewhere.
+cancelled, and of an actor's calls only what a method has raised: an actor that is gone is told of elsewhere. Of a
+generator whose items nobody can take any more is told what it still raises.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from ipyactors.ground.tracebacks import in_words
 from ipyactors.owner.calls import PendingCall, TaskCall
 from ipyactors.owner.objects import Entry, Failure
 from ipyactors.owner.out import Out
+from ipyactors.owner.streams import Stream
 from ipyactors.wire.specs import RemoteError
 from ipyactors.wire.worker_messages import OutputWritten
 
@@ -62,8 +64,10 @@ class UnaskedFailures:
 
     def note(self, call: PendingCall, failure: Failure) -> None:
         """A call is about to fail: mark its results."""
-        entries = [entry for entry in call.entries if not entry.done and _ASKED not in entry.tokens]
-        if not entries or call.parent is not None or not _is_news(call, failure):
+        results: list[Entry | Stream] = [one for one in call.entries if not one.done and _ASKED not in one.tokens]
+        if call.stream is not None and not call.stream.ended:
+            results.append(call.stream)
+        if not results or call.parent is not None or not _is_news(call, failure):
             return
         words = failure.words if isinstance(failure, RemoteError) else in_words(failure)
         first = words.partition("\n")[0][:_WORDS_AT_MOST]
@@ -71,8 +75,8 @@ class UnaskedFailures:
         token = UnaskedFailure(text, call.scope, self._on_gone)
         self._noted += 1
         self._live[self._noted] = token
-        for entry in entries:
-            entry.tokens += (token,)
+        for one in results:
+            one.tokens += (token,)
 
     def _on_gone(self, token: UnaskedFailure) -> None:
         self.gone.append((token.text, token.scope))
@@ -113,7 +117,8 @@ class UnaskedFailures:
 
 
 def _is_news(call: PendingCall, failure: Failure) -> bool:
-    if call.cancelled or isinstance(failure, (TaskCancelledError, SessionError)):
+    is_left = call.stream is not None and call.stream.is_left
+    if (call.cancelled and not is_left) or isinstance(failure, (TaskCancelledError, SessionError)):
         return False
     return isinstance(failure, RemoteError) or isinstance(call, TaskCall)
 

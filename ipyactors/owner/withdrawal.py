@@ -3,16 +3,20 @@
 Tasks are cancelled as by ``cancel``. Actors and their state stay as they are: a method call that has begun goes on, and
 one that has not is withdrawn. Kept is what others need: another cell, a thread that was started, another process that
 has asked for the value, a call that goes on and has the result among its arguments. Pure, under the session's lock.
+
+What becomes of each is decided at once. Calls that were not sent are taken out of their queues then, and come to their
+end turn by turn after it.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter, deque
+from collections.abc import Iterable, Mapping
+from typing import TypeVar
 
 from ipyactors.ground.exceptions import TaskCancelledError
-from ipyactors.owner import reactor
+from ipyactors.owner import failures, reactor, retries
 from ipyactors.owner.actors import MethodCall
 from ipyactors.owner.borrowing import Answer
 from ipyactors.owner.calls import CallState, PendingCall, TaskCall
@@ -20,13 +24,19 @@ from ipyactors.owner.objects import Entry
 from ipyactors.owner.out import Out
 from ipyactors.owner.state import OwnerState
 
+#: Of the calls that nobody else knows of, so many a turn are ended: a cell may leave a hundred thousand (0.5 s), and
+#: neither its end nor what the next one reads is to wait for all of them.
+CALLS_A_TURN = 1000
+
+AnyCall = TypeVar("AnyCall", bound=PendingCall)
+
 #: A method call that its actor was asked not to begin, and what it makes.
 Asked = tuple[MethodCall, tuple[Entry, ...]]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Withdrawal:
-    """How many calls were cancelled (``tasks``), ``withdrawn``, are ``running``, have ``kept`` running for others.
+    """How many calls were cancelled (``tasks``), ``withdrawn``, are ``running``, go on for others (``kept_``).
 
     Method calls are counted by actor. Those that an actor was ``asked`` not to begin are ``open`` until it answers;
     a durable one, which has them in its log, does so when it is their turn.
@@ -35,7 +45,8 @@ class Withdrawal:
     tasks: int = 0
     withdrawn: Mapping[str, int] = dataclasses.field(default_factory=dict)
     running: Mapping[str, int] = dataclasses.field(default_factory=dict)
-    kept: int = 0
+    kept_tasks: int = 0
+    kept_calls: Mapping[str, int] = dataclasses.field(default_factory=dict)
     asked: tuple[Asked, ...] = ()
     open: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
@@ -63,8 +74,12 @@ class Withdrawal:
             f"{_count(count, 'call')} {_is(count)} running in {actor} and {_go(count)} on"
             for actor, count in self.running.items()
         ]
-        on += [f"{self.kept} {_go(self.kept)} on, for somebody else waits for {_it(self.kept)}"] if self.kept else []
-        return "; ".join(part for part in (", ".join(over), ", ".join(on)) if part)
+        kept = [_count(self.kept_tasks, "task")] if self.kept_tasks else []
+        kept += [f"{_count(count, 'call')} of {actor}" for actor, count in self.kept_calls.items()]
+        if kept:
+            count = self.kept_tasks + sum(self.kept_calls.values())
+            on.append(f"{_listed(kept)} {_go(count)} on, for somebody else waits for {_it(count)}")
+        return "; ".join(part for part in (", ".join(over), *on) if part)
 
 
 def withdraw(
@@ -75,45 +90,91 @@ def withdraw(
     ``awaited`` are the entries and streams that other code of this process waits for. ``begun`` has, by worker id, the
     highest number of the calls of this process that the worker has begun (:mod:`ipyactors.wire.marks`), if any.
     """
-    mine: list[PendingCall] = []
-    going_on: set[PendingCall] = set()
-    for call in _unfinished(state):
-        if call.scope == scope and not _is_again(state, call):
-            mine.append(call)
-        else:
-            going_on.add(call)
-    running = [call for call in mine if isinstance(call, MethodCall) and _has_begun(call, begun)]
-    going_on.update(running)
+    unfinished = _unfinished(state)
+    mine = [call for call in unfinished if call.scope == scope and not _is_again(state, call)]
+    running = {call for call in mine if isinstance(call, MethodCall) and _has_begun(call, begun)}
+    going_on = unfinished.keys() - mine | running
     _add_needed(state, going_on, mine, set(awaited))
+    kept = [call for call in mine if call in going_on and call not in running]
     cancelled = [call for call in mine if call not in going_on]
-    asked = tuple((call, call.entries) for call in cancelled if isinstance(call, MethodCall))
-    for call in cancelled:
+    known = sorted((call for call in cancelled if _is_known_elsewhere(call)), key=lambda call: call.task_id)
+    unsent = [call for call in cancelled if not _is_known_elsewhere(call)]
+    asked = tuple((call, call.entries) for call in known if isinstance(call, MethodCall))
+    for call in known:
         reactor.cancel_call(state, out, call, force=False, recursive=True)
+    _take_back(state, unsent)
     return Withdrawal(
-        sum(isinstance(call, TaskCall) for call in cancelled),
-        running=Counter(call.client.label for call in running),
-        kept=len(mine) - len(cancelled) - len(running),
+        _count_tasks(cancelled),
+        withdrawn=_by_actor(unsent),
+        running=_by_actor(running),
+        kept_tasks=_count_tasks(kept),
+        kept_calls=_by_actor(kept),
         asked=asked,
     )
 
 
-def _unfinished(state: OwnerState) -> Iterator[PendingCall]:
-    """Yield each call of this process that has no outcome, once, in the order in which they were made."""
-    calls = set(state.waiting)
+def end_some(state: OwnerState, at_most: int = CALLS_A_TURN) -> None:
+    """End so many of the calls that were taken back: whoever asks for their results is told."""
+    while state.withdrawn and at_most > 0:
+        call = state.withdrawn.popleft()
+        if call.state is not CallState.DONE:
+            retries.finish(state, call, failures.cancelled(call, started=False))
+            at_most -= 1
+
+
+def _take_back(state: OwnerState, calls: list[PendingCall]) -> None:
+    """Have calls that nobody else knows of sent no more; :func:`end_some` does the rest."""
+    for call in calls:
+        call.cancelled, call.state = True, CallState.WITHDRAWN
+    state.withdrawn.extend(calls)
+    state.waiting.difference_update(calls)
     for shape in state.leases.by_id.values():
-        calls.update(shape.queue)
-    for holder in state.holders.values():
-        calls.update(holder.in_flight.values())
+        _drop_withdrawn(shape.queue)
+        state.leases.touched.add(shape)  # fewer workers are wanted
     for client in state.actors.values():
-        calls.update(client.outbox)
-        calls.update(client.late)
-    yield from sorted((call for call in calls if call.state is not CallState.DONE), key=lambda call: call.task_id)
+        _drop_withdrawn(client.outbox)
+        _drop_withdrawn(client.late)
+        state.ready_actors.add(client)
+
+
+def _drop_withdrawn(queue: deque[AnyCall]) -> None:
+    kept = [call for call in queue if call.state is not CallState.WITHDRAWN]
+    queue.clear()
+    queue.extend(kept)
+
+
+def _count_tasks(calls: Iterable[PendingCall]) -> int:
+    return sum(isinstance(call, TaskCall) for call in calls)
+
+
+def _by_actor(calls: Iterable[PendingCall]) -> dict[str, int]:
+    """Count the method calls by actor."""
+    clients = Counter(call.client for call in calls if isinstance(call, MethodCall))
+    return {client.label: count for client, count in clients.items()}
+
+
+def _unfinished(state: OwnerState) -> dict[PendingCall, None]:
+    """Return each call of this process that has no outcome, once; those of one queue in their order."""
+    calls: dict[PendingCall, None] = dict.fromkeys(state.waiting)
+    for shape in state.leases.by_id.values():
+        calls |= dict.fromkeys(shape.queue)
+    for holder in state.holders.values():
+        calls |= dict.fromkeys(holder.in_flight.values())
+    for client in state.actors.values():
+        calls |= dict.fromkeys(client.outbox)
+        calls |= dict.fromkeys(client.late)
+    return {call: None for call in calls if call.state is not CallState.DONE}
 
 
 def _is_again(state: OwnerState, call: PendingCall) -> bool:
     """Return whether a call is made again because its result was lost: that is for those who have the result."""
     run = state.rebuilding.get(call.task_id)
     return run is not None and run.call is call
+
+
+def _is_known_elsewhere(call: PendingCall) -> bool:
+    """Return whether a worker has it, or an actor may have it in its log."""
+    return call.state is CallState.SENT or (isinstance(call, MethodCall) and call.may_be_known)
 
 
 def _has_begun(call: MethodCall, begun: Mapping[bytes, int]) -> bool:
@@ -152,6 +213,10 @@ def _is_asked_for(state: OwnerState, call: PendingCall, going_on: set[PendingCal
 
 def _count(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def _listed(parts: list[str]) -> str:
+    return " and ".join(part for part in (", ".join(parts[:-1]), parts[-1]) if part)
 
 
 def _is(number: int) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import Any, Self
@@ -52,6 +53,7 @@ class Pool:
         options = {"max_restarts": -1, "max_task_retries": _RETRIES, **(actor_options or {})}
         self._processes = PoolProcesses(count, initializer, tuple(initargs), maxtasksperchild, options)
         self._closed = False
+        self._results: weakref.WeakSet[MapResult] = weakref.WeakSet()  # each lives until its callback has returned
 
     # -- the verbs -------------------------------------------------------------------------------------------------
 
@@ -69,7 +71,10 @@ class Pool:
     ) -> ApplyResult:
         """Call ``func`` in the pool; the callbacks run on a thread of the session's own."""
         self._check_open()
-        return ApplyResult([self._processes.submit(func, [(tuple(args), dict(kwds or {}))])], callback, error_callback)
+        ref = self._processes.submit(func, [(tuple(args), dict(kwds or {}))])
+        result = ApplyResult([ref], callback, error_callback)
+        self._results.add(result)
+        return result
 
     def map(self, func: Callable[..., Any], iterable: Iterable[Any], chunksize: int | None = None) -> list[Any]:
         """Return the results for all items, in order."""
@@ -129,10 +134,15 @@ class Pool:
         self._processes.terminate()
 
     def join(self) -> None:
-        """Wait until all work is done, after which the processes end. Raises ValueError if the pool is still open."""
+        """Wait until all work is done and the callbacks have returned; the processes end then.
+
+        Raises ValueError if the pool is still open.
+        """
         if not self._closed:
             raise ValueError("the pool is still open: call close() or terminate() before join().")
         self._processes.join()
+        for result in tuple(self._results):
+            result.wait()
 
     def __enter__(self) -> Self:
         self._check_open()
@@ -167,7 +177,9 @@ class Pool:
             chunksize = max(1, math.ceil(len(items) / (len(self._processes) * _CHUNKS_PER_PROCESS)))
         function = put(func)
         refs = [self._processes.submit(function, chunk) for chunk in _chunks(items, chunksize)]
-        return MapResult(refs, callback, error_callback)
+        result = MapResult(refs, callback, error_callback)
+        self._results.add(result)
+        return result
 
     def _imap(
         self, func: Callable[..., Any], iterable: Iterable[Any], chunksize: int, *, ordered: bool

@@ -27,6 +27,9 @@ class _PoolProcess:
         return [function(*args, **kwargs) for args, kwargs in chunk]
 
 
+_PoolProcess.__name__ = "Pool process"  # what people see of it; pickle goes by its __qualname__
+
+
 class _Slot:
     """A place for a process, the chunks that it has, and how many it was given."""
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from ipyactors.api.calls import get, wait
 from ipyactors.ground.exceptions import GetTimeoutError
+from ipyactors.owner import process
 from ipyactors.owner.refs import ObjectRef
 
 
@@ -21,7 +22,10 @@ class TimeoutError(GetTimeoutError, multiprocessing.TimeoutError):  # noqa: A001
 
 
 class MapResult:
-    """The results of several chunks, in order."""
+    """The results of several chunks, in order. As in the standard library, they are there when a callback has returned.
+
+    A callback itself, and any other of the session's, need not wait for that.
+    """
 
     def __init__(
         self,
@@ -30,28 +34,51 @@ class MapResult:
         error_callback: Callable[[BaseException], Any] | None = None,
     ) -> None:
         self._refs = refs
+        self._called = threading.Event()
         if callback is not None or error_callback is not None:
             _CallBack(self, refs, callback, error_callback)
+        else:
+            self._called.set()
 
     def get(self, timeout: float | None = None) -> Any:
         """Return the result. Raises what the function raised; TimeoutError after ``timeout`` seconds."""
         __tracebackhide__ = True
+        deadline_s = _deadline_s(timeout)
         try:
-            return self._join(get(self._refs, timeout=timeout))
+            chunks = get(self._refs, timeout=timeout)
         except GetTimeoutError as error:
             raise TimeoutError(str(error)) from None
+        except Exception:
+            self._wait_called(deadline_s)
+            raise
+        if not self._wait_called(deadline_s):
+            raise TimeoutError(
+                f"the result is there, but its callback has not returned within {timeout:g} s. Nothing is lost: ask "
+                "again, or have the callback return sooner."
+            )
+        return self._join(chunks)
 
     def _join(self, chunks: list[list[Any]]) -> Any:
         return [result for chunk in chunks for result in chunk]
 
     def wait(self, timeout: float | None = None) -> None:
         """Wait until the result is there, or ``timeout`` seconds."""
+        deadline_s = _deadline_s(timeout)
         if self._refs:
             wait(self._refs, num_returns=len(self._refs), timeout=timeout)
+        self._wait_called(deadline_s)
+
+    def _wait_called(self, deadline_s: float | None) -> bool:
+        """Wait until the callback has returned; return False if it has not at ``deadline_s`` (monotonic)."""
+        if self._called.is_set() or _is_in_callback():
+            return True
+        return self._called.wait(None if deadline_s is None else max(0.0, deadline_s - time.monotonic()))
 
     def ready(self) -> bool:
         """Return whether the call is done, well or not."""
-        return not self._refs or not wait(self._refs, num_returns=len(self._refs), timeout=0)[1]
+        if self._refs and wait(self._refs, num_returns=len(self._refs), timeout=0)[1]:
+            return False
+        return self._called.is_set() or _is_in_callback()
 
     def successful(self) -> bool:
         """Return whether the call was done without an exception. Raises ValueError if it is not done."""
@@ -62,6 +89,16 @@ class MapResult:
         except Exception:  # whatever the function raised
             return False
         return True
+
+
+def _deadline_s(timeout: float | None) -> float | None:
+    return None if timeout is None else time.monotonic() + timeout
+
+
+def _is_in_callback() -> bool:
+    """Return whether this is the thread that calls back: what it would wait for may be its own to do."""
+    session = process.session()
+    return session is not None and session.callbacks.is_this_thread
 
 
 class ApplyResult(MapResult):
@@ -87,8 +124,8 @@ class _CallBack:
         self._lock = threading.Lock()
         self._chunks: list[Any] = [None] * len(refs)
         self._left = len(refs)
-        if not refs and callback is not None:
-            callback([])
+        if not refs:
+            self._call(None)
         for index, ref in enumerate(refs):
             ref.future().add_done_callback(functools.partial(self._take, index))
 
@@ -102,10 +139,16 @@ class _CallBack:
                 self._chunks[index] = future.result()
             if self._left:
                 return
-        if error is None and self._callback is not None:
-            self._callback(self._result._join(self._chunks))
-        elif error is not None and self._error_callback is not None:
-            self._error_callback(error)
+        self._call(error)
+
+    def _call(self, error: BaseException | None) -> None:
+        try:
+            if error is None and self._callback is not None:
+                self._callback(self._result._join(self._chunks))
+            elif error is not None and self._error_callback is not None:
+                self._error_callback(error)
+        finally:
+            self._result._called.set()
 
 
 class ImapIterator:
@@ -129,7 +172,7 @@ class ImapIterator:
     def next(self, timeout: float | None = None) -> Any:
         """Return the next result. Raises StopIteration at the end, TimeoutError after ``timeout`` seconds."""
         __tracebackhide__ = True
-        deadline = None if timeout is None else time.monotonic() + timeout
+        deadline = _deadline_s(timeout)
         while not self._results:
             if not self._under_way:
                 raise StopIteration

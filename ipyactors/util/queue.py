@@ -11,7 +11,7 @@ from typing import Any
 from ipyactors.api import reprs
 from ipyactors.api.actor import ActorClass
 from ipyactors.api.calls import get, kill
-from ipyactors.ground.exceptions import ActorDiedError
+from ipyactors.ground.exceptions import ActorDiedError, OptionError
 from ipyactors.wire.deaths import describe_death
 from ipyactors.wire.specs import LossReason
 
@@ -62,6 +62,9 @@ class _QueueActor:
         return True, [self._queue.get_nowait() for _ in range(count)]
 
 
+_QueueActor.__name__ = "Queue"  # what people see of it; pickle goes by its __qualname__
+
+
 async def _within(patience_s: float | None, work: Coroutine[Any, Any, Any]) -> tuple[bool, Any]:
     """Return whether ``work`` was done in time, and its result. What was done at the last moment counts as done."""
     task = asyncio.ensure_future(work)
@@ -84,9 +87,21 @@ class Queue:
 
     ``maxsize`` 0 means no limit. ``actor_options`` are for the actor that holds the items (``name``, ``num_cpus``
     ...). The items are lost with that actor's process, and the queue ends when nobody has it any more.
+
+    A durable actor that uses a queue does so at least once: if its process dies before its log has the item that it
+    took, that item is lost and it takes another one; what it was putting may be there twice.
+
+    Raises OptionError for an option that its actor cannot have, such as ``durable``: a ``get`` that waits would hold
+    up the answer to the ``put`` that it waits for.
     """
 
     def __init__(self, maxsize: int = 0, actor_options: dict[str, Any] | None = None) -> None:
+        if durable := (actor_options or {}).get("durable"):
+            raise OptionError(
+                f"durable={durable!r}: a Queue cannot be durable, for a get() that waits would hold up the answer to "
+                "the put() that it waits for. No queue was made. Keep the items in a durable actor of your own, whose "
+                "methods return instead of waiting."
+            )
         self.maxsize = maxsize
         options = {"max_concurrency": _WAITING_AT_MOST, **(actor_options or {})}
         self.actor = ActorClass.of(_QueueActor, options).remote(maxsize)

@@ -22,11 +22,13 @@ class InjectFault(_Word):
     """Have this done; the head gives the order its number. Answered by :class:`ChaosReply`.
 
     An answer with no ``error`` comes when the worker knows of it; when it is to end its process now, once that has
-    ended; for tasks, at once.
+    ended; for tasks, at once. With ``waits``, what is to be done now to an actor that has no process yet is done to its
+    next one, which is waited for some time.
     """
 
     request_id: int
     order: Order
+    waits: bool = False
 
 
 class ClearFaults(_Word):

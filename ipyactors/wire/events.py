@@ -64,6 +64,25 @@ class EventKind(enum.StrEnum):
     """The task that had made a lost value has made it again."""
 
 
+class Became(enum.StrEnum):
+    """What is known of a call that failed for good, besides its error."""
+
+    NOT_KNOWN = ""
+    BEGUN = "begun"
+    """It had begun when its process ended."""
+    NOT_RUN = "not run"
+    """It had not begun, this time, and will not run any more."""
+    NO_EFFECT = "no effect"
+    """It was given up, and has changed nothing on its actor."""
+
+    @classmethod
+    def of(cls, *, started: bool | None) -> Became:
+        """Return it of a call that had begun, or had not, or of which that is not known."""
+        if started is None:
+            return cls.NOT_KNOWN
+        return cls.BEGUN if started else cls.NOT_RUN
+
+
 CALL_KINDS = frozenset({EventKind.CALL_ATTEMPT, EventKind.CALL_RETRY, EventKind.CALL_FAILED})
 
 #: What every actor is asked besides the methods of its class: what begins with this (to tell its attributes, to make a
@@ -98,6 +117,8 @@ class Event(msgspec.Struct, array_like=True, frozen=True):
     injected: bool = False
     count: int = 0
     """Of an ``ACTOR_RECOVERED``: how many calls were replayed. Of an ``ACTOR_CREATED``: its ``max_concurrency``."""
+    became: Became = Became.NOT_KNOWN
+    """Of a ``CALL_FAILED`` or ``TASK_FAILED``."""
 
 
 def users(events: Iterable[Event]) -> list[Event]:

@@ -292,11 +292,11 @@ class SettleLends(_Word):
 
 
 class CreateActorReply(_Word):
-    """``error`` is empty when the actor was accepted; ``existing`` is set when another was found by its name."""
+    """The actor was accepted; or ``existing`` was found by its name; or one of class ``name_holder`` has that name."""
 
     request_id: int
     actor_id: bytes
-    error: str = ""
+    name_holder: str = ""
     existing: ActorSpec | None = None
 
 

@@ -193,7 +193,7 @@ class Chaos:
             is_end = isinstance(message, (CallSucceeded, CallRaised))
             orders = self._plan.take(key, Moment.AFTER) if is_end else []
             name = self._plan.end(key)
-        copies, late_s, is_held = 0, 0.0, False
+        copies, late_s, is_dropped = 0, 0.0, False
         if orders:
             answers.note_ends()
         for order in orders:
@@ -206,29 +206,43 @@ class Chaos:
                     late_s += order.seconds
                 case Deed.DROP_REPLIES:
                     self._dropped = self._note(order, name)
-                    is_held = True
+                    is_dropped = True
                 case _:
                     self._do(order, name)
-        if not self._dropped:
-            for _ in range(copies):
-                self._lend_again(peer, message)
-        # Only now: whoever has the answer finds noted all that was done to it.
-        if late_s and not is_held:
-            _after(late_s, _send_late, answers, peer, message, copies)
-            is_held = True
-        elif not is_held:
-            _repeat(answers, peer, message, copies)
+        # Nothing leaves before this: whoever has the answer finds noted all that was done to it.
+        if late_s and not is_dropped:
+            _after(late_s, _send_late, self, answers, peer, message, copies)
+        elif not is_dropped:
+            self._repeat(answers, peer, message, copies)
         if self._dropped is not None and (answers.is_last or not self._plan.has(Deed.DROP_REPLIES)):
-            self._break_off(self._dropped)
-        return is_held
+            # By the end of the process, whoever waits for an answer that was dropped learns that it will not come.
+            with self._lock:
+                self._ledger.act(msgspec.structs.replace(self._dropped, is_deadly=True))
+            self._end(lambda: os.kill(os.getpid(), signal.SIGKILL))
+        return is_dropped or late_s > 0
 
-    def _lend_again(self, peer: bytes, message: Message) -> None:
-        """Count the references in an answer once more: whoever gets it twice gives them back twice."""
+    def after_logged(self, running: CurrentCall, *, is_done: bool) -> None:
+        """A call that was found in the log is over, and its end is noted; it was done, or given up."""
+        key = _key_of(running)
+        with self._lock:
+            orders = self._plan.take(key, Moment.AFTER) if is_done else []
+            name = self._plan.end(key)
+        if orders and self.answers is not None:
+            self.answers.note_ends()
+        for order in orders:
+            self._do(order, name)
+
+    def _repeat(self, answers: Outgoing, peer: bytes, message: Message, copies: int) -> None:
+        """Send copies of an answer that is to leave itself right after them."""
         payloads = message.results if isinstance(message, CallSucceeded) else ()
         if isinstance(message, CallRaised) and message.error.payload is not None:
             payloads = (message.error.payload,)
-        if self.session is not None and any(payload.names_any for payload in payloads):
-            self.session.custody.lend(peer, *payloads)
+        names_any = any(payload.names_any for payload in payloads)
+        for _ in range(copies):
+            if names_any and self.session is not None:
+                # Before it leaves: the caller gives back what each copy names, and so each has to be counted.
+                self.session.custody.lend(peer, *payloads)
+            answers.repeat(peer, message)
 
     def full_disk(self, name: str) -> None:
         """A checkpoint is about to be saved. Raises OSError if it is to find no room."""
@@ -269,13 +283,6 @@ class Chaos:
                 self._end(lambda: ctypes.string_at(0))
             case Deed.KILL:
                 self._end(lambda: os.kill(os.getpid(), order.signal))
-
-    def _break_off(self, act: Act) -> NoReturn:
-        """End the process, by which whoever waits for an answer that was dropped learns that it will not come."""
-        act = msgspec.structs.replace(act, is_deadly=True)
-        with self._lock:
-            self._ledger.act(act)
-        self._end(lambda: os.kill(os.getpid(), signal.SIGKILL))
 
     def _end(self, end: Callable[[], object]) -> NoReturn:
         """End the process when what it has said is heard. Whatever else it is at has no part in that."""
@@ -354,15 +361,10 @@ def _key_of(running: CurrentCall) -> Key:
     return running.caller, running.seq
 
 
-def _send_late(answers: Outgoing, peer: bytes, message: Message, copies: int) -> None:
-    _repeat(answers, peer, message, copies)
+def _send_late(chaos: Chaos, answers: Outgoing, peer: bytes, message: Message, copies: int) -> None:
+    chaos._repeat(answers, peer, message, copies)
     answers.finish(peer, message)
     answers.flush()  # this thread has no turn of its own in which it would leave
-
-
-def _repeat(answers: Outgoing, peer: bytes, message: Message, copies: int) -> None:
-    for _ in range(copies):
-        answers.repeat(peer, message)
 
 
 def _after(seconds: float, do: Callable[..., object], *args: Any) -> None:

@@ -15,6 +15,8 @@ from ipyactors.wire.chaos_words import Deed, Moment, Order, Progress
 #: Which call: the process id of its caller, and its number there. That of a call found in a log has no caller.
 Key = tuple[bytes, int]
 
+_OF_REPLIES = frozenset({Deed.DROP_REPLIES, Deed.DUPLICATE_REPLIES, Deed.DELAY_REPLIES})
+
 
 @dataclasses.dataclass(slots=True)
 class _Counted:
@@ -81,14 +83,15 @@ class Plan:
     def begin(self, key: Key, method: str, name: str, *, is_logged: bool = False) -> list[Order]:
         """Count a call that is about to begin, of ``name`` for people; return what is to be done to it before.
 
-        One that ``is_logged`` runs: it could have been refused before. Nobody waits for a call without a caller.
+        One that ``is_logged`` runs: it could have been refused before. A call without a caller has no reply.
         """
         given = list(self._of_tasks.pop(key, ()))
         for counted in self._fitting(method):
-            order = counted.order
-            is_too_late = order.deed is Deed.FAIL and is_logged
-            if not is_too_late and (key[0] or order.moment is not Moment.AFTER) and self._count(counted):
-                given.append(order)
+            deed = counted.order.deed
+            is_too_late = deed is Deed.FAIL and is_logged
+            has_no_reply = deed in _OF_REPLIES and not key[0]
+            if not is_too_late and not has_no_reply and self._count(counted):
+                given.append(counted.order)
         later = [order for order in given if order.moment is not Moment.BEFORE]
         if later:
             self._later[key], self._names[key] = later, name

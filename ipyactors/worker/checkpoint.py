@@ -129,6 +129,8 @@ class Checkpointer:
         self._goes_on = goes_on
         self._saving = saving
         self.removal = Removal(actor, log.actor_id, durability, store, noted or Unnoted(), self._complain)
+        self.asks_actor = True
+        """Whether an actor that says so itself is asked: not where what it saves could not be loaded."""
         self._copy: Any = None
         self._call_s = _FIRST_CALL_S
         self._is_requested = False
@@ -189,7 +191,7 @@ class Checkpointer:
             return False
         durability = self._durability
         if durability.by_itself:
-            return asks and self._ask_actor()
+            return asks and self.asks_actor and self._ask_actor()
         if durability.every_calls or durability.every_s:
             if durability.every_calls and self._calls >= durability.every_calls * self._wait_factor:
                 return True

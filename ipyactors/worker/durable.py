@@ -9,7 +9,6 @@ import os
 import pathlib
 import platform
 import socket
-import sys
 from collections.abc import Callable
 from types import CoroutineType
 from typing import Any, NamedTuple, NoReturn, Protocol
@@ -58,6 +57,7 @@ from ipyactors.worker.exit import leave, wait_to_be_ended
 from ipyactors.worker.guarded_log import GuardedLog
 from ipyactors.worker.hosting import HostedActor
 from ipyactors.worker.journal import LogJournal
+from ipyactors.worker.log_file import log_only
 from ipyactors.worker.logged import LoggedCalls
 from ipyactors.worker.logged_answers import LoggedAnswers
 from ipyactors.worker.logged_call import LoggedCall
@@ -276,6 +276,7 @@ class DurableActor:
             deaths=self._begun.saving_deaths,
         )
         checkpointer.note_replayed(recovered.replayed, recovered.replay_s)
+        checkpointer.asks_actor = not recovered.is_of_older_class  # or those would expire without which it is lost
         calls.checkpointer = self._checkpointer = checkpointer
         calls.crashes = recovered.history.crashes
         actor.keeper = self
@@ -324,7 +325,7 @@ class DurableActor:
         """End the process: what it has in memory is not what the log says. The next one begins with the log."""
         self._answers.flush()
         self._output.end_all()
-        print(error, file=sys.__stderr__, flush=True)
+        print(error, file=log_only())
         if isinstance(error, (ReplayDivergenceError, RecoveryFailedError)):
             described = describe_error(error, function_name=f"{self._actor.class_name} (recovery)")
             actor = self._actor
@@ -360,6 +361,7 @@ class DurableActor:
             actor.definition_id = old_id
             actor.go_on_as(old)
             raise
+        self._checkpointer.asks_actor = True
         faultpoints.hit("durable.upgrade.done")
         self._session.tell_head(ActorUpgraded(actor.actor_id, actor.incarnation, new, handle))
         _wait_until_heard(self._session, actor)  # who gets a handle after this has the methods of the new class

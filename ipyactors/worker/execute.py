@@ -43,10 +43,15 @@ from ipyactors.worker.definitions import Definitions
 from ipyactors.worker.errors import describe_error
 from ipyactors.worker.exit import ActorExit, exit_code_of, exit_words
 from ipyactors.worker.hosting import HostedActor
+from ipyactors.worker.log_file import log_only
 from ipyactors.worker.mailbox import Call
 from ipyactors.worker.output import Output
 from ipyactors.worker.results import IN_MESSAGES, Items, Results, Values, items_of, load_args, not_unpickled
 from ipyactors.worker.running import Running
+
+#: Who runs no longer has written nothing into the log by other ways than ``print``: one byte takes 0.8 µs. A look would
+#: cost such a call 3 %.
+_SHORTEST_WRITE_S = 2e-7
 
 _monotonic = time.monotonic
 _loads = pickle.loads
@@ -75,7 +80,7 @@ class Executor:
         values: Values = IN_MESSAGES,
         leave: Callable[[int], NoReturn],
     ) -> None:
-        self.running = Running()
+        self.running = output.running = Running()
         self.busy_since_s = 0.0
         self.exit: ActorExit | None = None
         self._answers = answers
@@ -214,15 +219,17 @@ class Executor:
             answer.version = self._changes.seen_by(running)
             self._changes.end(running)
         caller = running.caller
-        self._end(running)
+        self._end(running, answer.duration_s)
         for payload in answer.results:
             if payload.refs or payload.actor_ids:
                 self._lend(caller, *answer.results)
                 break
         self._finish(caller, answer)
 
-    def _end(self, running: CurrentCall) -> None:
+    def _end(self, running: CurrentCall, duration_s: float = 1.0) -> None:
         caller, seq = running.caller, running.seq
+        if duration_s > _SHORTEST_WRITE_S:
+            self.output.look()
         running.is_over = True
         if running.unanswered:
             self._answers.queue(caller, NestedCallsLeft(seq))
@@ -331,6 +338,7 @@ class Executor:
     def _note_exit(self, running: CurrentCall, reason: ActorExit) -> None:
         """Leave the call among the running: its caller is told that the actor is ending."""
         self.exit = reason
+        self.output.look()
         if self.output.open:
             self.output.end_call(running.caller, running.seq)
 
@@ -346,7 +354,7 @@ class Executor:
                 kinds = tuple(_loads(retry_on))
                 isinstance(error, kinds)
             except Exception as problem:  # pickled by the user's process, may fail in any way
-                print(f"retry_exceptions could not be read, so nothing is retried: {problem}", file=sys.__stderr__)
+                print(f"retry_exceptions could not be read, so nothing is retried: {problem}", file=log_only())
                 kinds = ()
             self._retry_on[retry_on] = kinds
         return isinstance(error, kinds)

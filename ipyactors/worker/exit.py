@@ -7,11 +7,12 @@ import os
 import sys
 import threading
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NoReturn
 
 from ipyactors.ground.exceptions import SessionError
 from ipyactors.owner import current
+from ipyactors.worker.log_file import log_only
 from ipyactors.worker.out import WorkerSession
 
 #: The status of a worker that could not go on.
@@ -83,7 +84,7 @@ def fatal(session: WorkerSession) -> Iterator[None]:
     try:
         yield
     except BaseException:  # the last words of a process that could not go on
-        traceback.print_exc(file=sys.__stderr__)
+        traceback.print_exc(file=log_only())
         leave(session, FAILED)
 
 
@@ -105,17 +106,19 @@ def end_after(seconds: float, code: int) -> threading.Timer:
     return timer
 
 
-def install_exit_hook(session: WorkerSession) -> None:
+def install_exit_hook(session: WorkerSession, look: Callable[[], object]) -> None:
     """Make ``os._exit`` in the user's code send the answers that are on their way before it ends the process.
 
     Without it, a task that exits would take the finished tasks before it along: their answers may still wait for
-    company, or lie in ZeroMQ's queue. Each of them would lose a retry for nothing. A child that the user's code has
-    forked keeps the plain function.
+    company, or lie in ZeroMQ's queue. Each of them would lose a retry for nothing. ``look`` adds what the call has
+    written that ends here. A child that the user's code has forked keeps the plain function.
     """
     pid = os.getpid()
 
     def exit_with_answers(status: int) -> NoReturn:
         if os.getpid() == pid:
+            end_after(LEAVE_AT_MOST_S, status)
+            look()
             leave(session, status)
         _system_exit(status)
 

@@ -8,7 +8,6 @@ what is there.
 from __future__ import annotations
 
 import os
-import sys
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn, Protocol, TypeVar
@@ -23,6 +22,7 @@ from ipyactors.durable.record import Answer, Blob
 from ipyactors.ground.exceptions import SessionError, StorageFullError
 from ipyactors.store.segment import FULL
 from ipyactors.wire.specs import Payload
+from ipyactors.worker.log_file import log_only
 
 #: The status of a process whose log cannot be written.
 _SEALED = 74
@@ -39,7 +39,7 @@ class Bringer(Protocol):
 
 
 def _end_process(problem: str) -> NoReturn:
-    print(problem, file=sys.__stderr__, flush=True)
+    print(problem, file=log_only())
     os._exit(_SEALED)
 
 

@@ -34,6 +34,7 @@ class WorkerHost:
     """Handed to :meth:`Session.serve`; also the out of the mailbox's reactor. All under the session's lock.
 
     ``gone`` gets the ids of callers that are gone, if it is set; whoever takes them out does so without the lock.
+    ``is_starting`` while the actor's constructor runs.
     """
 
     def __init__(
@@ -52,7 +53,9 @@ class WorkerHost:
         self._loop = loop
         self._places = places
         self._orphans: list[bytes] = []
+        self._has_joined = False
         self.is_leaving = False
+        self.is_starting = box.is_actor
         self.gone: deque[bytes] | None = None
 
     def on_message(self, caller: bytes, message: Any) -> None:
@@ -70,6 +73,7 @@ class WorkerHost:
                 chaos.of_process().add_task(caller, message)
             joined = mailbox.on_call(self._box, self, caller, message)
             if joined:
+                self._has_joined = True
                 self._loop.on_joined(joined)
             return
         match message:
@@ -111,7 +115,10 @@ class WorkerHost:
                 if mailbox.give_back(self._box, self):
                     self._session.flush()
                 wait_s = None
-        wait_s = _sooner(wait_s, self._executor.output.on_turn(now))
+        # A call that came in this turn may be in neither place: it has left the line, and is not yet admitted.
+        is_busy = bool(self._executor.running) or self._has_joined or self.is_starting
+        self._has_joined = False
+        wait_s = _sooner(wait_s, self._executor.output.on_turn(now, is_busy=is_busy))
         return _sooner(wait_s, self._answers.on_turn(now))
 
     def tell_callers_of_exit(self, detail: str) -> None:

@@ -16,6 +16,9 @@ _WINDOW_S = 1.0
 #: Of a flood, so many of the last lines are sent after all.
 _LAST_LINES = 5
 
+#: So many empty lines wait for what comes after them.
+_EMPTY_LINES_AT_MOST = 16
+
 #: Text to send. With the name of a block (see ``OutputWritten.block_id``) it is what the block is now.
 Words = tuple[str, bytes]
 
@@ -63,16 +66,22 @@ class Lines:
     def write(self, text: str, now_s: float) -> list[Words]:
         """Take what is written."""
         if self._block is None and not is_moving(text):
+            is_empty = not (self._text + text).strip("\n")
+            if is_empty and len(self._text) < _EMPTY_LINES_AT_MOST:
+                self._text += text  # so does a bar begin that is below others, and those are not here perhaps
+                return []
             if "\n" not in text and len(text) + len(self._text) <= LINE_AT_MOST:
                 self._text += text
                 return []
             return self._add(text, now_s)
         words: list[Words] = []
         if self._block is None:
-            whole, newline, self._text = (self._text + text[: text.index("\r")]).rpartition("\n")
-            words += self._pass_on(whole.split("\n"), now_s) if newline else []
-            text = text[text.index("\r") :]
-            self._block, self._text = MovingLines(self._text), ""
+            before, text = self._text + text[: text.index("\r")], text[text.index("\r") :]
+            whole, _, first = before.rpartition("\n")
+            lines = whole.rstrip("\n")
+            words += self._pass_on(lines.split("\n"), now_s) if lines else []
+            above = before.count("\n") - lines.count("\n") - bool(lines)
+            self._block, self._text = MovingLines(first, above=above), ""
         left, rest = self._block.feed(text)
         for block in left:
             words += self._leave_block(block)
@@ -85,6 +94,11 @@ class Lines:
             self._block_id = self._block_id or os.urandom(8)
             words.append((moved, self._block_id))
         return words
+
+    def leave_out(self, count: int) -> None:
+        """Count so many lines more that nobody has read; of this second, nothing more is told."""
+        self._left_out += count
+        self._lines = LINES_PER_S
 
     def clear(self) -> None:
         """Begin anew: what comes from now on comes in one place, and in that of what came since the last clearing."""
@@ -111,11 +125,11 @@ class Lines:
         """End what is not ended: the call is over."""
         words: list[Words] = []
         if self._block is not None:
-            words += self._leave_block(str(self._block))
+            words += self._leave_block(self._block.end())
             self._block = None
         if self._text:
             text, self._text = self._text, ""
-            words += self._pass_on([text], now_s)
+            words += self._pass_on(text.removesuffix("\n").split("\n"), now_s)
         return words + self._tell_left_out()
 
     def _add(self, text: str, now_s: float) -> list[Words]:

@@ -310,6 +310,8 @@ class LoggedCalls:
     def _end(self, logged: LoggedCall, recorded: Recorded, message: Message | None) -> None:
         del self._open[logged.call_id]
         running = logged.running
+        if chaos.armed is not None and not running.caller:
+            chaos.armed.after_logged(running, is_done=message is not None)
         for waiter in logged.waiters:
             if message is not None and (waiter.peer, waiter.seq) == (running.caller, running.seq):
                 for item in logged.unsent or ():

@@ -18,7 +18,6 @@ from ipyactors.owner import current
 from ipyactors.owner.current import CurrentCall
 from ipyactors.wire.marks import Marks
 from ipyactors.wire.worker_messages import FinishAndExit
-from ipyactors.worker.call_stream import log_size
 from ipyactors.worker.cancel import Interrupts
 from ipyactors.worker.execute import Executor
 from ipyactors.worker.exit import ActorExit
@@ -66,7 +65,7 @@ class SerialLoop:
         """See :class:`Loop`."""
         start()
         executor = self._executor
-        interrupts, marks = self._interrupts, self._marks
+        interrupts, marks, log = self._interrupts, self._marks, executor.output.log
         take = self._box.ready.popleft
         admit, mark, run = executor.admit, marks.mark, executor.run
         while executor.exit is None:
@@ -84,7 +83,7 @@ class SerialLoop:
                     run(running, call)
                 else:
                     # A worker serves many tasks: what one leaves behind must not be taken for the next one's.
-                    marks.note_log(log_size())
+                    marks.note_log(log.size() if log is not None else 0)
                     mark(caller, call.seq)
                     run(running, call)
                     interrupts.tidy()

@@ -21,7 +21,7 @@ from ipyactors.wire.deaths import TRY_AGAIN
 from ipyactors.wire.head_messages import ActorExited, ActorInitFailed, ActorReady
 from ipyactors.wire.marks import Marks
 from ipyactors.wire.specs import ActorSpec
-from ipyactors.worker import chaos, displays
+from ipyactors.worker import chaos, displays, log_file
 from ipyactors.worker.answers import Answers
 from ipyactors.worker.cancel import Interrupts
 from ipyactors.worker.errors import describe_error
@@ -72,13 +72,14 @@ def run(config: WorkerConfig, worker_id: bytes, actor: ActorSpec | None, incarna
         if actor is not None:
             current.set_actor(actor, incarnation)
         worker = Worker(session, config.paths.marks_path(worker_id), actor, incarnation)
+        worker.output.log = log_file.open_of_process(config.paths.log_path(worker_id))
         if actor is not None and actor.owner_address:
             worker.output.tell_creator = Creator(session, actor.owner_id, actor.owner_address).tell
         worker.run()
     except SessionError:  # it ended while this worker had nothing to do, as it should
         leave(session, 0)
     except BaseException:  # the last words of a process that could not go on
-        traceback.print_exc(file=sys.__stderr__)
+        traceback.print_exc(file=log_file.log_only())
     leave(session, FAILED)
 
 
@@ -181,14 +182,19 @@ class Worker:
         self.output.wake = self._session.leader.wake
         self._session.on_output = self.output.relay
         displays.install(self.output)
-        install_exit_hook(self._session)
+        install_exit_hook(self._session, self.output.look)
         self._session.serve(self.host.on_message, self.host.on_turn)
         self._session.start()
         try:
-            reason = self._loop.run(self._build_actor)
+            reason = self._loop.run(self._start)
         except ActorExit as left_early:  # in the constructor
             reason = left_early
         self._end(reason)
+
+    def _start(self) -> None:
+        self._build_actor()
+        self.output.look()  # now: what its programs have written is no call's
+        self.host.is_starting = False
 
     def _build_actor(self) -> None:
         """Run the constructor and tell the head how it went; ends the process if it raised."""
@@ -207,7 +213,7 @@ class Worker:
             if self._durable is None or not self._durable.has_past:
                 self._fail(actor, error)
             # The disk's fault, not the log's: the next process may have more luck, and the head counts how often.
-            print(f"{actor.source} could not be brought back now: {error}", file=sys.__stderr__, flush=True)
+            print(f"{actor.source} could not be brought back now: {error}", file=log_file.log_only())
             if isinstance(error, StorageFullError):
                 from ipyactors.worker.disk_room import await_room  # of durable actors alone
 
@@ -232,7 +238,7 @@ class Worker:
         described = describe_error(error, function_name=f"{actor.class_name}.__init__")
         self.output.end_all()
         # For the death report, should the head be gone that is told here.
-        print(described.traceback_text, file=sys.__stderr__)
+        print(described.traceback_text, file=log_file.log_only())
         self._marks.note_leaving()  # final, even if the head does not hear of it
         is_recovery = self._durable is not None and self._durable.has_past
         if self._durable is not None and not is_recovery and not isinstance(error, StorageFullError):

@@ -22,14 +22,20 @@ def is_moving(text: str) -> bool:
 
 
 class MovingLines:
-    """One block. ``text`` is what stands in its first line when it begins; it never ends by itself if it ``stays``."""
+    """One block. ``text`` is what stands in its first line when it begins; it never ends by itself if it ``stays``.
 
-    def __init__(self, text: str = "", *, stays: bool = False) -> None:
+    It begins so many empty lines ``above`` that line. Lines above may be those of other calls' bars: a bar that is one
+    of several in its process moves down to its line, and up again. Empty ones are not seen then.
+    """
+
+    def __init__(self, text: str = "", *, stays: bool = False, above: int = 0) -> None:
         self._stays = stays
-        self._rows = [text]
-        self._row = 0
+        self._rows = [""] * above + [text]
+        self._row = above
         self._column = len(text)
         self._went_back = False  # since the present line was entered
+        self._is_fresh = False  # the present line was entered from above, and is as it was then
+        self._went_up = False
 
     def feed(self, text: str) -> tuple[list[str], str | None]:
         """Take what is written.
@@ -41,30 +47,47 @@ class MovingLines:
         parts = _MOVES.split(text.replace("\r\n", "\n"))
         for index, part in enumerate(parts):
             if part == "\r":
-                self._column, self._went_back = 0, True
+                self._column, self._went_back, self._is_fresh = 0, True, False
             elif part == "\n":
                 if self._row == len(self._rows) - 1 and not self._went_back and not self._stays:
                     line = self._rows.pop()
                     return [*left, str(self)], "".join((line.rstrip(), *parts[index:]))
                 self._enter(self._row + 1)
+                self._is_fresh = True
                 if len(self._rows) > _ROWS_AT_MOST:
                     left.append(self._leave_upper_half())
             elif part.startswith("\x1b[") and part.endswith("A"):
-                self._enter(max(0, self._row - int(part[2:-1] or 1)))
+                self._go_up(int(part[2:-1] or 1))
             elif part.startswith("\x1b[") and part.endswith("K"):
                 self._rows[self._row] = "" if part == "\x1b[2K" else self._rows[self._row][: self._column]
             elif part:
+                if self._is_fresh:
+                    self._rows[self._row], self._is_fresh = "", False  # ordinary text is not mixed with an old bar
                 row = self._rows[self._row]
                 self._rows[self._row] = row[: self._column].ljust(self._column) + part + row[self._column + len(part) :]
                 self._column += len(part)
         return left, None
 
+    def end(self) -> str:
+        """Return what is to be seen in the end: not what old bars have left below the last line."""
+        return self._seen(self._rows[: self._row] if self._is_fresh else self._rows)
+
     def __str__(self) -> str:
         """Return what is to be seen, without a newline at the end; empty if that is nothing."""
-        return "\n".join(row.rstrip() for row in self._rows).rstrip("\n")
+        return self._seen(self._rows)
+
+    def _seen(self, rows: list[str]) -> str:
+        text = "\n".join(row.rstrip() for row in rows).rstrip("\n")
+        return text.lstrip("\n") if self._went_up else text
+
+    def _go_up(self, lines: int) -> None:
+        self._went_up = True
+        beyond = min(lines - self._row, _ROWS_AT_MOST - len(self._rows))
+        self._rows[:0] = [""] * beyond
+        self._enter(max(0, self._row + max(0, beyond) - lines))
 
     def _enter(self, row: int) -> None:
-        self._row, self._column, self._went_back = row, 0, False
+        self._row, self._column, self._went_back, self._is_fresh = row, 0, False, False
         if row == len(self._rows):
             self._rows.append("")
 

@@ -4,10 +4,13 @@ Callers get whole lines, each named by its call, and lines that move (progress b
 process's descriptors 1 and 2, gets all text as it is written (:mod:`ipyactors.worker.call_stream`). A call that floods
 does not drown its caller: beyond 2,000 lines a second the rest is in the log only, but for the last few.
 
+What gets into the log in other ways (the programs that a call runs, C libraries) is found there, when its call ends and
+five times a second while it runs, and is told as what it prints (:mod:`ipyactors.worker.log_file`).
+
 Text belongs to the call whose context it is written in; in a thread, to the call that has started the thread. A pool's
-threads work for whoever gives them work: what they write, and native threads, belongs to the call that began last, if
-it runs. What remains belongs to no call, a constructor's say: an actor's goes to its creator, a task's to whoever
-called last.
+threads work for whoever gives them work: what they write, and native threads and programs, belongs to the call that
+began last of those that run. What remains belongs to no call, a constructor's say: an actor's goes to its creator, a
+task's to whoever called last.
 """
 
 from __future__ import annotations
@@ -19,7 +22,7 @@ import threading
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import msgspec
 
@@ -27,13 +30,19 @@ from ipyactors.ground.tracebacks import clean
 from ipyactors.owner import current
 from ipyactors.owner.current import CurrentCall
 from ipyactors.wire.codec import Message
+from ipyactors.wire.interrupts import deferred
 from ipyactors.wire.worker_messages import DisplayWritten, OutputWritten, Written
 from ipyactors.worker.call_stream import CallStream
 from ipyactors.worker.lines import Lines, Words
+from ipyactors.worker.log_file import LogFile
 from ipyactors.worker.pacing import EVERY_S, Pacing
 
 #: Lines printed before any caller is known (by a constructor, say) wait for the first one, up to this many texts.
 _HELD_AT_MOST = 1000
+
+#: While calls run, it is looked so often what others have written into the log; and for so long after they have.
+_LOOK_EVERY_S = 0.2
+_LOOK_ON_S = 10.0
 
 #: What calls leave open that are over (their threads go on printing) is kept for so many writers.
 _OPEN_AT_MOST = 1000
@@ -51,8 +60,9 @@ class Output:
 
     ``is_silent``: what is written is dropped. ``send`` queues a message for a caller
     (:meth:`ipyactors.worker.answers.Answers.add`). ``source`` is what an actor's lines are named by; a task's are named
-    by the task. ``latest`` is the call that began last. ``wake`` is called when :meth:`on_turn` is wanted. ``actor_id``
-    is the actor's that lives here; with ``tell_creator``, its creator gets what belongs to no call.
+    by the task. ``latest`` is the call that began last, ``running`` are all that run. ``wake`` is called when
+    :meth:`on_turn` is wanted. ``actor_id`` is the actor's that lives here; with ``tell_creator``, its creator gets what
+    belongs to no call. ``log`` is where :meth:`look` looks, if anywhere.
     """
 
     def __init__(
@@ -72,9 +82,12 @@ class Output:
         self._at_end: dict[tuple[bytes, int], list[Callable[[], object]]] = {}
         self._streams: tuple[CallStream, ...] = ()
         self._is_child = False
+        self._looks_until_s = 0.0
+        self.log: LogFile | None = None
         self.is_silent = False
         self.last_caller = b""
         self.latest: CurrentCall | None = None
+        self.running: Mapping[tuple[bytes, int], CurrentCall] = {}
         self.actor_id = b""
         self.tell_creator: Callable[[Message], object] | None = None
         self.wake: Callable[[], object] = lambda: None
@@ -88,16 +101,20 @@ class Output:
         _note_who_starts_threads()
 
     def _after_fork(self) -> None:
-        """In a child of the user's own making: write to the log only, the sockets belong to the parent."""
+        """In a child of the user's own making: write to the log, where the parent finds it, whose the sockets are."""
         self._is_child = True
+        if self.log is not None:
+            self.log.disown()
 
     @contextlib.contextmanager
     def silenced(self, *, when: bool = True) -> Iterator[None]:
         """Drop what is printed meanwhile, in the log too: it is a replay, and was printed before."""
+        self.look()
         self.is_silent = when
         try:
             yield
         finally:
+            self.look()
             self.is_silent = False
 
     # -- what code here does -----------------------------------------------------------------------------------
@@ -106,6 +123,7 @@ class Output:
         """Take ``text`` that the code running here has written."""
         if self._is_child:
             return
+        self.look()
         with self._lock:
             key, lines = self._writer(stream)
             words = lines.write(text, self._monotonic())
@@ -117,6 +135,7 @@ class Output:
         """Take something that the code running here displays; see :class:`DisplayWritten`."""
         if self._is_child or self.is_silent:
             return
+        self.look()
         with self._lock:
             key, lines = self._writer(1)
             written = DisplayWritten(key[1], lines.source, bundle, display_id, is_update, call_id=lines.call_id)
@@ -132,6 +151,7 @@ class Output:
 
     def clear_lines(self) -> None:
         """Have what the code running here prints from now on come in one place, in that of what came there before."""
+        self.look()
         with self._lock:
             self._writer(1)[1].clear()
 
@@ -142,6 +162,28 @@ class Output:
             with self._lock:
                 self._writer(1)  # so that the call is open, whatever it prints
                 self._at_end.setdefault((call.caller, call.seq), []).append(finish)
+
+    def look(self, *, waits: bool = True) -> bool:
+        """Take what others have written into the log since the last look; return whether there was any.
+
+        Not ``waits``: leave it to the next look if another thread is at it.
+        """
+        log = self.log
+        if log is None or not log.has_grown() or self._is_child or not self._lock.acquire(blocking=waits):
+            return False
+        try:
+            with deferred():
+                key, lines = self._writer(1, is_native=True)  # before it is taken: then the call has not ended
+                found = log.take(waits=waits)
+                for text, unread in found if not self.is_silent else ():
+                    words = lines.write(text, self._monotonic())
+                    if unread:
+                        lines.leave_out(unread)
+                    self._post_all(key, lines, words)
+        finally:
+            self._lock.release()
+        self._send_posted()
+        return bool(found)
 
     # -- what happens to calls ---------------------------------------------------------------------------------
 
@@ -163,6 +205,7 @@ class Output:
 
     def end_all(self) -> None:
         """Send everything that is left over; before the process ends."""
+        self.look()
         self._finish(tuple(self.open))
         with self._lock:
             for held in self._pacing.take_if(lambda _held: True):
@@ -182,10 +225,15 @@ class Output:
             self._post(b"", msgspec.structs.replace(written, seq=0, call_id=b""))
         self._send_posted()
 
-    def on_turn(self, now: float) -> float | None:
-        """Send what was held back for being too much; return in how many seconds to come back. Called by the leader."""
+    def on_turn(self, now: float, *, is_busy: bool = False) -> float | None:
+        """Send what was held back for being too much, and what others have written; called by the leader.
+
+        Return in how many seconds to come back. ``is_busy``: a call runs, or is about to.
+        """
+        if self.look(waits=False):
+            self._looks_until_s = now + _LOOK_ON_S
         if self._pacing.is_idle and not self._flooded:
-            return None
+            return _LOOK_EVERY_S if self.log is not None and (is_busy or now < self._looks_until_s) else None
         # The leader has the session's lock. Whoever has ours may be in a finalizer that wants the session's.
         if self._lock.acquire(blocking=False):
             try:
@@ -223,11 +271,13 @@ class Output:
 
     # -- under the lock ----------------------------------------------------------------------------------------
 
-    def _writer(self, stream: int) -> tuple[_Key, Lines]:
-        """Return in whose name the code running here writes."""
-        call = current.call.get() or getattr(threading.current_thread(), _STARTED_BY, None)
-        if call is None and self.latest is not None and not self.latest.is_over:
-            call = self.latest
+    def _writer(self, stream: int, *, is_native: bool = False) -> tuple[_Key, Lines]:
+        """Return in whose name the code running here writes; ``is_native``: code that runs in no thread of Python's."""
+        call = None
+        if not is_native:
+            call = current.call.get() or getattr(threading.current_thread(), _STARTED_BY, None)
+        if call is None:
+            call = _began_last(self.latest, self.running)
         is_known = call is not None and call.caller and call.seq  # else nobody waits for it by its number
         key = (call.caller, call.seq, stream) if call is not None and is_known else (b"", 0, stream)
         lines = self.open.get(key)
@@ -272,6 +322,14 @@ class Output:
                     self._held.append(written)
                     return
         self._posted.append((caller, written))
+
+
+def _began_last(latest: CurrentCall | None, running: Mapping[tuple[bytes, int], CurrentCall]) -> CurrentCall | None:
+    """Return the call that began last of those that run."""
+    if latest is None or not latest.is_over:
+        return latest
+    # Of calls that run side by side, for what waits its turn has no thread and no task. The oldest comes first.
+    return next((call for call in reversed(list(running.values())) if call.thread or call.task), None)
 
 
 def _note_who_starts_threads() -> None:

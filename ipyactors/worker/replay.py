@@ -57,10 +57,12 @@ class Recovered:
     """What a recovery has come to. ``checkpoint`` is what it began with, None for the constructor.
 
     ``replayed`` calls were run again in ``replay_s``; ``problems`` are sentences on checkpoints that were of no use.
+    ``is_of_older_class``: those of a newer class are of no use as long as its constructor raises.
     """
 
     history: History
     checkpoint: Manifest | None
+    is_of_older_class: bool = False
     replayed: int = 0
     replay_s: float = 0.0
     problems: tuple[str, ...] = ()
@@ -195,11 +197,24 @@ class Replayer(Repeater):
     def _by_itself(self) -> Recovered | None:
         """Run the constructor, and have the actor load one of its checkpoints; None if it loads none."""
         offered = list(self._whole())
+        is_of_older_class = False
         while offered:
             # Those that another class has saved are that one's to load.
             cls = self._actor.definition_id = offered[0].data.definition_id
-            self._build_to_load(offered[0])
             own = [one for one in offered if one.data.definition_id == cls]
+            try:
+                self._build_to_load(offered[0])
+            except RecoveryFailedError as error:
+                offered = [one for one in offered if one.data.definition_id != cls]
+                if not offered:
+                    raise
+                # The class before has a constructor that works, and the upgrade can be done again without one.
+                is_of_older_class = True
+                self._problems.append(
+                    f"the newest checkpoints ({len(own)}), whose class was not constructed: "
+                    f"{in_words(error.__cause__ or error)}; until it is, new ones are made on demand only"
+                )
+                continue
             listed = [Checkpoint(one.data.checkpoint_id, int(one.data.wall_s * 1000)) for one in own]
             try:
                 with current.outside_calls():
@@ -212,7 +227,7 @@ class Replayer(Repeater):
                 return None
             found = next((one for one in own if one.data.checkpoint_id == chosen), None)
             if found is not None:
-                return Recovered(self._since(found), found)
+                return Recovered(self._since(found), found, is_of_older_class)
             self._problems.append(f"load_checkpoint returned {chosen!r}, which is none of those that it was given")
             del offered[0]
         return None

@@ -94,7 +94,7 @@ STORIES = (
             "counted by the three: 30",
             "13 readings of 12 places",
             "each order in one parcel: True",
-            "unnoticed: _PoolProcess exited with code 1",
+            "unnoticed: Pool process exited with code 1",
         ),
         tables=(),
     ),

@@ -94,9 +94,12 @@ def test_a_named_actor_is_found_from_everywhere() -> None:
 
 def test_a_name_is_unique_in_its_namespace() -> None:
     first = Log.options(name="unique").remote()
-    with pytest.raises(ActorAlreadyExistsError, match=r"'unique' in namespace .*get_if_exists=True"):
+    with pytest.raises(ActorAlreadyExistsError, match=r"the name 'unique' already\. .*get_if_exists=True") as caught:
         Log.options(name="unique").remote()
+    assert "namespace" not in str(caught.value)  # nobody has chosen one
     other = Log.options(name="unique", namespace="elsewhere").remote()
+    with pytest.raises(ActorAlreadyExistsError, match=r"the name 'unique' in namespace 'elsewhere' already\. "):
+        Log.options(name="unique", namespace="elsewhere").remote()
     assert get(first.pid.remote()) != get(other.pid.remote())
     assert ia.get_actor("unique", namespace="elsewhere") == other
     assert {"name": "unique", "namespace": "elsewhere"} in ia.list_named_actors(all_namespaces=True)

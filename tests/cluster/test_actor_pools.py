@@ -9,12 +9,14 @@ import pathlib
 import pickle
 import queue
 import signal
+import threading
 from typing import Any
 
 import pytest
 
 import ipyactors as ia
-from ipyactors.exceptions import ActorDiedError, ActorError, GetTimeoutError
+from ipyactors.exceptions import ActorDiedError, ActorError, GetTimeoutError, OptionError
+from ipyactors.ground import faultpoints
 from ipyactors.util import ActorPool
 from ipyactors.util.multiprocessing import Pool, TimeoutError  # noqa: A004 - the standard library's name
 from ipyactors.util.queue import Empty, Full, Queue
@@ -148,6 +150,29 @@ def test_a_queue_in_an_event_loop() -> None:
         asyncio.run(line.put_async(1))
 
 
+def test_a_queue_cannot_be_durable() -> None:
+    with pytest.raises(OptionError, match=r"durable='host': a Queue cannot be durable, .* No queue was made"):
+        Queue(actor_options={"durable": "host"})
+    line = Queue(actor_options={"durable": False})
+    line.put(1)
+    assert line.get(timeout=PATIENCE_S) == 1
+
+
+def test_a_durable_actor_takes_from_a_queue_at_least_once(tmp_path: pathlib.Path) -> None:
+    @ia.remote(durable=True)
+    class Taker:
+        def take(self, line: Queue) -> Any:
+            if not (tmp_path / "died").exists():
+                (tmp_path / "died").touch()
+                faultpoints.arm("durable.nested.received", "kill")
+            return line.get()
+
+    line = Queue()
+    line.put_nowait_batch(["lost", "taken"])
+    assert get(Taker.remote().take.remote(line)) == "taken"
+    assert line.empty()
+
+
 # -- multiprocessing.Pool ----------------------------------------------------------------------------------------------
 
 
@@ -207,6 +232,55 @@ def test_callbacks_errors_and_timeouts_of_a_process_pool(tmp_path: pathlib.Path)
         pool.join()
     assert heard[0] == 16
     assert isinstance(heard[1], ArithmeticError)
+
+
+def test_a_result_is_ready_after_its_callback_as_in_the_standard_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    entered, go_on = threading.Event(), threading.Event()
+    heard: list[Any] = []
+
+    def hear(value: Any) -> None:
+        entered.set()
+        assert go_on.wait(PATIENCE_S)
+        heard.append(value)
+
+    def fail(number: int) -> None:
+        raise ArithmeticError(number)
+
+    with Pool(1) as pool:
+        result = pool.apply_async(square, (4,), callback=hear)
+        assert entered.wait(PATIENCE_S)
+        assert not result.ready()
+        result.wait(timeout=0)
+        with pytest.raises(TimeoutError, match="its callback has not returned within 0 s"):
+            result.get(timeout=0)
+        go_on.set()
+        assert result.get(PATIENCE_S) == 16
+        assert heard == [16]
+        failed = pool.apply_async(fail, (5,), error_callback=hear)
+        with pytest.raises(ArithmeticError):
+            failed.get(PATIENCE_S)
+        assert isinstance(heard[1], ArithmeticError)
+        go_on.clear()
+        pool.map_async(square, [1, 2], callback=hear)
+        pool.close()
+        join_processes = pool._processes.join
+        monkeypatch.setattr(pool._processes, "join", lambda: (join_processes(), go_on.set()))
+        pool.join()
+        assert heard[2:] == [[1, 4]]
+
+
+def test_callbacks_may_wait_for_results_that_have_callbacks() -> None:
+    heard: list[Any] = []
+    with Pool(1) as pool:
+        others = [pool.apply_async(square, (n,), callback=heard.append) for n in range(3)]
+        first = pool.apply_async(square, (3,), callback=lambda _: heard.append([one.get(PATIENCE_S) for one in others]))
+        last = pool.apply_async(square, (4,), callback=lambda _: heard.append((last.ready(), last.get(PATIENCE_S))))
+        after = pool.apply_async(square, (5,), callback=lambda _: 1 / 0)
+        pool.close()
+        pool.join()
+        assert first.get(PATIENCE_S) == 9
+        assert after.get(PATIENCE_S) == 25
+    assert heard == [0, 1, 4, [0, 1, 4], (True, 16)]
 
 
 def test_the_processes_of_a_closed_pool_end_when_their_work_is_done() -> None:

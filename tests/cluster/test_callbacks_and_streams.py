@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import queue
 import signal
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+import weakref
 from typing import Any
 
 import pytest
@@ -44,6 +46,31 @@ def test_a_callback_that_takes_its_time_holds_up_nobody(shared_runtime: Any) -> 
         assert double.remote(3).future().result(60) == 6
     finally:
         release.set()
+
+
+class _Interrupting:
+    """Interrupts at the end of the import of a module, in a callback: Python swallows what is raised there."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._callback: object = None
+
+    def find_spec(self, name: str, *_: object) -> None:
+        if name == self._name:
+            lock = importlib._bootstrap._module_locks[name]()  # type: ignore[attr-defined]
+            self._callback = weakref.ref(lock, lambda _: signal.raise_signal(signal.SIGINT))
+
+
+def test_an_interrupt_while_the_first_future_is_made_is_not_lost(
+    shared_runtime: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ref = shared_runtime.put(1)
+    name = "ipyactors.owner.futures"
+    monkeypatch.delitem(sys.modules, name, raising=False)
+    monkeypatch.setattr(sys, "meta_path", [_Interrupting(name), *sys.meta_path])
+    with pytest.raises(KeyboardInterrupt):
+        ref.future()
+    assert ref.future().result(60) == 1
 
 
 def test_a_listener_that_waits_is_told_so(shared_runtime: Any) -> None:

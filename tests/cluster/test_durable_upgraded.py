@@ -93,7 +93,18 @@ class Third(Old):
     name = "third"
 
 
-RemoteOld, RemoteNew, RemoteThird = map(ia.remote, (Old, New, Third))
+class Broken(Old):
+    """Has a constructor that raises, until there is a file that says that it does not."""
+
+    name = "broken"
+
+    def __init__(self, others: Any, place: pathlib.Path) -> None:
+        if not (place / "mended").exists():
+            raise ValueError("the new constructor does not work")
+        super().__init__(others, place)
+
+
+RemoteOld, RemoteNew, RemoteThird, RemoteBroken = map(ia.remote, (Old, New, Third, Broken))
 
 
 def constructed(place: pathlib.Path) -> dict[str, list[str]]:
@@ -187,3 +198,19 @@ def test_a_death_on_the_way_through_the_new_constructor(step: str, how: str, tmp
     came_back(actor)
     assert get(actor.add.remote()) == 6
     check_once(registry, tmp_path, "old", "new")
+
+
+def test_a_new_constructor_that_raises_does_not_cost_the_actor(tmp_path: pathlib.Path) -> None:
+    """It lives on from what the class before has saved, which does not expire before the constructor works."""
+    actor, registry = lived(tmp_path, num_checkpoints_to_keep=3)
+    actor.upgrade(RemoteBroken)
+    made = get_checkpoints_for_actor(actor)
+    for count in range(4, 14):
+        if count % 4 == 0:
+            assert "whose class was not constructed: ValueError: the new constructor does not work" in came_back(actor)
+        assert get(actor.add.remote()) == count
+    assert get_checkpoints_for_actor(actor) == made
+    (tmp_path / "mended").touch()
+    assert came_back(actor).endswith(" calls replayed")
+    assert get([actor.add.remote() for _ in range(4)])[-1] == 17
+    check_once(registry, tmp_path, "old", "broken")

@@ -6,10 +6,11 @@ import asyncio
 import hashlib
 import os
 import pathlib
+import re
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -205,6 +206,22 @@ def test_the_nth_call_is_counted_through_deaths_and_what_is_run_again_is_not_kil
     assert deaths_of(journal) == [True, True]
 
 
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_after_a_death_the_nth_call_is_the_same_one_however_many_the_log_had(moment: str) -> None:
+    journal = Journal.remote()
+    record = Record(journal)
+    record.append(1)
+    chaos.kill(journal, before="append", nth=2)
+    chaos.kill(journal, **{moment: "append"}, nth=6)
+    assert record.append(12) == list(range(1, 13))
+    record.check()
+    assert chaos.pending() == []
+    replayed = recoveries(journal)[-1].partition(" calls replayed")[0].split()[-1]
+    # The one before; then the call that came 2nd begins twice, for it was killed before it began.
+    assert int(replayed) == {"before": 5, "during": 5, "after": 6}[moment]
+    assert details(journal) == ["SIGKILL before Journal.append", f"SIGKILL {moment} Journal.append"]
+
+
 def test_a_poison_call_is_given_up_when_it_was_killed_too_often() -> None:
     journal = Journal.options(max_task_retries=1).remote()
     chaos.kill(journal, during="append", times=2)
@@ -260,6 +277,17 @@ def test_a_durable_actor_whose_calls_run_side_by_side_has_each_call_once(moment:
     assert deaths_of(beside) == [True]
 
 
+def test_a_call_beside_others_that_was_found_in_the_log_is_counted_after_its_end_too() -> None:
+    beside = Beside.remote()
+    chaos.kill(beside, before="append", nth=4)
+    chaos.kill(beside, after="append", nth=6)
+    uids = [str(k) for k in range(8)]
+    assert get([beside.append.remote(uid) for uid in uids]) == uids
+    assert sorted(get(beside.read.remote()), key=int) == uids
+    assert deaths_of(beside) == [True, True]
+    assert chaos.pending() == []
+
+
 # -- a plain actor dies ----------------------------------------------------------------------------------------
 
 
@@ -304,8 +332,56 @@ def test_an_actor_that_has_no_restarts_left_is_dead_as_after_any_crash() -> None
     chaos.segfault(once, during=True)
     with pytest.raises(ia.exceptions.ActorDiedError, match="SIGSEGV"):
         get(once.add.remote())
-    with pytest.raises(ChaosError, match=r"Counter is dead, or just ending\. Nothing was done"):
+    with pytest.raises(ChaosError, match=r"Counter is dead: its process was killed by SIGSEGV .*\. Nothing was done"):
         chaos.kill(once)
+
+
+@pytest.mark.parametrize("verb", [chaos.kill, chaos.exit, chaos.segfault, lambda one: chaos.freeze(one, 0.01)])
+def test_an_actor_that_was_just_made_is_waited_for(verb: Callable[[Any], object]) -> None:
+    counter = Counter.remote()
+    verb(counter)
+    assert get(counter.add.remote()) == 1
+    assert status(counter).incarnation == (1 if verb in (chaos.kill, chaos.exit, chaos.segfault) else 0)
+
+
+def test_an_actor_whose_arguments_are_not_there_yet_is_waited_for(gate: Gate) -> None:
+    @ia.remote(max_restarts=-1)
+    class Late:
+        def __init__(self, argument: int) -> None:
+            self.argument = argument
+
+        def value(self) -> int:
+            return self.argument
+
+    @ia.remote
+    def wait() -> int:
+        gate.wait()
+        return 7
+
+    late = Late.remote(wait.remote())
+    chaos_thread = threading.Thread(target=chaos.kill, args=(late,))
+    chaos_thread.start()
+    gate.open()
+    chaos_thread.join()
+    assert get(late.value.remote()) == 7
+    assert status(late).incarnation == 1
+
+
+def test_an_actor_that_cannot_be_made_is_not_waited_for() -> None:
+    @ia.remote
+    class Broken:
+        def __init__(self) -> None:
+            raise ValueError("no")
+
+        def value(self) -> None: ...
+
+    broken = Broken.remote()
+    with pytest.raises(ia.exceptions.ActorDiedError):
+        get(broken.value.remote())
+    with pytest.raises(ChaosError, match=r"Broken is dead: .*its constructor raised ValueError: no\. Nothing was done"):
+        chaos.kill(broken)
+    with pytest.raises(ChaosError, match=r"Counter is dead: .*no machine can hold it.*Nothing was done"):
+        chaos.kill(Counter.options(num_cpus=1000).remote())
 
 
 @ia.remote(max_restarts=-1, max_task_retries=-1, max_concurrency=3)
@@ -374,6 +450,19 @@ def test_what_was_raised_is_retried_where_that_was_asked_for(cls: Any) -> None:
     answer = get(method.remote("a" if cls is Journal else 1))
     assert (answer[0] if cls is Journal else answer) in (0, 1)
     assert chaos.pending() == []
+
+
+def test_it_is_said_that_an_actor_is_frozen_for_as_long_as_it_is() -> None:
+    counter = Counter.remote()
+    get(counter.add.remote())
+    chaos.freeze(counter, 30)
+    ref = counter.add.remote()
+    words = "its process is frozen by an injection (chaos.freeze for 30 s; "
+    assert ia.explain(ref).startswith(f"Counter.add is at the actor. There, {words}")
+    assert f"Now: {words}" in ia.explain(counter)
+    assert re.search(r"Calls of this process: 1 with it, 0 waiting; no answer for \d+\.\d s\.$", ia.explain(counter))
+    assert any(row["busy_with"].startswith(words) for row in ia.list_actors())
+    ia.kill(counter)
 
 
 def test_a_frozen_actor_answers_nobody_and_goes_on_then() -> None:
@@ -446,7 +535,18 @@ def test_answers_that_come_twice_or_late_are_the_same_answers(cls: Any) -> None:
     assert get(method.remote("x" if cls is Journal else 1)) is not None
 
 
-def test_references_in_an_answer_that_comes_twice_are_given_back_twice() -> None:
+@pytest.mark.parametrize("cls", [Counter, Threads, Async])
+def test_an_answer_that_is_late_and_alone_comes(cls: Any) -> None:
+    """Nothing else is said by its process that it could leave with."""
+    actor = cls.remote()
+    get(actor.add.remote(1))
+    chaos.delay_replies(actor, 0.2)
+    assert get(actor.add.remote(1)) == 2
+    assert details(actor) == [f"holds back for 0.2 s the reply of {cls.__name__}.add"]
+
+
+@pytest.mark.parametrize("late_s", [0.0, 0.2])
+def test_references_in_an_answer_that_comes_twice_are_given_back_twice(late_s: float) -> None:
     @ia.remote
     class Maker:
         def make(self) -> list[Any]:
@@ -454,6 +554,8 @@ def test_references_in_an_answer_that_comes_twice_are_given_back_twice() -> None
 
     maker = Maker.remote()
     chaos.duplicate_replies(maker)
+    if late_s:
+        chaos.delay_replies(maker, late_s)
     [inside] = get(maker.make.remote())
     assert len(get(inside)) == 200_000
     del inside

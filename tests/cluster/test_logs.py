@@ -47,7 +47,7 @@ def test_an_actor_has_one_log_for_each_incarnation(tmp_path: pathlib.Path) -> No
     first, second = ipyactors.logs(talker)
     assert (first.number, first.lines, first.is_whole) == (0, ("one", "two", "last words"), True)
     assert (second.number, second.lines) == (1, ("last words",))
-    assert str(second) == "Talker 't', incarnation 1, all 1 line:\n    last words"
+    assert str(second) == "Talker 't', incarnation 1, 1 line:\n    last words"
     (shortened, _) = ipyactors.logs(talker, lines=2)
     assert (shortened.lines, shortened.is_whole) == (("two", "last words"), False)
     assert str(shortened).startswith("Talker 't', incarnation 0, the last 2 lines:\n")
@@ -71,6 +71,22 @@ def test_a_call_that_runs_has_one_too(tmp_path: pathlib.Path) -> None:
     assert log.lines[-1] == "waiting"
     pathlib.Path(path).touch()
     ipyactors.get(ref)
+
+
+def test_an_actor_whose_constructor_raised_has_a_log() -> None:
+    @ipyactors.remote
+    class Broken:
+        def __init__(self) -> None:
+            print("trying")
+            raise ValueError("no")
+
+        def value(self) -> None: ...
+
+    broken = Broken.remote()
+    with pytest.raises(ipyactors.exceptions.ActorDiedError, match=r"is final, whatever max_restarts says:\nTraceback"):
+        ipyactors.get(broken.value.remote())
+    (log,) = ipyactors.logs(broken)
+    assert (log.number, log.lines[0]) == (0, "trying")
 
 
 def test_what_has_no_worker_has_no_log() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import os
 import pathlib
@@ -344,8 +345,23 @@ def test_the_command_line_against_a_live_session() -> None:
 def test_what_was_let_go_of_is_on_its_way_out(ia: Any) -> None:
     """It may still be in a store at that moment, but it is not an object that nobody knows."""
     make = ia.remote(lambda: np.ones(N))
+    gc.collect()  # a cycle that a test before has left may hold references
     for _ in range(5):
         put, made = ia.put(np.ones(N)), make.remote()
         ia.wait([made], timeout=LIMIT_S)
         del put, made
         assert {row.what for row in ia.memory()} <= {"freed"}
+
+
+def test_what_a_cycle_holds_is_held_until_python_collects_it(ia: Any) -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        cycle: list[Any] = [ia.put(1)]
+        cycle.append(cycle)
+        del cycle
+        assert [row.what for row in ia.memory() if row.what != "freed"] == ["put"]
+        gc.collect()
+        assert {row.what for row in ia.memory()} <= {"freed"}
+    finally:
+        gc.enable()

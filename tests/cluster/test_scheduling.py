@@ -122,8 +122,15 @@ def test_what_waits_says_what_for(start: Any, gate: Gate, tally: Tally) -> None:
     until(lambda: "needs 2 CPU; free now: 0 CPU on host" in ia.explain(waiting), "the reason is known")
     assert "wide waits for a worker" in ia.explain(waiting)
     assert "(2 in all)" in ia.explain(waiting)
-    assert "wide waits for 1 of its arguments" in ia.explain(dependent)
-    assert "hold is running" in ia.explain(running[0])
+    third = wide.remote(running[0], waiting, dependent)
+    assert ia.explain(dependent) == "wide waits for 1 of its arguments: wide #3 (waits for a worker)."
+    assert ia.explain(third) == (
+        "wide waits for 3 of its arguments: hold #1 (runs), wide #3 (waits for a worker) and 1 more."
+    )
+    assert "hold is running; no answer for " in ia.explain(running[0])
+    shown = ia.describe_cluster().waiting
+    assert any(words.startswith("1 task (wide #3): needs 2 CPU") for words in shown), shown
+    assert "wide #4: 1 of its arguments: wide #3 (waits for a worker)" in shown
     gate.open()
     assert ia.get(dependent) == "ran"
     assert ia.explain(dependent) == "It is done: the value is there."

@@ -7,12 +7,14 @@ import pathlib
 import subprocess
 import sys
 import threading
+import time
 import traceback
 from typing import Any
 
 import pytest
 
 from ipyactors import exceptions
+from tests.support.gates import until
 
 
 @pytest.fixture
@@ -36,6 +38,32 @@ def test_a_failure_that_nobody_asks_for_is_told(ia: Any, tasks: Any, capsys: pyt
     ia.get(tasks.echo.remote(1))  # takes a turn, and shows what there is to show before it returns
     told = [line for line in capsys.readouterr().err.splitlines() if "nobody asked" in line]
     assert told == ["(ipyactors) Tasks.fail failed, and nobody asked for its result: ValueError: unseen"]
+
+
+def test_a_generator_that_fails_when_nobody_can_take_its_items_is_told(
+    ia: Any, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def items(begun: str) -> Any:
+        try:
+            yield 1
+            open(begun, "w").close()
+            time.sleep(600)
+        finally:
+            raise ValueError("cannot stop")
+
+    begun = tmp_path / "begun"
+    stream = ia.remote(items).options(name="items").remote(str(begun))
+    assert ia.get(next(stream)) == 1
+    until(begun.exists, "the generator to go on")
+    del stream
+    lines: list[str] = []
+
+    def is_told() -> bool:
+        lines.extend(line for line in capsys.readouterr().err.splitlines() if "nobody asked" in line)
+        return bool(lines)
+
+    until(is_told, "the failure to be told")
+    assert lines == ["(ipyactors) items failed, and nobody asked for its result: ValueError: cannot stop"]
 
 
 # -- exceptions --------------------------------------------------------------------------------------------------

@@ -136,8 +136,16 @@ def test_an_error_in_an_actor_is_in_the_cell(kernel: Kernel) -> None:
     shown = kernel.run("%%on nameless\n\nself.nothing")
     assert shown.error_name == "AttributeError"
     assert f"Cell In[{shown.number}], line 3\n----> 3 self.nothing" in shown.traceback.replace(
-        "      1 \n      2 \n", ""
+        "      1 # %%on nameless\n      2 \n", ""
     )
+
+
+def test_a_crash_in_an_actor_shows_the_cell(kernel: Kernel) -> None:
+    shown = kernel.run("%%on nameless --readonly\nnumber = 9\nimport os; os.kill(os.getpid(), number)")
+    assert "SIGKILL" in shown.error_text
+    assert f"Cell In[{shown.number}], line 1\n----> 1 # %%on nameless --readonly\n" in shown.traceback
+    assert "os.kill(os.getpid(), number)" in shown.traceback
+    assert "ipyactors/" not in shown.traceback
 
 
 def test_help_shows_the_options_and_the_function(kernel: Kernel) -> None:

@@ -117,6 +117,14 @@ def test_tab_offers_what_the_fault_takes(shell: Any, acct: Any) -> None:
     assert "--seed" in offered("%chaos --")
 
 
+def test_a_storm_may_have_one_target(shell: Any, acct: Any) -> None:
+    other = ia.remote(type("Other", (), {})).remote()
+    report = chaos(shell, "storm acct --seed 3 --rate 40 --duration 0.5 --kinds slow")
+    assert set(report.targets) <= {"Account 'acct'"}
+    assert report.faults.total() + report.spared > 0
+    ia.kill(other)
+
+
 def test_its_help_breaks_no_word_and_says_how_long_a_storm_takes() -> None:
     told = ChaosMagics.chaos.__doc__ or ""
     assert "10 s" in told
@@ -157,10 +165,14 @@ def test_the_rest(shell: Any, acct: Any) -> None:
         ("kill_node zz", "no live machine"),
         ("corrupt_checkpoint acct", "has no checkpoint yet. Nothing was damaged"),
         ("storm --kinds rain", "there is no 'rain'"),
+        ("storm nobody", "no live actor has the name nobody"),
+        ("storm double", "storm takes actors; abs is a function. Nothing was done"),
+        ("kill_head acct", "kill_head takes no target: it kills the session's control plane. Nothing was done"),
         ("kill acct --nth 3", "say before, during or after"),
     ],
 )
 def test_a_mistake_is_one_line_and_nothing_is_done(shell: Any, acct: Any, line: str, words: str) -> None:
+    shell.user_ns["double"] = ia.remote(abs)
     with pytest.raises(UsageError, match=words):
         chaos(shell, line)
     assert ia.chaos.pending() == []

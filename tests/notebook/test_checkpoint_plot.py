@@ -53,6 +53,14 @@ def test_a_row_says_what_there_is_and_what_it_would_cost_now() -> None:
     )
 
 
+def test_a_row_ends_when_the_log_does_or_now_as_a_lifeline() -> None:
+    task = Event(EventKind.TASK_ATTEMPT, 109.0, "f", task_id=b"t" * 20, duration_s=1.0)
+    assert [row.now_s for row in make_rows([*STORY, task])] == [9.0]
+    assert [row.now_s for row in make_rows([*STORY, task], until_s=130.0)] == [30.0]
+    dead = Event(EventKind.ACTOR_DEAD, 107.0, "acct", actor_id=ACTOR)
+    assert [row.now_s for row in make_rows([*STORY, dead, task], until_s=130.0)] == [7.0]
+
+
 def test_one_actor_has_the_cost_over_time() -> None:
     figure = checkpoints(STORY)
     axes = figure.axes[0]

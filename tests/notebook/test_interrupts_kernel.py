@@ -132,7 +132,7 @@ def test_what_earlier_cells_and_other_threads_wait_for_goes_on(kernel: Kernel, t
         "thread = threading.Thread(target=lambda: outcome(awaited), daemon=True); thread.start()\n"
         f"unwanted = long.remote({paths[2]!r})\nuntil(*{paths!r})\nipyactors.get(unwanted)",
     )
-    said = "interrupted: 1 task cancelled; 1 goes on, for somebody else waits for it"
+    said = "interrupted: 1 task cancelled; 1 task goes on, for somebody else waits for it"
     assert shown.text.strip() == said
     assert "interrupted while it ran" in kernel.check("outcome(unwanted)").result
     kernel.check("assert thread.is_alive() and not ipyactors.wait([earlier, awaited], timeout=0)[0]")
@@ -183,6 +183,23 @@ def test_an_actor_ends_what_it_has_begun_and_the_rest_is_withdrawn(
     assert kernel.check("ipyactors.get(named.add.remote())").result == "101"
     assert "It was not run" in kernel.check("outcome(queued[0])").result
     kernel.check("ipyactors.kill(named)")
+
+
+def test_a_cell_with_very_many_calls(kernel: Kernel, tmp_path: pathlib.Path) -> None:
+    begun, go_on, started = (str(tmp_path / name) for name in ("begun", "go on", "started"))
+    kernel.check("busy = Tally.options(name='busy').remote()")
+    shown = stop(
+        kernel,
+        f"running = busy.wait.remote({begun!r}, {go_on!r}); calls = [busy.add.remote() for _ in range(5000)]\n"
+        f"first = long.remote({started!r}); tasks = [quick.remote(first) for _ in range(5000)]\n"
+        f"until({begun!r}, {started!r})\nipyactors.get(calls + tasks)",
+    )
+    counts = "5001 tasks cancelled, 5000 calls of Tally 'busy' withdrawn"
+    assert shown.text.strip() == f"interrupted: {counts}; 1 call is running in Tally 'busy' and goes on"
+    kernel.check(f"open({go_on!r}, 'w').close()")
+    assert kernel.check("ipyactors.get(running), ipyactors.get(busy.add.remote())").result == "(100, 101)"
+    kernel.check("assert all('It was not run' in outcome(ref) for ref in calls + tasks)")
+    kernel.check("ipyactors.kill(busy)")
 
 
 ASYNC = """

@@ -21,6 +21,7 @@ from ipyactors.notebook.magics import replies
 from ipyactors.notebook.magics.flags import without_comment
 from ipyactors.notebook.magics.which_actor import find_actor
 from ipyactors.wire.specs import ActorState, ActorStatus, Death, LossReason
+from tests.support.fake_engine import fake_engine
 
 
 @pytest.fixture
@@ -336,7 +337,7 @@ def test_what_is_to_be_killed_is_found_by_name_by_id_and_by_variable() -> None:
     assert find("x", "theirs") is other
     assert find(ids.short(nameless.actor_id)) is find("61bb") is find(nameless.actor_id.hex()) is nameless
     for which, words in (
-        ("x", "is in namespace 'theirs'.*--namespace theirs"),
+        ("x", "is in another namespace, 'theirs'.*--namespace theirs"),
         ("61aa", "the ids of 2 actors begin with '61aa'.*Nothing was done"),
         ("old", "C 'old' is dead already"),
         ("nobody", r"no live actor has the name nobody .*%actors shows"),
@@ -344,6 +345,18 @@ def test_what_is_to_be_killed_is_found_by_name_by_id_and_by_variable() -> None:
     ):
         with pytest.raises(ipyactors.exceptions.ActorNotFoundError, match=words):
             find(which)
+
+
+def test_a_variable_whose_actor_is_dead_is_said_to_hold_one(shell: Any) -> None:
+    with fake_engine():
+        gone = ipyactors.remote(type("Gone", (), {})).remote()
+        actor_id = gone._ipyactors_client.actor_id
+    dead = ActorStatus(actor_id, ActorState.DEAD, class_name="Gone", death=Death(LossReason.KILLED, signal=9))
+    for word in ("gone", "$gone"):
+        with pytest.raises(
+            ipyactors.exceptions.ActorNotFoundError, match=rf"^Gone {ids.short(actor_id)} is dead already: .*SIGKILL\. "
+        ):
+            find_actor(word, "mine", [dead], {"gone": gone})
 
 
 def test_one_that_has_ended_is_found_if_no_live_one_is_meant() -> None:

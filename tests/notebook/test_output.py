@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -110,6 +110,82 @@ def test_nothing_moves_where_nobody_looks(shell: FakeShell, monkeypatch: pytest.
     output.write(OutputWritten(1, "f", 2, "1%", b"block"))
     output.write(OutputWritten(1, "f", 2, "2%\n", b"block"))
     assert shell.sent == []
+
+
+class Timers:
+    """Stands in for ``threading.Timer``: what was to be done later is done when the test says so."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.due: list[Callable[[], None]] = []
+        monkeypatch.setattr("ipyactors.notebook.output.threading.Timer", self._make)
+
+    def _make(self, _seconds: float, do: Callable[..., None], args: tuple[Any, ...]) -> Any:
+        return SimpleNamespace(start=lambda: self.due.append(lambda: do(*args)))
+
+    def pass_by(self) -> None:
+        due, self.due = self.due, []
+        for do in due:
+            do()
+
+
+def flood(output: CellOutput, *numbers: int) -> None:
+    for number in numbers:
+        output.write(OutputWritten(1, "f", 1, f"{number}\n"), scopes.current())
+
+
+def rests(shell: FakeShell) -> list[tuple[str, str]]:
+    """Return what was shown of what was left out: whether in place of what was before, and the last line of it."""
+    return [(kind, data["text/plain"].splitlines()[-1]) for kind, data, _ in shell.sent]
+
+
+@pytest.fixture
+def timers(monkeypatch: pytest.MonkeyPatch) -> Timers:
+    monkeypatch.setattr("ipyactors.notebook.cell_quota.LINES_AT_MOST", 1)
+    return Timers(monkeypatch)
+
+
+def test_the_last_lines_of_what_is_left_out_are_shown_while_they_come(shell: FakeShell, timers: Timers) -> None:
+    output = noted(shell)
+    flood(output, 1, 2, 3)
+    timers.pass_by()
+    flood(output, 4, 5)
+    timers.pass_by()
+    timers.pass_by()
+    flood(output, 6)
+    output.note_end()
+    timers.pass_by()
+    updates = [("update_display_data", f"(f) {number}") for number in (5, 6)]
+    assert rests(shell) == [("display_data", "(f) 3"), *updates]
+
+
+def test_where_nobody_looks_they_are_shown_once_at_the_end_of_the_cell(
+    shell: FakeShell, timers: Timers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("IPYACTORS_NONINTERACTIVE", "1")
+    output = noted(shell)
+    for numbers in ((1, 2, 3), (4, 5)):
+        flood(output, *numbers)
+        timers.pass_by()
+    assert rests(shell) == []
+    output.note_end()
+    output.note_end()
+    assert rests(shell) == [("display_data", "(f) 5")]
+
+
+def test_what_comes_after_the_cell_where_nobody_looks_is_shown_when_no_more_comes(
+    shell: FakeShell, timers: Timers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("IPYACTORS_NONINTERACTIVE", "1")
+    output = noted(shell)
+    output.note_end()
+    for number in (1, 2, 3, 4):
+        flood(output, number)
+        timers.pass_by()
+        assert rests(shell) == []
+        flood(output, 10 + number)
+    timers.pass_by()
+    timers.pass_by()
+    assert rests(shell) == [("display_data", "(f) 14")]
 
 
 def test_what_is_for_a_cell_that_nobody_remembers_is_dropped(

@@ -200,10 +200,21 @@ def test_a_second_kernel_of_a_notebook_whose_first_one_lives_starts_its_own(
 ) -> None:
     with running_kernel(environment) as kernel:
         begin(kernel)
+        [folder] = folders.home.glob("sessions/*")
+        with running_kernel(environment) as second:
+            assert second.check(SETUP).text == (
+                f"another kernel of this notebook holds the session {folder.name}: 1 detached actor is alive: "
+                "Account 'acct' (incarnation 0). This kernel has a session of its own; to get at that one: "
+                f"ipyactors.shutdown(); ipyactors.init(address={folder.name!r})\n"
+            )
+            second.check(f"ipyactors.shutdown(); ipyactors.init(address={folder.name!r})")
+            assert second.check(FIND).result == "134"
+            second.check("ipyactors.shutdown()")
+        assert kernel.check(FIND).result == "135"
+        kernel.check("ipyactors.kill(acct)")
         with running_kernel(environment) as second:
             assert second.check(SETUP).text == ""
             second.check("ipyactors.shutdown()")
-        assert kernel.check(FIND).result == "134"
         kernel.check("ipyactors.shutdown()")
     assert_nothing_left(folders)
 

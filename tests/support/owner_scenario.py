@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from ipyactors.ground import ids
-from ipyactors.owner import outbox, reactor
+from ipyactors.owner import outbox, reactor, withdrawal
 from ipyactors.owner.actors import ActorClient, MethodCall
 from ipyactors.owner.calls import PendingCall, TaskCall
 from ipyactors.owner.current import CurrentCall
@@ -17,7 +17,7 @@ from ipyactors.owner.state import OwnerState
 from ipyactors.owner.streams import Stream
 from ipyactors.owner.templates import STREAMING, MethodTemplate, TaskTemplate
 from ipyactors.wire.codec import Message
-from ipyactors.wire.events import EventKind
+from ipyactors.wire.events import Became, EventKind
 from ipyactors.wire.head_messages import ActorChanged, LeaseGranted, LeaseLost
 from ipyactors.wire.specs import ActorState, ActorStatus, Death, Definition, LossReason, Payload, RemoteError
 from ipyactors.wire.worker_messages import CallSucceeded, Written
@@ -53,6 +53,7 @@ class RecordingOut:
         self.connected: dict[bytes, str] = {}
         self.events: list[tuple[EventKind, str, int]] = []
         self.places: list[tuple[EventKind, bytes, bytes]] = []
+        self.became: list[Became] = []
         self.durations_s: list[tuple[EventKind, float]] = []
         self.object_events: list[tuple[EventKind, str, str]] = []
         self.shown: list[tuple[Written, int]] = []
@@ -84,7 +85,9 @@ class RecordingOut:
         by: Runner | None = None,
         incarnation: int | None = None,
         ago_s: float = 0.0,
+        became: Became = Became.NOT_KNOWN,
     ) -> None:
+        self.became.append(became)
         self.events.append((kind, call.name, call.attempt + getattr(call, "interrupted", 0)))
         self.durations_s.append((kind, duration_s))
         if by is not None:
@@ -159,6 +162,7 @@ class OwnerScenario:
 
     def settle(self) -> None:
         self.state.now_s = self.now_s
+        withdrawal.end_some(self.state)
         reactor.settle(self.state, self.out, self.now_s)
         self.state.check_invariants()
 

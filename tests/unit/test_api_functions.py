@@ -173,7 +173,7 @@ SIGNATURES = [
 def test_signature_text(given: str, text: str) -> None:
     scope: dict[str, object] = {}
     exec(f"def f({given}): pass", scope)
-    assert signatures.describe(scope["f"]) == text
+    assert signatures.describe(signatures.signature_of(scope["f"])) == text
     signatures.make_check("f", text)
 
 
@@ -199,7 +199,7 @@ def test_wrong_arguments_are_never_sent(engine: FakeEngine, args, kwargs, words:
 
 
 def test_builtins_without_a_signature_take_anything() -> None:
-    assert signatures.describe(type) == "*args, **kwargs"
+    assert signatures.describe(signatures.signature_of(type)) == "*args, **kwargs"
 
 
 # -- definitions -----------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 import pytest
 
 import ipyactors
+from ipyactors import chaos
 from ipyactors.api import runtime
 from ipyactors.exceptions import (
     ActorNotFoundError,
@@ -26,6 +27,7 @@ from ipyactors.exceptions import (
 from ipyactors.ground import config
 from ipyactors.owner import current
 from ipyactors.owner.current import CurrentCall
+from ipyactors.wire.chaos_words import Order
 from ipyactors.wire.events import Event, EventKind
 from ipyactors.wire.specs import ActorSpec, Definition, Payload
 from tests.support.fake_engine import FakeEngine, fake_engine
@@ -226,6 +228,33 @@ def test_looking_back_starts_no_session(engine: FakeEngine) -> None:
     with pytest.raises(SessionError, match="events: there is no session"):
         ipyactors.events()
     assert not ipyactors.is_initialized()
+
+
+def test_a_fault_ordered_for_a_function_starts_a_session_as_its_first_call_would(
+    engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ordered: list[str] = []
+
+    class Faults:
+        def inject(self, order: Order, definition_id: bytes, **_: object) -> Order:
+            assert definition_id
+            ordered.append(order.deed)
+            return order
+
+    monkeypatch.setattr(FakeEngine, "faults", Faults(), raising=False)
+
+    @ipyactors.remote
+    def f() -> None: ...
+
+    for wrong in (lambda: chaos.kill(f), lambda: chaos.kill("nobody", during=True), lambda: chaos.clear(f)):
+        with pytest.raises(SessionError, match="there is no session"):
+            wrong()
+        assert not ipyactors.is_initialized()
+    chaos.kill(f, during=True)
+    assert ipyactors.is_initialized()
+    ipyactors.shutdown()
+    chaos.fail(f.options(num_cpus=2), ValueError)
+    assert ordered == ["kill", "fail"]
 
 
 def test_a_reference_from_elsewhere_needs_a_session(engine: FakeEngine) -> None:

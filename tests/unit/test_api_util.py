@@ -6,11 +6,13 @@ import asyncio
 import multiprocessing
 import pickle
 import queue
+import re
 from collections.abc import Iterator
 
 import pytest
 
 import ipyactors
+from ipyactors.api.handles import ActorHandle
 from ipyactors.exceptions import ActorDiedError, GetTimeoutError, OptionError
 from ipyactors.util import ActorPool, Queue
 from ipyactors.util.multiprocessing import Pool
@@ -171,6 +173,14 @@ def test_queue_shutdown(engine: FakeEngine) -> None:
     for use in (forced.qsize, forced.get_nowait, lambda: forced.put(1), lambda: forced.put_nowait_batch([1])):
         with pytest.raises(ActorDiedError, match=r"Queue\(\) has ended: it was shut down\. Its items are lost"):
             use()
+
+
+def test_actors_of_queues_and_pools_have_names_that_people_know(engine: FakeEngine) -> None:
+    queue, pool = Queue(), Pool(1)
+    assert re.sub(r" #\d+", "", repr(queue.actor)) == "Actor(Queue)"
+    assert {status.class_name for status in engine.statuses.values()} == {"Queue", "Pool process"}
+    assert [type(pickle.loads(pickle.dumps(one))) for one in (queue, queue.actor)] == [Queue, ActorHandle]
+    pool.terminate()
 
 
 def test_waiting_in_the_queue_actor_loses_nothing() -> None:

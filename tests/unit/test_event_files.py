@@ -50,7 +50,7 @@ def test_a_file_that_cannot_be_written_leaves_what_was_there(
 def test_a_file_that_cannot_be_written_is_named_as_it_was_given(tmp_path: pathlib.Path) -> None:
     (tmp_path / "folder").mkdir()
     for path in (tmp_path / "nowhere" / "run.json", tmp_path / "folder"):
-        with pytest.raises(OSError, match="") as caught:
+        with pytest.raises((FileNotFoundError, IsADirectoryError)) as caught:
             ipyactors.export_events(path, [])
         assert (caught.value.filename, caught.value.filename2) == (str(path), None)
         assert "draft" not in str(caught.value)
@@ -82,7 +82,7 @@ def written(**changed: object) -> bytes:
         (written(events=[["new_kind", 1.0]]), "not as they should be.*new_kind.*made by ipyactors 9.9.9"),
         (written(events=[["actor_died"]]), "not as they should be"),
         (written(events=[["actor_died", 1.0, "", "no base64!"]]), "not as they should be"),
-        (gzip.compress(written())[:-12], "compressed, and damaged or cut off"),
+        (gzip.compress(written(), mtime=0)[:-12], "compressed, and damaged or cut off"),
         (b"\x1f\x8b" + b"x" * 30, "compressed, and damaged or cut off"),
     ],
 )
@@ -96,7 +96,7 @@ def test_anything_else_is_refused(tmp_path: pathlib.Path, data: bytes, words: st
 
 def test_a_later_version_may_add_fields(tmp_path: pathlib.Path) -> None:
     path = tmp_path / "later.json"
-    event = ["actor_died", 1.0, "x", "", "", "", "", 0, 0, 0.0, "", False, 0, "a field that is new"]
+    event = ["actor_died", 1.0, "x", "", "", "", "", 0, 0, 0.0, "", False, 0, "", "a field that is new"]
     path.write_bytes(written(events=[event], more=1))
     assert ipyactors.load_events(path) == [Event(EventKind.ACTOR_DIED, 1.0, "x")]
 

@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from ipyactors.api.chaos_storm import KINDS, StormReport, strikes
+from ipyactors.exceptions import OptionError
 from ipyactors.ground.config import SessionPaths
 from ipyactors.node import membership, reactor
 from ipyactors.node.children import Child, Evidence, compose_death
@@ -187,3 +188,9 @@ def test_a_report_reads_well() -> None:
         "  2 more found no actor that could bear them\n"
         "processes of actors that died: 2 by injection, 1 otherwise"
     )
+
+
+def test_a_storm_with_a_duration_is_over_before_a_with_block_and_says_so() -> None:
+    report = StormReport(7, 2.0)
+    with pytest.raises(OptionError, match=r"blown already, for 2\.0 s.*Leave duration out for a with block"), report:
+        pytest.fail("the block must not run")

@@ -206,7 +206,7 @@ def test_names(head: HeadScenario) -> None:
     head.create_actor(b"a1", name="c", namespace="x")
     head.add_driver(b"d2")
     head.say(b"d2", CreateActor(2, actor_spec(b"a2", b"d2", name="c", namespace="x")))
-    assert "a live actor (Counter) has the name 'c'" in head.take_one(b"d2", CreateActorReply).error
+    head.expect(b"d2", CreateActorReply(2, b"a2", name_holder="Counter"))
     head.say(b"d2", GetActor(3, "c", "y"))
     head.expect(b"d2", GetActorReply(3))
     head.say(b"d2", GetActor(4, "c", "x"))

@@ -6,6 +6,7 @@ import signal
 
 import pytest
 
+from ipyactors.head.fault_table import NEXT_PROCESS_WITHIN_S
 from ipyactors.wire.chaos_messages import (
     ArmFaults,
     ChaosActed,
@@ -19,7 +20,7 @@ from ipyactors.wire.chaos_messages import (
 )
 from ipyactors.wire.chaos_words import Act, Deed, Moment, Order, Progress, Report
 from ipyactors.wire.events import Event, EventKind
-from ipyactors.wire.head_messages import EventsReported, RegisterOwner, WatchEvents
+from ipyactors.wire.head_messages import ClusterReply, CreateActor, DescribeCluster, EventsReported, KillActor, RegisterOwner, WatchEvents
 from ipyactors.wire.node_messages import (
     DeadWorker,
     DieNow,
@@ -107,6 +108,23 @@ def test_what_is_left_goes_to_the_next_process_as_it_is_forked_and_what_was_done
     assert kinds == [
         EventKind.INJECTED, EventKind.WORKER_DIED, EventKind.ACTOR_DIED, EventKind.ACTOR_RESTARTING
     ]  # fmt: skip
+
+
+def test_a_frozen_process_is_said_to_be_for_as_long_as_it_is(head: HeadScenario) -> None:
+    def busy_with() -> str:
+        head.say(D, DescribeCluster(5))
+        reply = the(head, ClusterReply)
+        assert isinstance(reply, ClusterReply)
+        return reply.actors[0].busy_with
+
+    worker_id = head.create_actor(A, max_restarts=-1)
+    one = ordered(head, worker_id, order(Deed.FREEZE, Moment.DURING, seconds=2.0))
+    head.say(worker_id, ChaosActed((Act(one, 1, head.clock.wall(), "Counter.add"),)))
+    head.clock.advance(0.5)
+    words = "its process is frozen by an injection (chaos.freeze for 2 s during Counter.add; 1.5 s left)"
+    assert busy_with() == words
+    head.clock.advance(1.5)
+    assert busy_with() == ""
 
 
 def test_what_was_told_and_is_in_the_report_too_is_one_event_and_counts_once(head: HeadScenario) -> None:
@@ -206,8 +224,57 @@ def test_nothing_can_be_done_to_who_is_not_there(head: HeadScenario) -> None:
     head.worker_dies(worker_id)
     head.forget()
     head.say(D, InjectFault(3, Order(0, Deed.KILL, Moment.BEFORE, b"a2", "Counter", signal=9)))
-    assert head.take_one(D, ChaosReply).error == "Counter is dead, or just ending"
+    assert head.take_one(D, ChaosReply).error == "Counter is dead: its process was killed by SIGKILL"
     head.expect_silence()
+
+
+def test_what_is_to_come_now_waits_for_the_process_that_is_being_started(head: HeadScenario) -> None:
+    worker_id = head.create_actor(A, max_restarts=-1)
+    head.worker_dies(worker_id)
+    started = the(head, StartWorker, N)
+    assert isinstance(started, StartWorker)
+    head.forget()
+    head.say(D, InjectFault(1, order(moment=Moment.NOW), waits=True))
+    head.pass_time(NEXT_PROCESS_WITHIN_S - 1.0)
+    head.expect_silence()
+    head.say(started.worker_id, RegisterOwner("ipc://w", is_driver=False, pid=7))
+    assert head.take_one(N, SignalWorker) == SignalWorker(started.worker_id, signal.SIGKILL)
+    head.pass_time(2.0)
+    head.worker_dies(started.worker_id, killed(injected=True))
+    assert [one.error for one in head.take(D) if isinstance(one, ChaosReply)] == [""]
+
+
+def test_nobody_waits_for_ever_for_a_process_that_does_not_come(head: HeadScenario) -> None:
+    head.create_actor(b"a2", cpus=8)
+    head.say(D, CreateActor(1, actor_spec(A, D, cpus=8)))
+    head.forget()
+    head.say(D, InjectFault(1, order(moment=Moment.NOW), waits=True))
+    assert head.turn() <= NEXT_PROCESS_WITHIN_S
+    head.expect_silence()
+    head.pass_time(NEXT_PROCESS_WITHIN_S)
+    assert head.take_one(D, ChaosReply).error == "Counter waits for resources, and has no process just now"
+    head.pass_time(1.0)
+    head.expect_silence()
+
+
+def test_who_waits_for_the_process_of_an_actor_hears_at_once_that_it_has_ended(head: HeadScenario) -> None:
+    worker_id = head.create_actor(A, max_restarts=-1)
+    head.worker_dies(worker_id)
+    head.forget()
+    head.say(D, InjectFault(1, order(moment=Moment.NOW), waits=True), KillActor(A))
+    head.take(N)
+    head.worker_dies(head.tables.actors[A].worker_id, Death(LossReason.INTENDED))
+    words = [one.error for one in head.take(D) if isinstance(one, ChaosReply)]
+    assert words == ["Counter is just ending"]
+
+
+def test_an_order_that_is_cleared_waits_for_no_process(head: HeadScenario) -> None:
+    worker_id = head.create_actor(A, max_restarts=-1)
+    head.worker_dies(worker_id)
+    head.forget()
+    head.say(D, InjectFault(1, order(moment=Moment.NOW), waits=True), ClearFaults(2, A))
+    replies = [one for one in head.take(D) if isinstance(one, ChaosReply)]
+    assert [(one.request_id, one.error) for one in replies] == [(1, "Counter: the order was cleared"), (2, "")]
 
 
 def test_orders_are_forgotten_with_their_actor(head: HeadScenario) -> None:

@@ -113,6 +113,19 @@ def test_a_session_is_found_once_and_with_what_it_was_started_with(sessions: pat
     assert note.driven.by == me()
 
 
+def test_what_another_kernel_holds_is_not_left(sessions: pathlib.Path, other: Identity) -> None:
+    for name, notebook, by in (
+        ("taken", "/bank.ipynb", other),
+        ("left", "/bank.ipynb", GONE),
+        ("mine", "/bank.ipynb", me()),
+        ("another's", "/other.ipynb", other),
+    ):
+        add(sessions, name, notebook, by)
+    assert [note.paths.name for note in notebooks.held("/bank.ipynb")] == ["taken"]
+    assert {note.paths.name for note in notebooks.left("/bank.ipynb")} == {"left", "mine"}
+    assert notebooks.held("") == []
+
+
 def test_by_name_only_that_one_is_found(sessions: pathlib.Path) -> None:
     add(sessions, "left", "/bank.ipynb", GONE)
     assert notebooks.claim("/bank.ipynb", "wanted") is None

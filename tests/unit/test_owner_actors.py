@@ -15,7 +15,7 @@ from ipyactors.ground.exceptions import (
 from ipyactors.owner import reactor
 from ipyactors.owner.actors import WINDOW
 from ipyactors.owner.calls import CallState
-from ipyactors.wire.events import EventKind
+from ipyactors.wire.events import Became, EventKind
 from ipyactors.wire.head_messages import (
     ActorChanged,
     CreateActorReply,
@@ -177,6 +177,33 @@ def test_an_exception_tells_since_when_its_attempt_was_under_way(owner: OwnerSce
         owner.settle()
         owner.hear(W1, CallRaised(seq, error(), retryable=retryable))
     assert owner.out.durations_s == [(EventKind.CALL_RETRY, 2.0), (EventKind.CALL_FAILED, 2.0)]
+
+
+def test_an_event_tells_which_of_the_calls_of_a_dead_actor_had_begun_and_since_when_at_most(
+    owner: OwnerScenario,
+) -> None:
+    client = owner.actor()
+    owner.alive(client, W1)
+    for _ in range(2):
+        owner.method(client)
+    owner.now_s += 2.0
+    owner.settle()
+    owner.died(client, W1, started=1, final=True)
+    owner.method(client)
+    assert owner.out.became == [Became.BEGUN, Became.NOT_RUN, Became.NOT_RUN]
+    assert owner.out.durations_s == [(EventKind.CALL_FAILED, wait_s) for wait_s in (2.0, 0.0, 0.0)]
+
+
+def test_an_event_tells_that_a_call_was_given_up_without_effect(owner: OwnerScenario) -> None:
+    client = owner.actor()
+    owner.alive(client, W1)
+    owner.method(client, "read", is_durable=True, is_readonly=True)
+    owner.method(client, "add", is_durable=True)
+    owner.died(client, W1, started=1, final=False, incarnation=1)
+    assert owner.out.became == [Became.NO_EFFECT]
+    owner.alive(client, W2, incarnation=1)
+    owner.died(client, W2, started=1, final=True)
+    assert owner.out.became[1:] == [Became.NOT_KNOWN], "only its log can tell"
 
 
 def test_nothing_is_sent_to_an_actor_that_is_leaving(owner: OwnerScenario) -> None:

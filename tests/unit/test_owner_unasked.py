@@ -8,7 +8,9 @@ from ipyactors.ground.exceptions import SessionError
 from ipyactors.owner import reactor, scopes, unasked, values
 from ipyactors.owner.calls import PendingCall
 from ipyactors.owner.current import CurrentCall
-from ipyactors.wire.worker_messages import CallRaised, OutputWritten, RunTask
+from ipyactors.owner.submissions import Submissions
+from ipyactors.owner.templates import STREAMING
+from ipyactors.wire.worker_messages import CallCancelled, CallRaised, OutputWritten, RunTask
 from tests.support.owner_scenario import OwnerScenario, error
 
 W1 = b"wworker1"
@@ -90,6 +92,52 @@ def test_what_was_cancelled_is_not_told(owner: OwnerScenario) -> None:
     reactor.cancel_call(owner.state, owner.out, call, force=False, recursive=True)
     assert call.entries[0].failure is not None
     del call
+    assert told(owner) == []
+
+
+def test_what_a_generator_fails_with_is_told_unless_it_is_taken_and_seen(owner: OwnerScenario) -> None:
+    left, refs_left, seen = (owner.task(name, num_returns=STREAMING) for name in ("left", "refs_left", "seen"))
+    fail_all(owner)
+    taken = [one.stream.waiting.popleft() for one in (refs_left, seen) if one.stream is not None]
+    with pytest.raises(Exception, match="no"):
+        values.value_of(taken[1])
+    del seen
+    assert told(owner) == []
+    taken.clear()
+    assert told(owner) == [("refs_left failed, and nobody asked for its result: ValueError: no\n", 0)]
+    del left
+    assert told(owner) == [("left failed, and nobody asked for its result: ValueError: no\n", 0)]
+
+
+@pytest.mark.parametrize("makes", ["task", "method"])
+def test_a_generator_that_fails_when_it_was_let_go_of_is_told(owner: OwnerScenario, makes: str) -> None:
+    submissions = Submissions()
+    if makes == "task":
+        call = owner.task(num_returns=STREAMING)
+        owner.grant(1, W1)
+    else:
+        client = owner.actor()
+        owner.alive(client, W1)
+        call = owner.method(client, num_returns=STREAMING)
+    name, seq = call.name, call.seq
+    submissions.let_go(call)
+    submissions.take(owner.state, owner.out)
+    del call
+    owner.hear(W1, CallRaised(seq, error("late")))
+    assert told(owner) == [(f"{name} failed, and nobody asked for its result: ValueError: late\n", 0)]
+
+
+@pytest.mark.parametrize("is_cancelled_before", [False, True])
+def test_a_generator_that_is_cancelled_is_not_told(owner: OwnerScenario, *, is_cancelled_before: bool) -> None:
+    call, submissions = owner.task(num_returns=STREAMING), Submissions()
+    owner.grant(1, W1)
+    if is_cancelled_before:
+        reactor.cancel_call(owner.state, owner.out, call, force=False, recursive=True)
+    submissions.let_go(call)
+    submissions.take(owner.state, owner.out)
+    answer = CallRaised(call.seq, error()) if is_cancelled_before else CallCancelled(call.seq, started=True)
+    del call
+    owner.hear(W1, answer)
     assert told(owner) == []
 
 

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import contextvars
+from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from ipyactors.owner import scopes
+from ipyactors.ground.exceptions import TaskCancelledError
+from ipyactors.owner import reactor, scopes
 from ipyactors.owner.calls import CallState, PendingCall
 from ipyactors.owner.templates import STREAMING
 from ipyactors.owner.waits import NO_THREAD, Waits
-from ipyactors.owner.withdrawal import Withdrawal, withdraw
+from ipyactors.owner.withdrawal import CALLS_A_TURN, Withdrawal, withdraw
 from ipyactors.wire.specs import ActorState
-from ipyactors.wire.worker_messages import CallCancelled, CancelCall, FetchObject
+from ipyactors.wire.worker_messages import CallCancelled, CallMethod, CancelCall, FetchObject, RunTask
 from tests.support.owner_scenario import OwnerScenario
 
 W1, A1 = b"wworker1", b"wactor_1"
@@ -90,7 +92,7 @@ def by_stream(call: PendingCall) -> object:
 @pytest.mark.parametrize(("returns", "of"), [(1, by_entry), (2, by_entry), (STREAMING, by_stream)])
 def test_what_other_code_waits_for_goes_on(cells: Cells, returns: int, of: Callable[[PendingCall], object]) -> None:
     awaited, unwanted = (cells.of(cells.task(num_returns=returns)) for _ in range(2))
-    assert cells.stop([of(awaited)]) == Withdrawal(tasks=1, kept=1)
+    assert cells.stop([of(awaited)]) == Withdrawal(tasks=1, kept_tasks=1)
     assert awaited.state is CallState.QUEUED
     assert unwanted.state is CallState.DONE
 
@@ -99,14 +101,14 @@ def test_what_a_call_of_another_cell_needs_goes_on_and_what_that_needs(cells: Ce
     first = cells.of(cells.task())
     second = cells.of(cells.task(deps=first.entries))
     last = cells.of(cells.task(deps=second.entries), OTHER)
-    assert cells.stop() == Withdrawal(kept=2)
+    assert cells.stop() == Withdrawal(kept_tasks=2)
     assert not any(call.cancelled for call in (first, second, last))
 
 
 def test_what_a_call_that_goes_on_needs_goes_on(cells: Cells) -> None:
     first = cells.of(cells.task())
     second = cells.of(cells.task(deps=first.entries))
-    assert cells.stop([second.entries[0]]) == Withdrawal(kept=2)
+    assert cells.stop([second.entries[0]]) == Withdrawal(kept_tasks=2)
 
 
 def lend_and_ask(cells: Cells, call: PendingCall, peer: bytes) -> None:
@@ -119,10 +121,10 @@ def lend_and_ask(cells: Cells, call: PendingCall, peer: bytes) -> None:
 def test_what_another_process_asks_for_goes_on(cells: Cells) -> None:
     call = cells.of(cells.task())
     lend_and_ask(cells, call, b"wunknown")
-    assert cells.stop() == Withdrawal(kept=1)
+    assert cells.stop() == Withdrawal(kept_tasks=1)
 
 
-@pytest.mark.parametrize(("scope", "said"), [(CELL, Withdrawal(tasks=2)), (OTHER, Withdrawal(kept=1))])
+@pytest.mark.parametrize(("scope", "said"), [(CELL, Withdrawal(tasks=2)), (OTHER, Withdrawal(kept_tasks=1))])
 def test_what_a_task_asks_for_goes_on_only_with_that_task(cells: Cells, scope: int, said: Withdrawal) -> None:
     cells.of(cells.task(), scope)
     cells.grant(1, W1)
@@ -170,6 +172,51 @@ def test_a_withdrawn_call_takes_along_the_task_that_makes_its_argument(cells: Ce
     assert cells.stop() == Withdrawal(tasks=1, withdrawn={"Counter 'c'": 1})
 
 
+# -- many of them -----------------------------------------------------------------------------------------------
+
+
+def test_the_calls_of_a_large_cell_are_counted_at_once_and_ended_a_few_a_turn(cells: Cells) -> None:
+    client = cells.actor()
+    calls = [cells.of(call) for _ in range(CALLS_A_TURN) for call in (cells.task(), cells.method(client))]
+    done = withdraw(cells.state, cells.out, CELL, (), {})
+    assert done.settled() == Withdrawal(tasks=CALLS_A_TURN, withdrawn={"Counter 'c'": CALLS_A_TURN})
+    assert done.is_answered
+    for turn in (1, 2):
+        assert cells.state.withdrawn
+        cells.settle()
+        assert sum(call.state is CallState.DONE for call in calls) == turn * CALLS_A_TURN
+    assert not cells.state.withdrawn
+    assert cells.state.unanswered == 0
+    assert all(isinstance(call.entries[0].failure, TaskCancelledError) for call in calls)
+
+
+def test_what_is_withdrawn_and_has_not_ended_is_not_sent_and_not_withdrawn_again(cells: Cells) -> None:
+    source, client = cells.of(cells.task(), OTHER), cells.actor()
+    cells.grant(1, W1)
+    deps = source.entries
+    calls = [cells.of(call) for call in (cells.task(), cells.method(client), cells.task(deps=deps))]
+    withdraw(cells.state, cells.out, CELL, (), {})
+    cells.out.sent.clear()
+    ended, cells.state.withdrawn = cells.state.withdrawn, deque()  # as if many were before them
+    cells.answer(W1, source.seq)
+    cells.alive(client, A1)
+    assert not [message for _, message in cells.out.sent if isinstance(message, (RunTask, CallMethod))]
+    cells.state.withdrawn = ended
+    assert withdraw(cells.state, cells.out, CELL, (), {}) == Withdrawal()
+    cells.settle()
+    assert [call.state for call in calls] == [CallState.DONE] * 3
+
+
+def test_what_is_withdrawn_and_has_not_ended_can_be_cancelled(cells: Cells) -> None:
+    calls = [cells.of(cells.task()), cells.of(cells.method(cells.actor()))]
+    withdraw(cells.state, cells.out, CELL, (), {})
+    for call in calls:
+        reactor.cancel_call(cells.state, cells.out, call, force=True, recursive=True)
+        assert call.state is CallState.DONE
+    cells.settle()
+    assert cells.state.unanswered == 0
+
+
 # -- words -----------------------------------------------------------------------------------------------------
 
 
@@ -185,7 +232,17 @@ def test_a_withdrawn_call_takes_along_the_task_that_makes_its_argument(cells: Ce
         ),
         (Withdrawal(running={"Tally 't'": 2}), "2 calls are running in Tally 't' and go on"),
         (Withdrawal(open={"Tally 't'": 1}), "1 call of Tally 't' is being withdrawn"),
-        (Withdrawal(1, kept=2), "1 task cancelled; 2 go on, for somebody else waits for them"),
+        (Withdrawal(kept_tasks=1), "1 task goes on, for somebody else waits for it"),
+        (Withdrawal(1, kept_tasks=2), "1 task cancelled; 2 tasks go on, for somebody else waits for them"),
+        (Withdrawal(kept_calls={"Tally 't'": 1}), "1 call of Tally 't' goes on, for somebody else waits for it"),
+        (
+            Withdrawal(running={"A": 1}, kept_tasks=1),
+            "1 call is running in A and goes on; 1 task goes on, for somebody else waits for it",
+        ),
+        (
+            Withdrawal(kept_tasks=1, kept_calls={"A": 2, "B": 1}),
+            "1 task, 2 calls of A and 1 call of B go on, for somebody else waits for them",
+        ),
     ],
 )
 def test_the_words(done: Withdrawal, words: str) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 import ipyactors
+from ipyactors.api.checkpoint_list import CheckpointList
 from ipyactors.ground import ids
 from ipyactors.owner.calls import CallState, TaskCall
 from ipyactors.owner.objects import Entry
@@ -292,3 +293,7 @@ def test_the_session(engine: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> Non
 class _State:
     def __init__(self) -> None:
         self.actors: dict[bytes, Any] = {}
+
+
+def test_an_empty_list_of_checkpoints_is_a_block_of_its_own() -> None:
+    assert CheckpointList(())._repr_html_() == "<p><em>no checkpoints</em></p>"

@@ -65,13 +65,21 @@ def test_slices_are_attempts_and_recoveries_and_say_what_became_of_them() -> Non
         if one["ph"] == "X"
     ]
     assert told == [
-        ("Account.deposit", 1_750_000, 250_000, "ok", 0),
-        ("Account.deposit", 2_500_000, 500_000, "sent again", 0),
+        ("Account.deposit", 1_750_000, 250_000, "ok", 1),
+        ("Account.deposit", 2_500_000, 500_000, "sent again", 1),
         ("recovery", 3_000_000, 500_000, None, None),
-        ("Account.deposit", 3_750_000, 250_000, "ok", 1),
-        ("f", 4_500_000, 500_000, "sent again", 0),
-        ("f", 6_000_000, 0, "failed", 1),
+        ("Account.deposit", 3_750_000, 250_000, "ok", 2),
+        ("f", 4_500_000, 500_000, "sent again", 1),
+        ("f", 6_000_000, 0, "failed", 2),
     ]
+
+
+def test_calls_have_the_names_that_users_know() -> None:
+    made = [
+        Event(EventKind.CALL_ATTEMPT, 2.0, f"Account.{method}", actor_id=ACTOR, task_id=bytes([k]) * 20)
+        for k, method in enumerate(("__ipyactors_checkpoint__", "__ray_ready__", "__ray_call__", "deposit"))
+    ]
+    assert {one["name"] for one in trace_of(made) if one["ph"] == "X"} == {"Account.on", "Account.deposit"}
 
 
 def test_deaths_checkpoints_and_injections_are_instants() -> None:

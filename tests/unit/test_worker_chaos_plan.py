@@ -86,10 +86,21 @@ def test_a_call_that_could_still_be_refused_fails_before_it_is_in_the_log_and_is
     assert run(plan(order(deed=Deed.FAIL, moment=Moment.DURING)), 1) == [Deed.FAIL]
 
 
-def test_nobody_waits_for_the_answer_of_a_call_that_was_found_in_the_log() -> None:
-    made = plan(order(deed=Deed.DROP_REPLIES, moment=Moment.AFTER))
+@pytest.mark.parametrize("deed", [Deed.DROP_REPLIES, Deed.DUPLICATE_REPLIES, Deed.DELAY_REPLIES])
+def test_a_call_that_was_found_in_the_log_has_no_reply(deed: Deed) -> None:
+    made = plan(order(deed=deed, moment=Moment.AFTER))
     assert run(made, 7, caller=b"") == []
-    assert run(made, 1) == [Deed.DROP_REPLIES]
+    assert run(made, 1) == [deed]
+
+
+@pytest.mark.parametrize("moment", [Moment.BEFORE, Moment.DURING, Moment.AFTER])
+@pytest.mark.parametrize("deed", [Deed.KILL, Deed.EXIT, Deed.FREEZE])
+def test_a_call_that_was_found_in_the_log_counts_for_all_that_is_done_to_its_process(
+    deed: Deed, moment: Moment
+) -> None:
+    made = plan(order(deed=deed, moment=moment, nth=3))
+    done = [run(made, seq, caller=caller) for seq, caller in enumerate([b"", b"", b"", D])]
+    assert done == [[], [], [deed], []]
 
 
 def test_a_task_brings_what_is_done_to_it() -> None:

@@ -299,6 +299,17 @@ def test_an_actor_that_decides_by_itself_is_asked_after_each_call() -> None:
     assert place.asked[-1] == CheckpointContext(ACTOR.hex(), 1, 0)
 
 
+def test_an_actor_is_not_asked_while_what_it_saves_could_not_be_loaded() -> None:
+    place = Place(by_itself=True)
+    place.answer = True
+    place.checkpointer.asks_actor = False
+    place.run(3)
+    assert not place.checkpointer.is_due()
+    assert place.asked == []
+    place.checkpointer.request()
+    assert place.checkpointer.is_due()
+
+
 def test_an_actor_that_cannot_decide_goes_on_and_it_is_told_once(capsys: pytest.CaptureFixture[str]) -> None:
     place = Place(by_itself=True)
     place.answer = ZeroDivisionError("nothing yet")

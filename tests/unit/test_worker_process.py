@@ -64,7 +64,8 @@ class Worker:
         self.caller = ids.new_driver_id()
         self.worker_id = ids.new_worker_id()
         self.marks_path = paths.marks_path(self.worker_id)
-        self.log = folder / "log"
+        self.log = pathlib.Path(paths.log_path(self.worker_id))
+        self.log.parent.mkdir(parents=True, exist_ok=True)
         actor = None
         if actor_class is not None:
             definition = Definition(b"c" * 16, actor_class.__name__, serialize.dumps(actor_class))
@@ -72,7 +73,7 @@ class Worker:
             actor = ActorSpec(ids.new_actor_id(), actor_class.__name__, self.caller, definition, args, **spec)
         start = folder / "start"
         start.write_bytes(pickle.dumps((WorkerConfig(paths, ids.new_node_id()), self.worker_id, actor, 0)))
-        with self.log.open("wb") as log:
+        with self.log.open("ab") as log:
             self.process = subprocess.Popen([sys.executable, "-c", first + _START, str(start)], stdout=log, stderr=log)
         self._context: zmq.Context[Any] = zmq.Context()
         self._channel = ZmqChannel(self._context, self.caller, WorkerToCaller)
@@ -265,6 +266,7 @@ def test_a_child_that_the_task_forks_may_exit(start: Callable[..., Worker]) -> N
 
     worker = start()
     worker.send(fork)
+    assert worker.hear(OutputWritten).text == "in the child\n"
     assert worker.value() == 3
     assert "in the child" in worker.log.read_text()
 

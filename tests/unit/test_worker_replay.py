@@ -543,8 +543,33 @@ def test_the_first_constructor_adds_nothing_behind_what_a_new_one_took(monkeypat
     world.recover()
 
 
-def test_a_new_constructor_that_raises_is_told_as_that(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_new_constructor_that_raises_costs_a_longer_replay(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The class before has its own checkpoints, and the upgrade is done again without a constructor."""
     world = World(by_itself=True)
+    world.call()
+    world.upgrade()
+    world.call()
+    world.checkpoint()
+    Box.loads = staticmethod(lambda offered: offered[0].checkpoint_id)
+    with monkeypatch.context() as broken:
+        broken.setattr(DoubleBox, "__init__", lambda _self: 1 / 0)
+        for _ in range(2):
+            recovered = world.recover()
+            assert recovered.checkpoint is not None
+            assert (recovered.checkpoint.data.checkpoint_id, recovered.is_of_older_class) == ("at 1", True)
+            assert (type(world.actor.instance), world.actor.instance.calls) == (DoubleBox, 102)
+            (told,) = recovered.problems
+            assert told.startswith("the newest checkpoints (2), whose class was not constructed: ZeroDivisionError")
+            world.next()
+    recovered = world.recover()
+    assert recovered.checkpoint is not None
+    assert (recovered.checkpoint.lsn, recovered.is_of_older_class, recovered.problems) == (2, False, ())
+
+
+def test_a_new_constructor_that_raises_is_told_as_that_where_nothing_older_is_left(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = World(by_itself=True, keep=1)
     world.call()
     world.upgrade()
     monkeypatch.setattr(DoubleBox, "__init__", lambda _self: 1 / 0)

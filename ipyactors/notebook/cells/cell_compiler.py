@@ -63,9 +63,14 @@ class Cell:
         return tuple(step.definition for step in self.steps if step.definition is not None)
 
 
-def pad(body: str, first_line: int) -> str:
-    """Return ``body`` as it stands in a cell whose ``first_line``-th line (from 1) is its first."""
-    return "\n" * (first_line - 1) + body
+def pad(body: str, first_line: int, raw_cell: str = "") -> str:
+    """Return ``body`` as it stands in ``raw_cell``, whose ``first_line``-th line (from 1) is its first.
+
+    The lines above it are comments, so that a traceback can show the magic line.
+    """
+    above = [f"# {line}" if line.strip() else "" for line in raw_cell.splitlines()[: first_line - 1]]
+    above += [""] * (first_line - 1 - len(above))
+    return "".join(f"{line}\n" for line in above) + body
 
 
 def first_line_of_body(raw_cell: str) -> int:

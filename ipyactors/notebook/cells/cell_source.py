@@ -35,7 +35,7 @@ class CellSource:
         shell = self._shell
         raw_cell = self.raw_cell if body.strip() in self.raw_cell else f"%%{magic} {line}\n{body}"
         first = cell_compiler.first_line_of_body(raw_cell) + cell_compiler.empty_lines_before(body)
-        text = cell_compiler.pad(shell.transform_cell(body), first)
+        text = cell_compiler.pad(shell.transform_cell(body), first, raw_cell)
         return text, shell.compile.cache(text, self.number, raw_code=raw_cell)
 
     def function(self, magic: str, line: str, body: str, *, parameters: Sequence[str] = ()) -> types.FunctionType:

@@ -40,7 +40,6 @@ _TAKES = {
     "storm": ("seed", "rate", "duration", "kinds"),
 }
 _OPTIONS = ("how", "code", "error", "on", *_MOMENTS, "seed", "rate", "duration", "kinds")
-_NEEDS_NO_TARGET = ("kill_head", "storm")
 _NEEDS_SECONDS = ("freeze", "slow", "delay_replies")
 
 
@@ -54,7 +53,7 @@ def is_taken(argument: str, given: Sequence[str]) -> bool:
     what = next((word for word in map(_in_api, given) if word in _TAKES), "")
     if not what or argument == "what":
         return True
-    return what not in _NEEDS_NO_TARGET if argument == "actor" else argument in _TAKES[what]
+    return what != "kill_head" if argument == "actor" else argument in _TAKES[what]
 
 
 @magics_class
@@ -75,7 +74,7 @@ class ChaosMagics(Magics):  # type: ignore[misc]
             nargs="?",
             metavar="TARGET",
             help="An actor: its name, its id, or a variable with a handle. Or a remote function. For kill_node, the "
-            "beginning of its NodeID.",
+            "beginning of its NodeID. For storm and clear: by default all actors.",
         ),
         flag(
             "seconds",
@@ -111,7 +110,7 @@ class ChaosMagics(Magics):  # type: ignore[misc]
         %chaos exit acct --after deposit --nth 3    at the third deposit from now on, when it is in the log
         %chaos fail acct --on deposit --error "ValueError('no')"
         %chaos freeze acct 2                        stop its process for two seconds
-        %chaos storm --seed 7 --rate 5 --duration 10
+        %chaos storm --seed 7 --rate 5 --duration 10   to all actors, or to the one that is named
         %chaos clear acct                           forget what is ordered
 
         The cell of a storm ends with it: after 10 s, unless --duration says otherwise, or at the stop button.
@@ -135,8 +134,14 @@ class ChaosMagics(Magics):  # type: ignore[misc]
         what = given.what
         arguments = self._arguments(given)
         if what == "storm":
-            return storm(**{"seed": 0, "duration": 10.0} | arguments)
+            targets = None if given.actor is None else [self._target(given.actor)]
+            return storm(**{"seed": 0, "duration": 10.0, "targets": targets} | arguments)
         function: Callable[..., Any] = getattr(chaos, what)
+        if what == "kill_head" and given.actor is not None:
+            raise UsageError(
+                "%chaos kill_head takes no target: it kills the session's control plane. Nothing was done. "
+                "%chaos kill ACTOR ends an actor's process."
+            )
         if what == "kill_head" or (what == "clear" and given.actor is None):
             done = function()
         elif given.actor is None:

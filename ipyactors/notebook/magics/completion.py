@@ -166,7 +166,7 @@ def _names_of_actors() -> list[str]:
 
 
 def _variables_with(kind: type, variables: dict[str, Any]) -> list[str]:
-    return sorted(name for name, value in variables.items() if type(value) is kind and not name.startswith("_"))
+    return sorted(name for name, value in variables.items() if isinstance(value, kind) and not name.startswith("_"))
 
 
 def _exceptions(variables: dict[str, Any]) -> list[str]:

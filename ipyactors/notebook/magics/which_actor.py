@@ -74,7 +74,7 @@ def find_actor(
             f"the ids of {len(found)} actors begin with {which!r}: {', '.join(map(label, found))}. "
             "Nothing was done. Write more of the id."
         )
-    raise ActorNotFoundError(_missing(which, namespace, statuses))
+    raise ActorNotFoundError(_missing(which, namespace, statuses, held))
 
 
 def _matching(which: str, namespace: str, among: Sequence[ActorStatus], held: object) -> list[ActorStatus]:
@@ -97,19 +97,27 @@ def handles_in(variables: Mapping[str, Any]) -> dict[bytes, str]:
     }
 
 
-def _missing(which: str, namespace: str, statuses: Sequence[ActorStatus]) -> str:
+def _missing(which: str, namespace: str, statuses: Sequence[ActorStatus], held: object) -> str:
     hint = "%actors shows which there are."
+    if isinstance(held, ActorHandle):  # of one that has ended, or it would have been found
+        for status in statuses:
+            if status.actor_id == held._ipyactors_client.actor_id:
+                return f"{_is_dead(status)} Nothing was done."
     for status in statuses:
         if status.name != which and not (which and status.actor_id.hex().startswith(which)):
             continue
         if status.state is ActorState.DEAD:
-            hint = f"{label(status)} is dead already: its process {describe_death(status.death)}."
+            hint = _is_dead(status)
         elif status.namespace != namespace:
             return (
-                f"{label(status)} is in namespace {status.namespace!r}, and not in {namespace!r}. Nothing was done. "
+                f"{label(status)} is in another namespace, {status.namespace!r}. Nothing was done. "
                 f"Write --namespace {status.namespace} too."
             )
     return (
         f"no live actor has the name {which} or an id that begins so, and no variable of that name holds a handle. "
         f"Nothing was done. {hint}"
     )
+
+
+def _is_dead(status: ActorStatus) -> str:
+    return f"{label(status)} is dead already: its process {describe_death(status.death)}."

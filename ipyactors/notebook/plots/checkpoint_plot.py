@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 
 from matplotlib.axes import Axes
@@ -73,12 +74,14 @@ def checkpoints(events: Source = None, ax: Axes | None = None, *, actor: Whose =
     With one actor, which may be chosen by ``actor`` (a handle, a name, or the beginning of an id), the line is the
     number of calls that a recovery would have had to do again at each moment: it falls to zero at each checkpoint, and
     what a death cost is written beside it. With several, a row for each, at most 40. Calls are those that this process
-    has had answered, also readonly ones, which are not replayed. Work is never lost: replay costs time.
+    has had answered, also readonly ones, which are not replayed. Work is never lost: replay costs time. The picture
+    ends with the last event, or now if the events are the session's own.
 
     ``events``, ``ax`` and errors are as with :func:`ipyactors.plots.lifelines`.
     """
     __tracebackhide__ = True
-    rows = list(make_rows(event_source.read(events, actor)))
+    until_s = time.time() if events is None else 0.0
+    rows = list(make_rows(event_source.read(events, actor), until_s))
     shown = rows[:ROWS_AT_MOST]
     lines = _ROWS_OF_ONE if len(rows) == 1 else _LINES * len(rows[:ROWS_AT_MOST])
     figure, axes = axes_of(new_picture("checkpoints", rows=lines), ax)

@@ -89,13 +89,16 @@ def id_in(detail: str) -> str:
     return found[1] if found else ""
 
 
-def make_rows(events: Sequence[Event]) -> Iterator[Row]:
-    """Yield a row for each durable actor, as they appeared: those that have made a checkpoint or have recovered."""
+def make_rows(events: Sequence[Event], until_s: float = 0.0) -> Iterator[Row]:
+    """Yield a row for each durable actor, as they appeared: those that have made a checkpoint or have recovered.
+
+    That of an actor that lives goes on to the last event of all, and to ``until_s`` (wall clock) if that is later.
+    """
     drawn = [event for event in events if event.actor_id]
     if not drawn:
         return
     origin_s = min(event.wall_s - event.duration_s for event in drawn)
-    now_s = max(event.wall_s for event in drawn) - origin_s
+    now_s = max(until_s, *(event.wall_s for event in events)) - origin_s
     for history in actor_events(drawn).values():
         kinds = {event.kind for event in history}
         if kinds & {EventKind.CHECKPOINT_MADE, EventKind.ACTOR_RECOVERED}:
