@@ -46,6 +46,14 @@ def environment(folders: RunFolders, tmp_path: pathlib.Path) -> dict[str, str]:
     return {**folders.environment(), "JPY_SESSION_NAME": str(tmp_path / "bank.ipynb")}
 
 
+@pytest.fixture
+def kernel(folders: RunFolders, environment: dict[str, str]) -> Iterator[Kernel]:
+    """The kernel of a notebook; when the test has passed and the kernel has ended, nothing may be left."""
+    with running_kernel(environment) as kernel:
+        yield kernel
+    assert_nothing_left(folders)
+
+
 def assert_nothing_left(folders: RunFolders) -> None:
     left = wait_processes_gone(folders.home)
     assert not left, [process.cmdline() for process in left]
@@ -65,83 +73,63 @@ def end(kernel: Kernel) -> None:
 
 @pytest.mark.parametrize("gracefully", [True, False])
 @pytest.mark.parametrize("options", ["", ", durable=True, max_restarts=-1"])
-def test_a_restarted_kernel_comes_back_to_its_detached_actors(
-    folders: RunFolders, environment: dict[str, str], options: str, gracefully: bool
-) -> None:
-    with running_kernel(environment) as kernel:
-        begin(kernel, options)
-        for balance in (134, 135):
-            kernel.restart(now=not gracefully)
-            shown = kernel.check(SETUP)
-            assert "came back to the session of this notebook, " in shown.text
-            assert (
-                ": 1 detached actor is alive: Account 'acct' (incarnation 0). ipyactors.get_actor('acct')" in shown.text
-            )
-            assert kernel.check(FIND).result == str(balance)
-        end(kernel)
-    assert_nothing_left(folders)
+def test_a_restarted_kernel_comes_back_to_its_detached_actors(kernel: Kernel, options: str, gracefully: bool) -> None:
+    begin(kernel, options)
+    for balance in (134, 135):
+        kernel.restart(now=not gracefully)
+        shown = kernel.check(SETUP)
+        assert "came back to the session of this notebook, " in shown.text
+        assert ": 1 detached actor is alive: Account 'acct' (incarnation 0). ipyactors.get_actor('acct')" in shown.text
+        assert kernel.check(FIND).result == str(balance)
+    end(kernel)
 
 
-def test_a_durable_actor_that_dies_without_a_kernel_is_there_again_with_its_state(
-    folders: RunFolders, environment: dict[str, str]
-) -> None:
-    with running_kernel(environment) as kernel:
-        begin(kernel, ", durable=True, max_restarts=-1")
-        pid = int(kernel.check("[one['pid'] for one in ipyactors.list_actors() if one['name'] == 'acct'][0]").result)
-        os.kill(kernel.pid, signal.SIGKILL)
-        os.kill(pid, signal.SIGKILL)
-        kernel.restart(now=True)
-        assert "Account 'acct' (incarnation 1)" in kernel.check(SETUP).text
-        assert kernel.check(FIND).result == "134"
-        end(kernel)
-    assert_nothing_left(folders)
+def test_a_durable_actor_that_dies_without_a_kernel_is_there_again_with_its_state(kernel: Kernel) -> None:
+    begin(kernel, ", durable=True, max_restarts=-1")
+    pid = int(kernel.check("[one['pid'] for one in ipyactors.list_actors() if one['name'] == 'acct'][0]").result)
+    os.kill(kernel.pid, signal.SIGKILL)
+    os.kill(pid, signal.SIGKILL)
+    kernel.restart(now=True)
+    assert "Account 'acct' (incarnation 1)" in kernel.check(SETUP).text
+    assert kernel.check(FIND).result == "134"
+    end(kernel)
 
 
-def test_the_session_ends_with_its_last_detached_actor_when_no_kernel_is_there(
-    folders: RunFolders, environment: dict[str, str]
-) -> None:
-    with running_kernel(environment) as kernel:
-        begin(kernel)
-        kernel.restart(now=True)
-        kernel.check(SETUP)
-        kernel.check("ipyactors.kill(ipyactors.get_actor('acct'))")
-        kernel.check("ipyactors.get(ipyactors.remote(lambda: 1).remote())")
-        kernel.restart(now=True)
-        assert kernel.check(SETUP).text == ""
-        kernel.check("ipyactors.shutdown()")
-    assert_nothing_left(folders)
+def test_the_session_ends_with_its_last_detached_actor_when_no_kernel_is_there(kernel: Kernel) -> None:
+    begin(kernel)
+    kernel.restart(now=True)
+    kernel.check(SETUP)
+    kernel.check("ipyactors.kill(ipyactors.get_actor('acct'))")
+    kernel.check("ipyactors.get(ipyactors.remote(lambda: 1).remote())")
+    kernel.restart(now=True)
+    assert kernel.check(SETUP).text == ""
+    kernel.check("ipyactors.shutdown()")
 
 
-def test_shutdown_in_a_kernel_that_came_back_leaves_the_session_to_its_actors(
-    folders: RunFolders, environment: dict[str, str]
-) -> None:
-    with running_kernel(environment) as kernel:
-        begin(kernel)
-        kernel.restart(now=True)
-        kernel.check(SETUP)
-        kernel.check("ipyactors.shutdown()")
-        assert "came back" in kernel.check("ipyactors.init()").text
-        end(kernel)
-        assert kernel.check("ipyactors.init()").text == ""
-    assert_nothing_left(folders)
+def test_shutdown_in_a_kernel_that_came_back_leaves_the_session_to_its_actors(kernel: Kernel) -> None:
+    begin(kernel)
+    kernel.restart(now=True)
+    kernel.check(SETUP)
+    kernel.check("ipyactors.shutdown()")
+    assert "came back" in kernel.check("ipyactors.init()").text
+    end(kernel)
+    assert kernel.check("ipyactors.init()").text == ""
 
 
-def test_its_further_machines_stay_too(folders: RunFolders, environment: dict[str, str]) -> None:
+def test_its_further_machines_stay_too(kernel: Kernel) -> None:
     setup = SETUP.replace("num_cpus=2", "nodes=[{'num_cpus': 1}, {'num_cpus': 1}]")
-    with running_kernel(environment) as kernel:
-        kernel.check(setup)
-        kernel.check(ACCOUNT)
-        kernel.check("both = [Account.options(name=name, num_cpus=1).remote(0) for name in 'ab']")
-        kernel.check("ipyactors.get([one.deposit.remote(1) for one in both])")
-        assert kernel.check("len({one['node_id'] for one in ipyactors.list_actors()})").result == "2"
-        kernel.restart(now=True)
-        shown = kernel.check(setup)
-        assert "2 detached actors are alive: Account 'a' (incarnation 0), Account 'b' (incarnation 0)." in shown.text
-        assert "had no effect" not in shown.text
-        deposits = "ipyactors.get([ipyactors.get_actor(name).deposit.remote(1) for name in 'ab'])"
-        assert kernel.check(deposits).result == "[2, 2]"
-        end(kernel)
-    assert_nothing_left(folders)
+    kernel.check(setup)
+    kernel.check(ACCOUNT)
+    kernel.check("both = [Account.options(name=name, num_cpus=1).remote(0) for name in 'ab']")
+    kernel.check("ipyactors.get([one.deposit.remote(1) for one in both])")
+    assert kernel.check("len({one['node_id'] for one in ipyactors.list_actors()})").result == "2"
+    kernel.restart(now=True)
+    shown = kernel.check(setup)
+    assert "2 detached actors are alive: Account 'a' (incarnation 0), Account 'b' (incarnation 0)." in shown.text
+    assert "had no effect" not in shown.text
+    deposits = "ipyactors.get([ipyactors.get_actor(name).deposit.remote(1) for name in 'ab'])"
+    assert kernel.check(deposits).result == "[2, 2]"
+    end(kernel)
 
 
 def test_a_session_without_a_kernel_is_listed_and_ended_from_a_terminal(
@@ -163,60 +151,52 @@ def test_a_session_without_a_kernel_is_listed_and_ended_from_a_terminal(
     assert_nothing_left(folders)
 
 
-def test_shutdown_in_the_kernel_that_started_it_ends_it_with_its_actors(
-    folders: RunFolders, environment: dict[str, str]
-) -> None:
-    with running_kernel(environment) as kernel:
-        begin(kernel)
-        kernel.check("ipyactors.shutdown()")
-    assert_nothing_left(folders)
+def test_shutdown_in_the_kernel_that_started_it_ends_it_with_its_actors(kernel: Kernel) -> None:
+    begin(kernel)
+    kernel.check("ipyactors.shutdown()")
 
 
-def test_other_arguments_than_at_first_have_no_effect_and_it_says_so(environment: dict[str, str]) -> None:
-    with running_kernel(environment) as kernel:
-        begin(kernel)
-        kernel.restart(now=True)
-        shown = kernel.check(SETUP.replace("num_cpus=2", "num_cpus=1"))
-        assert "came back" in shown.text
-        assert "init: the session is running already; num_cpus had no effect" in shown.text
-        end(kernel)
+def test_other_arguments_than_at_first_have_no_effect_and_it_says_so(kernel: Kernel) -> None:
+    begin(kernel)
+    kernel.restart(now=True)
+    shown = kernel.check(SETUP.replace("num_cpus=2", "num_cpus=1"))
+    assert "came back" in shown.text
+    assert "init: the session is running already; num_cpus had no effect" in shown.text
+    end(kernel)
 
 
-def test_only_the_same_notebook_finds_it(environment: dict[str, str], tmp_path: pathlib.Path) -> None:
-    with running_kernel(environment) as kernel:
-        begin(kernel)
-        os.kill(kernel.pid, signal.SIGKILL)
-        with running_kernel({**environment, "JPY_SESSION_NAME": str(tmp_path / "other.ipynb")}) as other:
-            assert other.check(SETUP).text == ""
-        with running_kernel({**environment, "JPY_SESSION_NAME": ""}) as nameless:
-            assert nameless.check(SETUP).text == ""
-        kernel.restart(now=True)
-        assert "came back" in kernel.check(SETUP).text
-        end(kernel)
+def test_only_the_same_notebook_finds_it(kernel: Kernel, environment: dict[str, str], tmp_path: pathlib.Path) -> None:
+    begin(kernel)
+    os.kill(kernel.pid, signal.SIGKILL)
+    with running_kernel({**environment, "JPY_SESSION_NAME": str(tmp_path / "other.ipynb")}) as other:
+        assert other.check(SETUP).text == ""
+    with running_kernel({**environment, "JPY_SESSION_NAME": ""}) as nameless:
+        assert nameless.check(SETUP).text == ""
+    kernel.restart(now=True)
+    assert "came back" in kernel.check(SETUP).text
+    end(kernel)
 
 
 def test_a_second_kernel_of_a_notebook_whose_first_one_lives_starts_its_own(
-    folders: RunFolders, environment: dict[str, str]
+    kernel: Kernel, folders: RunFolders, environment: dict[str, str]
 ) -> None:
-    with running_kernel(environment) as kernel:
-        begin(kernel)
-        [folder] = folders.home.glob("sessions/*")
-        with running_kernel(environment) as second:
-            assert second.check(SETUP).text == (
-                f"another kernel of this notebook holds the session {folder.name}: 1 detached actor is alive: "
-                "Account 'acct' (incarnation 0). This kernel has a session of its own; to get at that one: "
-                f"ipyactors.shutdown(); ipyactors.init(address={folder.name!r})\n"
-            )
-            second.check(f"ipyactors.shutdown(); ipyactors.init(address={folder.name!r})")
-            assert second.check(FIND).result == "134"
-            second.check("ipyactors.shutdown()")
-        assert kernel.check(FIND).result == "135"
-        kernel.check("ipyactors.kill(acct)")
-        with running_kernel(environment) as second:
-            assert second.check(SETUP).text == ""
-            second.check("ipyactors.shutdown()")
-        kernel.check("ipyactors.shutdown()")
-    assert_nothing_left(folders)
+    begin(kernel)
+    [folder] = folders.home.glob("sessions/*")
+    with running_kernel(environment) as second:
+        assert second.check(SETUP).text == (
+            f"another kernel of this notebook holds the session {folder.name}: 1 detached actor is alive: "
+            "Account 'acct' (incarnation 0). This kernel has a session of its own; to get at that one: "
+            f"ipyactors.shutdown(); ipyactors.init(address={folder.name!r})\n"
+        )
+        second.check(f"ipyactors.shutdown(); ipyactors.init(address={folder.name!r})")
+        assert second.check(FIND).result == "134"
+        second.check("ipyactors.shutdown()")
+    assert kernel.check(FIND).result == "135"
+    kernel.check("ipyactors.kill(acct)")
+    with running_kernel(environment) as second:
+        assert second.check(SETUP).text == ""
+        second.check("ipyactors.shutdown()")
+    kernel.check("ipyactors.shutdown()")
 
 
 def test_a_kernel_without_a_notebook_leaves_nothing(folders: RunFolders) -> None:
@@ -235,33 +215,44 @@ def notes_in(folders: RunFolders) -> list[SessionNote]:
 
 @pytest.mark.parametrize("ending", ["%cluster end", "ipyactors.shutdown(everything=True)"])
 def test_before_it_has_come_back_a_kernel_says_what_lives_and_can_end_it(
-    folders: RunFolders, environment: dict[str, str], ending: str
+    kernel: Kernel, folders: RunFolders, ending: str
 ) -> None:
-    with running_kernel(environment) as kernel:
-        begin(kernel)
-        kernel.restart(now=True)
-        kernel.check("%load_ext ipyactors\nimport ipyactors")
-        for look in LOOKS:
-            shown = kernel.run(look)
-            said = shown.text + shown.error_text
-            assert "goes on with its detached actors; ipyactors.init() comes back to it" in said, (look, said)
-        kernel.check(ending)
-        assert not notes_in(folders)
-        assert kernel.check("%cluster").text == "no session\n"
-        assert kernel.check("ipyactors.init()").text == ""
-        kernel.check("ipyactors.shutdown()")
-    assert_nothing_left(folders)
+    begin(kernel)
+    kernel.restart(now=True)
+    kernel.check("%load_ext ipyactors\nimport ipyactors")
+    for look in LOOKS:
+        shown = kernel.run(look)
+        said = shown.text + shown.error_text
+        assert "goes on with its detached actors; ipyactors.init() comes back to it" in said, (look, said)
+    kernel.check(ending)
+    assert not notes_in(folders)
+    assert kernel.check("%cluster").text == "no session\n"
+    assert kernel.check("ipyactors.init()").text == ""
+    kernel.check("ipyactors.shutdown()")
 
 
 def test_a_kernel_that_came_back_and_leaves_is_no_kernel_of_it_and_cluster_end_ends_it(
-    folders: RunFolders, environment: dict[str, str]
+    kernel: Kernel, folders: RunFolders
 ) -> None:
-    with running_kernel(environment) as kernel:
-        begin(kernel)
-        kernel.restart(now=True)
+    begin(kernel)
+    kernel.restart(now=True)
+    kernel.check(SETUP)
+    kernel.check("ipyactors.shutdown()")
+    assert [note.driven is not None and note.driven.by for note in notes_in(folders)] == [None]
+    assert "came back" in kernel.check("ipyactors.init()").text
+    kernel.check("%cluster end")
+
+
+def test_a_kernel_that_knows_no_notebook_says_once_that_a_detached_actor_ends_with_it(folders: RunFolders) -> None:
+    with running_kernel({**folders.environment(), "JPY_SESSION_NAME": ""}) as kernel:
         kernel.check(SETUP)
-        kernel.check("ipyactors.shutdown()")
-        assert [note.driven is not None and note.driven.by for note in notes_in(folders)] == [None]
-        assert "came back" in kernel.check("ipyactors.init()").text
-        kernel.check("%cluster end")
+        kernel.check(ACCOUNT)
+        shown = kernel.check(MAKE.format(options=""))
+        assert shown.result == "133"
+        assert shown.text.startswith("a detached actor ends with this kernel")
+        assert "set IPYACTORS_NOTEBOOK in the environment to a path, before init()" in shown.text
+        assert kernel.check("other = Account.options(name='other').remote(1)").text == ""
+        kernel.check("ipyactors.shutdown()\nos.environ['IPYACTORS_NOTEBOOK'] = 'bank.ipynb'\nipyactors.init(num_cpus=2);")
+        assert kernel.check("kept = Account.options(name='kept').remote(1)").text == ""
+        kernel.check("ipyactors.shutdown(everything=True)")
     assert_nothing_left(folders)
