@@ -10,7 +10,10 @@ from typing import Any
 from ipyactors.api import runtime
 from ipyactors.api.inspect import nodes
 from ipyactors.api.memory_report import words_of_bytes
+from ipyactors.engines import description
 from ipyactors.ground import tables
+from ipyactors.owner import process
+from ipyactors.wire.interrupts import deferred
 from ipyactors.wire.specs import ActorState
 
 _HEADINGS = ("machine", "CPUs held", "memory held", "other resources held", "workers")
@@ -56,10 +59,14 @@ def describe_cluster() -> ClusterReport:
     The function twin of ``%cluster``. Raises SessionError without a session.
     """
     __tracebackhide__ = True
-    engine = runtime.engine_for("describe_cluster")
-    cluster = engine.describe_cluster()
+    cluster = runtime.engine_for("describe_cluster").describe_cluster()
     living = Counter(one.state.value for one in cluster.actors if one.state is not ActorState.DEAD)
-    return ClusterReport(tuple(nodes()), dict(living), engine.describe_waiting(cluster))
+    session = process.session()
+    waiting: tuple[str, ...] = ()
+    if session is not None:
+        with deferred(), session.lock:
+            waiting = description.waiting(session.state, cluster)
+    return ClusterReport(tuple(nodes()), dict(living), waiting)
 
 
 def _row(machine: Mapping[str, Any]) -> tuple[str, ...]:

@@ -49,6 +49,7 @@ class Part(msgspec.Struct, array_like=True, frozen=True):
     refs: tuple[RefSpec, ...] = ()
     actor_ids: tuple[bytes, ...] = ()
     sources: tuple[SourceText, ...] = ()
+    source_digest: bytes = b""
 
 
 #: Parts by token; the first one is what the bundle is about.
@@ -100,6 +101,8 @@ class Defined:
         self._bundle: Bundle | None = None
         self._held: tuple[object, ...] = ()  # what keeps the objects alive that its parts refer to
         self._definition: Definition | None = None
+        #: See :class:`~ipyactors.wire.specs.Definition`; set by who has the code, before the first use.
+        self.source_digest = b""
 
     # -- what subclasses say ---------------------------------------------------------------------------------------
 
@@ -145,6 +148,7 @@ class Defined:
                     self._name,
                     Payload(data, (), refs, actor_ids).holding(*self._held),
                     tuple(sources.values()),
+                    self.source_digest,
                 )
                 if is_new and len(data) > LARGE_BYTES:
                     self._warn_of_size(len(data))
@@ -195,6 +199,7 @@ class Defined:
                 payload.refs,
                 payload.actor_ids,
                 tuple(_sources_of(self._target)),
+                self.source_digest,
             )
         return self._part
 
@@ -290,7 +295,7 @@ def _from_part(part: Part, bundle: Bundle, known: dict[bytes, Defined]) -> Defin
     kind = Defined._kinds[part.kind]
     thing = kind.__new__(kind)
     Defined.__init__(thing, None, part.name)
-    thing._token, thing._part = part.token, part
+    thing._token, thing._part, thing.source_digest = part.token, part, part.source_digest
     thing._bundle = _reachable(part, bundle)
     if process.session() is not None:
         thing._held = tuple(map(adopt, _carried(thing._bundle)[0]))

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from ipyactors.api import runtime
 from ipyactors.api.handles import ActorHandle, handle_of
 from ipyactors.ground.exceptions import OptionError
+from ipyactors.ground.tracebacks import without_our_frames
 from ipyactors.owner import process
 from ipyactors.owner.actors import ActorClient
 from ipyactors.owner.refs import ObjectRef, ObjectRefGenerator
@@ -19,6 +20,9 @@ from ipyactors.wire.interrupts import deferred
 #: A log is read from its end in steps of this size, and no further than that.
 _STEP_BYTES = 64 * 1024
 _READ_AT_MOST_BYTES = 16 * 1024 * 1024
+
+#: So many lines of a stack faulthandler writes, once, when the process crashes in native code; many are ours.
+_OF_CRASH_AT_MOST = 100
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -132,11 +136,11 @@ def _named(about: Iterable[tuple[int, bytes]], what: str, first: int = 0) -> _Wo
 
 
 def _read(what: str, number: int, path: str, count: int) -> WorkerLog:
-    """Return the last ``count`` lines of a file."""
+    """Return the last ``count`` lines of a file, without stack frames of ours after a crash in native code."""
     with pathlib.Path(path).open("rb") as file:
         start = end = file.seek(0, os.SEEK_END)
         tail = b""
-        while start and tail.count(b"\n") <= count and end - start < _READ_AT_MOST_BYTES:
+        while start and tail.count(b"\n") <= count + _OF_CRASH_AT_MOST and end - start < _READ_AT_MOST_BYTES:
             size = min(_STEP_BYTES, start)
             start -= size
             file.seek(start)
@@ -144,6 +148,7 @@ def _read(what: str, number: int, path: str, count: int) -> WorkerLog:
     lines = tail.decode("utf-8", "replace").split("\n")
     if not lines[-1]:
         lines.pop()
+    lines = list(without_our_frames(lines))
     is_whole = not start and len(lines) <= count
     seen = (line.rstrip("\r").rpartition("\r")[2] for line in lines[-count:])  # of a bar, its last state
     return WorkerLog(what, number, tuple(seen), path, is_whole)

@@ -134,10 +134,6 @@ class Engine(Protocol):
         """Return nodes, actors and waiting demands. Raises HeadUnavailableError."""
         ...
 
-    def describe_waiting(self, cluster: ClusterReply) -> tuple[str, ...]:
-        """Return in words what waits in ``cluster``, and which calls of this process wait for their arguments."""
-        ...
-
     def take_census(self) -> CensusReply:
         """Return what every process owns and holds, and what every store has. Raises HeadUnavailableError."""
         ...

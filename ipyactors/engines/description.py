@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import heapq
+from collections.abc import Sequence
+from itertools import islice
 
 from ipyactors.ground.quantities import describe
 from ipyactors.owner import unasked
 from ipyactors.owner.actors import ActorClient, MethodCall
 from ipyactors.owner.calls import CallState, PendingCall, TaskCall
+from ipyactors.owner.labels import call_label_of, label_of
 from ipyactors.owner.leases import Lease
 from ipyactors.owner.objects import Entry, Failure
-from ipyactors.owner.ref_words import call_label_of, label_of, state_of
+from ipyactors.owner.ref_words import state_of
 from ipyactors.owner.refs import ObjectRef, ObjectRefGenerator
 from ipyactors.owner.state import OwnerState
 from ipyactors.wire.deaths import describe_death
 from ipyactors.wire.head_messages import ClusterReply
 from ipyactors.wire.specs import ActorState, ActorStatus, RemoteError, WaitingDemand
 
-#: Of what is waited for, and of what waits, so many are named.
-_ARGUMENTS_NAMED = 2
+#: So many are named of several arguments, and of several tasks of one shape; and of the calls that wait for arguments.
+_NAMED = 2
 _CALLS_NAMED = 5
 
 
@@ -39,9 +42,9 @@ def waiting(state: OwnerState, cluster: ClusterReply) -> tuple[str, ...]:
     Call it under the session's lock.
     """
     demands = [f"{_who(state, one)}: {one.reason}" for one in cluster.waiting]
-    calls = sorted(state.waiting, key=lambda call: call.task_id)
-    named = [f"{call_label_of(call)}: {_awaited(state, call)}" for call in calls[:_CALLS_NAMED]]
-    more = len(calls) - len(named)
+    calls = heapq.nsmallest(_CALLS_NAMED, state.waiting, key=lambda call: call.task_id)
+    named = [f"{call_label_of(call)}: {_awaited(state, call)}" for call in calls]
+    more = len(state.waiting) - len(named)
     return (*demands, *named, *([f"{more:,} more calls: for their arguments"] if more else ()))
 
 
@@ -51,30 +54,33 @@ def _who(state: OwnerState, one: WaitingDemand) -> str:
     count = "1 task" if one.count == 1 else f"{one.count:,} tasks"
     if one.owner_id != state.owner_id:
         return count
-    shapes = [shape for shape in state.leases.shapes.values() if shape.demand == one.demand]
-    named = _named([call_label_of(call) for shape in shapes for call in shape.queue], _ARGUMENTS_NAMED)
-    return f"{count} ({named})" if named else count
+    queued = (call for shape in state.leases.shapes.values() if shape.demand == one.demand for call in shape.queue)
+    named = [call_label_of(call) for call in islice(queued, min(_NAMED, one.count))]
+    return f"{count} ({_listed(named, one.count)})" if named else count
 
 
-def _named(words: Sequence[str], at_most: int) -> str:
-    """Return ``a``, ``a and b`` or ``a, b and 3 more``."""
-    shown = list(words[:at_most])
-    if more := len(words) - len(shown):
-        shown.append(f"{more:,} more")
-    return " and ".join(filter(None, (", ".join(shown[:-1]), *shown[-1:])))
+def _listed(named: Sequence[str], total: int) -> str:
+    """Return ``a``, ``a and b`` or ``a, b and 3 more``: the first of so many."""
+    more = total - len(named)
+    *first, last = (*named, f"{more:,} more") if more else named
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def _awaited(state: OwnerState, call: PendingCall) -> str:
     """Return ``2 of its arguments: f #2 (runs) and f #3 (waits for a worker)``."""
-    missing = dict.fromkeys(entry for entry in call.deps if not entry.done)
-    named = _named([f"{label_of(entry)} ({_doing(state, entry)})" for entry in missing], _ARGUMENTS_NAMED)
-    return f"{call.unready} of its arguments" + (f": {named}" if named else "")
+    missing = list(dict.fromkeys(entry for entry in call.deps if not entry.done))
+    named = [f"{label_of(entry)} ({_doing(state, entry)})" for entry in missing[:_NAMED]]
+    return f"{call.unready} of its arguments" + (f": {_listed(named, len(missing))}" if named else "")
 
 
 def _doing(state: OwnerState, entry: Entry) -> str:
-    firsts: Iterable[PendingCall | None] = (next(iter(one.in_flight.values()), None) for one in state.holders.values())
-    is_first = entry.producer is not None and any(first is entry.producer for first in firsts)
-    return "runs" if is_first else state_of(entry)
+    """Return how far an object is; what a worker or an actor was sent first is what it runs."""
+    first: PendingCall | None
+    for holder in state.holders.values():
+        first = next(iter(holder.in_flight.values()), None)
+        if first is not None and first is entry.producer:
+            return "runs"
+    return state_of(entry, says_where=True)
 
 
 def _entry(state: OwnerState, cluster: ClusterReply, entry: Entry, now_s: float) -> str:
@@ -108,26 +114,27 @@ def _generator(state: OwnerState, cluster: ClusterReply, call: PendingCall, now_
 def _call(state: OwnerState, cluster: ClusterReply, call: PendingCall, now_s: float) -> str:
     attempt = f" This is attempt {call.attempt + 1}." if call.attempt else ""
     if call.state is CallState.WAITING:
-        return f"{call.name} waits for {_awaited(state, call)}.{attempt}"
+        return f"{call.spoken_name} waits for {_awaited(state, call)}.{attempt}"
     if call.state is CallState.WITHDRAWN:
-        return f"{call.name} was cancelled before it was sent; its results will say so in a moment."
+        return f"{call.spoken_name} was cancelled before it was sent; its results will say so in a moment."
     if isinstance(call, MethodCall):
         return _method_call(cluster, call, call.client, now_s) + attempt
     if call.state is CallState.SENT:
         lease = next((lease for lease in state.leases.leases.values() if lease.in_flight.get(call.seq) is call), None)
         return f"{_sent(call, lease, now_s)}{attempt}"
     assert isinstance(call, TaskCall)
-    return f"{call.name} waits for a worker: {_why_waiting(state, cluster, call)}.{attempt}"
+    return f"{call.spoken_name} waits for a worker: {_why_waiting(state, cluster, call)}.{attempt}"
 
 
 def _sent(call: PendingCall, lease: Lease | None, now_s: float) -> str:
     ahead = 0 if lease is None else list(lease.in_flight).index(call.seq)
-    return f"{call.name} is running; {_silent(call, now_s)}." if not ahead else f"{call.name} is at a worker, behind {ahead} others."
+    where = f"is at a worker, behind {ahead} others" if ahead else f"is running{_silent(call, now_s)}"
+    return f"{call.spoken_name} {where}."
 
 
 def _silent(call: PendingCall, now_s: float) -> str:
-    """Return for how long it has had no answer: what runs and what hangs look alike from here."""
-    return f"no answer for {max(0.0, now_s - call.sent_s):.1f} s"
+    """Return for how long there has been no answer, since what hangs looks as if it ran; nothing of a generator."""
+    return "" if call.stream is not None else f"; no answer for {max(0.0, now_s - call.sent_s):.1f} s"
 
 
 def _why_waiting(state: OwnerState, cluster: ClusterReply, call: TaskCall) -> str:
@@ -142,12 +149,12 @@ def _method_call(cluster: ClusterReply, call: MethodCall, client: ActorClient, n
     if call.state is CallState.SENT:
         status = _find(cluster, client)
         if status is not None and status.busy_with:
-            return f"{call.name} is at the actor. There, {status.busy_with}."
+            return f"{call.spoken_name} is at the actor. There, {status.busy_with}."
         ahead = list(client.in_flight).index(call.seq) if call.seq in client.in_flight else 0
-        runs = f"is at the actor and runs; {_silent(call, now_s)}"
+        runs = f"is at the actor and runs{_silent(call, now_s)}"
         where = runs if not ahead else f"is at the actor, behind {ahead} of this process's calls"
-        return f"{call.name} {where}."
-    return f"{call.name} waits for its actor. {_actor(cluster, client, now_s)}"
+        return f"{call.spoken_name} {where}."
+    return f"{call.spoken_name} waits for its actor. {_actor(cluster, client, now_s)}"
 
 
 def _find(cluster: ClusterReply, client: ActorClient) -> ActorStatus | None:
@@ -161,7 +168,7 @@ def _actor(cluster: ClusterReply, client: ActorClient, now_s: float) -> str:
     left = client.unanswered - running
     if left or running:
         text += f" Calls of this process: {running} with it, {left} waiting"
-        text += f"; {_silent(next(iter(client.in_flight.values())), now_s)}." if running else "."
+        text += f"{_silent(next(iter(client.in_flight.values())), now_s)}." if running else "."
     return text
 
 

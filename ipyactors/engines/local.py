@@ -46,11 +46,12 @@ class LocalEngine:
 
     In the driver that has started the session it owns the ``agent`` and those of ``further`` machines; in one that has
     come to it, it holds on to the agent that it has ``visited``. ``outlives_driver``: the session may go on without the
-    driver that has started it.
+    driver that has started it. ``about_detached`` is told the user when a detached actor is made first.
     """
 
     given_at_first: Mapping[str, Any] | None = None
     welcome = ""
+    about_detached = ""
 
     def __init__(
         self,
@@ -115,6 +116,9 @@ class LocalEngine:
         """Create an actor; a named one only after the head has agreed to the name."""
         session, turn = self.session, current.turn()
         origin = origins.note(template, _OURS_ABOVE)
+        if template.detached and self.about_detached:
+            print(self.about_detached)
+            self.about_detached = ""
         if turn is None:
             actor_id = ids.new_actor_id(next(_actor_numbers) if session.is_driver else 0)
             return create(session, template, args, kwargs, actor_id, origin)
@@ -268,11 +272,6 @@ class LocalEngine:
         cluster = self.describe_cluster()
         with deferred(), self.session.lock:
             return description.explain(self.session.state, cluster, subject, time.monotonic())
-
-    def describe_waiting(self, cluster: ClusterReply) -> tuple[str, ...]:
-        """Say what waits, and why."""
-        with deferred(), self.session.lock:
-            return description.waiting(self.session.state, cluster)
 
     def describe_cluster(self) -> ClusterReply:
         """Ask the head."""

@@ -18,6 +18,11 @@ if TYPE_CHECKING:
     from ipyactors.engines.local import LocalEngine
     from ipyactors.wire.specs import ActorStatus
 
+_NAMELESS = (
+    "a detached actor ends with this kernel, and a restarted one will not find it: nobody has told the kernel which "
+    "notebook it is of. To have it go on, set IPYACTORS_NOTEBOOK in the environment to a path, before init()."
+)
+
 
 def start_or_come_back(*, meanwhile: Callable[[], object] = lambda: None, **given: Any) -> LocalEngine:
     """Return the engine of this process; arguments and errors are those of :func:`start_local_engine`.
@@ -34,6 +39,8 @@ def start_or_come_back(*, meanwhile: Callable[[], object] = lambda: None, **give
     if notebook:
         notebooks.sign(engine.session.paths.state_dir, notebook, given)
     engine.welcome = held
+    if given.get("address") is None and notebooks.is_nameless():
+        engine.about_detached = _NAMELESS
     return engine
 
 

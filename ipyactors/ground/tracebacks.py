@@ -11,6 +11,7 @@ from __future__ import annotations
 import itertools
 import linecache
 import os
+import re
 import sys
 import traceback
 import types
@@ -27,12 +28,26 @@ _ASYNCIO_FOLDER = os.path.join(os.path.dirname(os.__file__), "asyncio") + os.sep
 _LINKS_AT_MOST = 100
 _MEMBERS: Any = BaseExceptionGroup.__dict__["exceptions"]  # a subclass may mean something else by that name
 
+#: One line of the stack that faulthandler writes when a process crashes in native code.
+_NATIVE_FRAME = re.compile(r'\s+File "(.*)", line \d+ in ')
+
 _labels: dict[str, str] = {}
 
 
 def is_own(filename: str) -> bool:
     """Return whether the code of this file belongs to this package."""
     return filename.startswith(_OWN_FOLDER)
+
+
+def without_our_frames(lines: Iterable[str]) -> Iterator[str]:
+    """Leave out of what a process has written how a worker came to run the user's code that has crashed."""
+    after_ours = False
+    for line in lines:
+        frame = _NATIVE_FRAME.match(line)
+        # Below our lowest frame is the command that the process was started with.
+        after_ours = frame is not None and (is_own(frame[1]) or (after_ours and frame[1] == "<string>"))
+        if not after_ours:
+            yield line
 
 
 def frames_of_ours() -> int:

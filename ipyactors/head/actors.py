@@ -346,6 +346,7 @@ def status_of(tables: Tables, actor: Actor) -> ActorStatus:
         level="" if spec.durability is None else spec.durability.level,
         busy_with=actor.busy_with,
         is_stranded=actor.is_stranded,
+        source_digest=spec.definition.source_digest,
     )
 
 

@@ -15,7 +15,7 @@ import msgspec
 from ipyactors.head import actors, claims, copies, durable, faults, handles, leases
 from ipyactors.head.out import Out
 from ipyactors.head.tables import Actor, Owner, Tables, Worker, WorkerUse
-from ipyactors.wire.deaths import describe_death
+from ipyactors.wire.deaths import describe_death, without_words
 from ipyactors.wire.events import Event, EventKind
 from ipyactors.wire.head_messages import (
     AskBorrower,
@@ -161,6 +161,8 @@ def bury_worker(tables: Tables, out: Out, worker: Worker, death: Death, now_s: f
     actor = tables.actors.get(worker.actor_id)
     if actor is not None and actor.worker_id == worker.worker_id:
         actors.on_process_died(tables, out, actor, death, now_s, wall_s)
+        if actor.death is not None:
+            actor.death = without_words(actor.death)
         durable.keep_for_the_next(tables, actor, worker.worker_id)
     on_process_gone(tables, out, worker.worker_id, wall_s)
     faults.on_gone(tables, out, worker.worker_id)

@@ -25,11 +25,22 @@ def this_notebook() -> str:
     """Return the path of the notebook that this process is the kernel of; empty if it is none, or nobody says it."""
     given = os.environ.get("IPYACTORS_NOTEBOOK", "")
     if not given:
-        ipython = sys.modules.get("IPython")
-        shell: Any = ipython.get_ipython() if ipython is not None else None
-        if getattr(shell, "kernel", None) is not None:  # else the variable is that of the kernel which started this
+        shell = _kernels_shell()
+        if shell is not None:  # else the variable is that of the kernel which started this
             given = shell.user_ns.get("__vsc_ipynb_file__") or os.environ.get("JPY_SESSION_NAME", "")
     return os.path.realpath(given) if given else ""
+
+
+def is_nameless() -> bool:
+    """Return whether this process is a kernel that nobody has told of which notebook."""
+    return _kernels_shell() is not None and not this_notebook()
+
+
+def _kernels_shell() -> Any:
+    """Return the shell of the kernel that this process is; None if it is none."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython is not None else None
+    return shell if getattr(shell, "kernel", None) is not None else None
 
 
 def sign(state_dir: str, notebook: str, started_with: Mapping[str, Any]) -> None:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import dataclasses
 import signal
 
+import msgspec
+
 from ipyactors.wire.chaos_words import Deed, Report, describe_end
 from ipyactors.wire.deaths import TRY_AGAIN
+from ipyactors.wire.last_words import Words
 from ipyactors.wire.node_messages import ForkWorker, KillWorker, SignalWorker
 from ipyactors.wire.specs import Death, LossReason
 
@@ -40,7 +43,7 @@ class Evidence:
 
     ``ran_out_of_memory``: the kernel's memory killer has struck here since the death before. ``started`` and
     ``was_leaving`` come from its marks file, ``last_output`` from its log, ``faults`` from what it noted of those that
-    were ordered. Sizes in bytes, 0 where unknown.
+    were ordered. ``words`` are what it has sent last, as it kept it. Sizes in bytes, 0 where unknown.
     """
 
     exit_code: int | None = None
@@ -53,6 +56,7 @@ class Evidence:
     wall_s: float = 0.0
     was_leaving: bool = False
     faults: Report | None = None
+    words: tuple[Words, ...] = ()
 
 
 def compose_death(child: Child, evidence: Evidence, node_id: bytes) -> Death:
@@ -75,7 +79,19 @@ def compose_death(child: Child, evidence: Evidence, node_id: bytes) -> Death:
         was_leaving=evidence.was_leaving or (child.kill is not None and child.kill.final),
         injected=bool(injected),
         faults=evidence.faults,
+        words=tuple(_addressed(words, child) for words in evidence.words),
     )
+
+
+def _addressed(words: Words, child: Child) -> Words:
+    """Return words with who is to have them: what no caller has is its actor's creator's."""
+    actor = child.order.actor
+    if actor is None:
+        return words
+    source = words.source or (f"{actor.class_name} {actor.name!r}" if actor.name else actor.class_name)
+    if words.reader:
+        return msgspec.structs.replace(words, source=source)
+    return msgspec.structs.replace(words, source=source, reader=actor.owner_id, seq=0, actor_id=actor.actor_id)
 
 
 def start_failed(order: ForkWorker, detail: str, node_id: bytes) -> Death:

@@ -10,23 +10,27 @@ import contextlib
 import itertools
 import os
 import pathlib
-import re
 import signal
-from collections.abc import Iterable, Iterator
 
 from ipyactors.ground import tracebacks
 from ipyactors.ground.config import SessionPaths
 from ipyactors.node import resources
 from ipyactors.node.children import Child, Evidence
 from ipyactors.wire.chaos_ledger import read_ledger
-from ipyactors.wire.marks import log_start, read_marks, was_leaving
+from ipyactors.wire.last_words import Words
+from ipyactors.wire.marks import last_begun, log_sent, log_start, read_marks, read_words, was_leaving
 
 _LAST_LINES = 20
 _TAIL_BYTES = 16 * 1024
 _LINE_CHARS = 500
 
-#: One line of the stack that faulthandler writes when a process crashes in native code.
-_FRAME = re.compile(r'\s+File "(.*)", line \d+ in ')
+#: Of what no caller was sent, so much is passed on, from the end.
+_UNSENT_BYTES = 8 * 1024
+_UNSENT_LINES = 100
+_CUT = "... ipyactors.logs(ref or actor) reads the worker's log, which has more than these last lines:"
+
+#: With this begins what Python's faulthandler writes when the process crashes.
+_CRASH_REPORT = b"Fatal Python error: "
 
 #: Without a counter, a killed process whose peak was above this share of the limit counts as out of memory.
 _SUSPICIOUS_SHARE = 0.9
@@ -94,6 +98,7 @@ class Coroner:
             wall_s=wall_s,
             was_leaving=was_leaving(marks),
             faults=read_ledger(faults),
+            words=_last_words(marks, log),
         )
         for left in (marks, faults, self._paths.process_address(worker_id).removeprefix("ipc://")):
             with contextlib.suppress(OSError):
@@ -113,6 +118,33 @@ class Coroner:
         return 0 < _SUSPICIOUS_SHARE * self._limit_bytes < max_rss_bytes
 
 
+def _last_words(marks: str, log: str) -> tuple[Words, ...]:
+    """Return what the worker has sent last, and what it had not come to send: that is of the call that began last."""
+    words = read_words(marks)
+    text = unsent(log, log_sent(marks))
+    if text:
+        reader, seq = last_begun(marks)
+        words.append(Words(reader, words[-1].number + 1 if words else 1, seq, "", 1, text))
+    return tuple(words)
+
+
+def unsent(path: str, start: int) -> str:
+    """Return what a log has from ``start`` (bytes) on, as whole lines; the last ones, and no report of a crash."""
+    try:
+        with open(path, "rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            if size <= start:
+                return ""
+            file.seek(max(start, size - _UNSENT_BYTES))
+            data = file.read()
+    except OSError:
+        return ""
+    lines = data.partition(_CRASH_REPORT)[0].decode("utf-8", "backslashreplace").rstrip("\n").split("\n")
+    if len(data) < size - start or len(lines) > _UNSENT_LINES:
+        lines = [_CUT, *lines[1:][-_UNSENT_LINES:]]  # the first one may be the end of a line
+    return "\n".join((*lines, "")) if any(lines) else ""
+
+
 def last_lines(path: str, start: int) -> tuple[str, ...]:
     """Return the last 20 lines of a log, each cut at 500 characters, without stack frames of ours.
 
@@ -125,19 +157,8 @@ def last_lines(path: str, start: int) -> tuple[str, ...]:
             text = file.read().decode("utf-8", "replace")
     except OSError:
         return ()
-    lines = list(_without_our_frames(text.strip("\n").splitlines()))
+    lines = list(tracebacks.without_our_frames(text.strip("\n").splitlines()))
     return tuple(line[:_LINE_CHARS] for line in lines[-_LAST_LINES:])
-
-
-def _without_our_frames(lines: Iterable[str]) -> Iterator[str]:
-    """Leave out of a crash's stack what only says how the worker came to run the user's code."""
-    after_ours = False
-    for line in lines:
-        frame = _FRAME.match(line)
-        # Below our lowest frame is the command that the process was started with.
-        after_ours = frame is not None and (tracebacks.is_own(frame[1]) or (after_ours and frame[1] == "<string>"))
-        if not after_ours:
-            yield line
 
 
 def _read_count(path: pathlib.Path) -> int | None:

@@ -13,6 +13,7 @@ from ipyactors.ground.config import SessionPaths
 from ipyactors.ground.quantities import Units
 from ipyactors.node.children import Child, Evidence, compose_death, start_failed
 from ipyactors.node.out import Out
+from ipyactors.wire.deaths import without_words
 from ipyactors.wire.node_messages import (
     AttachProcess,
     DeadWorker,
@@ -265,7 +266,7 @@ def on_zygote_lost(state: NodeState, out: Out, now: float) -> None:
 
 def _report(state: NodeState, out: Out, order: ForkWorker, death: Death) -> None:
     """Tell the head of a death, and keep it for the next head: this one may die before it has told anybody."""
-    state.dead[order.worker_id] = DeadWorker(order.worker_id, death, order.actor)
+    state.dead[order.worker_id] = DeadWorker(order.worker_id, without_words(death), order.actor)
     while len(state.dead) > KEPT_DEATHS:
         del state.dead[next(iter(state.dead))]
     out.tell_head(WorkerDied(order.worker_id, death))

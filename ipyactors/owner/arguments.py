@@ -9,9 +9,9 @@ from __future__ import annotations
 from ipyactors.owner import borrowing, leases, losses, retries
 from ipyactors.owner.actors import MethodCall
 from ipyactors.owner.calls import CallState, PendingCall, TaskCall
+from ipyactors.owner.labels import call_label_of, label_of
 from ipyactors.owner.objects import Entry, Failure
 from ipyactors.owner.out import Out
-from ipyactors.owner.ref_words import call_label_of, label_of
 from ipyactors.owner.state import OwnerState
 from ipyactors.wire.events import Became, EventKind
 

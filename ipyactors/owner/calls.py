@@ -16,6 +16,7 @@ from ipyactors.owner.objects import Entry, Failure
 from ipyactors.owner.origins import Origin
 from ipyactors.owner.streams import Stream
 from ipyactors.owner.templates import TaskTemplate
+from ipyactors.wire.events import spoken
 from ipyactors.wire.specs import Payload
 
 #: Stands for arguments that need not be kept.
@@ -114,6 +115,11 @@ class PendingCall(abc.ABC):
     @abc.abstractmethod
     def name(self) -> str:
         """The function's name, or ``Class.method``."""
+
+    @property
+    def spoken_name(self) -> str:
+        """The name as errors have it: what the package calls by itself is named after its function."""
+        return spoken(self.name)
 
     @abc.abstractmethod
     def trace(self) -> object:

@@ -12,11 +12,12 @@ from ipyactors.ground.ids import HEAD_ID
 from ipyactors.wire.census_messages import CensusToOwner
 from ipyactors.wire.channel import RECEIVE_AT_MOST, Batch, Channel
 from ipyactors.wire.chaos_messages import ChaosToOwner
+from ipyactors.wire.creator_messages import ActorToCreator, CreatorToActor
 from ipyactors.wire.head_messages import HeadToOwner
 from ipyactors.wire.kv_messages import KvToOwner
 from ipyactors.wire.node_messages import NodeToProcess
 from ipyactors.wire.store_messages import StoresToOwner, StoreToProcess
-from ipyactors.wire.worker_messages import BorrowerToOwner, CallerToWorker, OwnerToBorrower, WorkerToCaller, Written
+from ipyactors.wire.worker_messages import BorrowerToOwner, CallerToWorker, OwnerToBorrower, WorkerToCaller
 from ipyactors.wire.zmq_channel import ZmqChannel
 
 #: What is queued when the process ends gets this long to leave.
@@ -35,8 +36,9 @@ _TO_OUTBOUND = (
     | StoreToProcess
     | WorkerToCaller
     | OwnerToBorrower
+    | CreatorToActor
 )
-_TO_INBOUND = CallerToWorker | BorrowerToOwner | Written
+_TO_INBOUND = CallerToWorker | BorrowerToOwner | ActorToCreator
 
 
 class Doors:

@@ -26,7 +26,7 @@ from ipyactors.ground.exceptions import (
 from ipyactors.ground.quantities import Units, describe_lack
 from ipyactors.owner.actors import ActorClient, MethodCall
 from ipyactors.owner.calls import PendingCall
-from ipyactors.owner.templates import CHECKPOINT, UPGRADE
+from ipyactors.owner.templates import UPGRADE
 from ipyactors.wire.deaths import describe_death
 from ipyactors.wire.specs import Death, LossReason
 
@@ -50,7 +50,7 @@ def task_crashed(call: PendingCall, death: Death) -> WorkerCrashedError:
     )
     tried = "once" if attempts == 1 else f"{attempts} times"
     return kind(
-        f"Task {call.name} crashed: its worker process {describe_death(death)}. "
+        f"Task {call.spoken_name} crashed: its worker process {describe_death(death)}. "
         f"It was tried {tried} and its retries are used up; an attempt may have run in part. "
         f"To try more often, set max_retries (-1: no limit).{last_output(death)}",
         attempts=attempts,
@@ -62,8 +62,8 @@ def task_crashed(call: PendingCall, death: Death) -> WorkerCrashedError:
 def what_became(call: PendingCall, *, started: bool | None) -> str:
     """Return what is known of a call that got no answer."""
     if started is None:
-        return f"The call {call.name} may or may not have run"
-    return f"The call {call.name} {'had started and may have taken effect' if started else 'was not run'}"
+        return f"The call {call.spoken_name} may or may not have run"
+    return f"The call {call.spoken_name} {'had started and may have taken effect' if started else 'was not run'}"
 
 
 def has_ended_it(call: PendingCall, death: Death | None, *, started: bool | None) -> bool:
@@ -100,9 +100,8 @@ def actor_died(client: ActorClient, call: PendingCall, *, started: bool | None) 
     incarnation = f" (incarnation {client.incarnation})" if client.incarnation else ""
     became = what_became(call, started=started)
     if has_ended_it(call, death, started=started):
-        became = (
-            f"The call {call.name} had begun, and ended with it: it has no result, and the actor does not come back"
-        )
+        became = f"The call {call.spoken_name} had begun, and ended with it: it has no result, and the actor does not "
+        became += "come back"
     is_durable = isinstance(call, MethodCall) and call.template.is_durable
     is_unlimited = isinstance(call, MethodCall) and call.template.max_task_retries < 0
     stop = "\n" if "\n" in why else ". "  # a line of a traceback ends without a full stop
@@ -132,8 +131,8 @@ def actor_died_before(client: ActorClient, call: MethodCall, *, started: bool | 
         return actor_died(client, call, started=started)
     how = describe_death(death).removesuffix(".")
     return CallOutcomeUnknownError(
-        f"Nobody can say whether the call {call.name} has taken effect: it had been sent to actor {client.label} "
-        f"(incarnation {client.incarnation}) when that ended for good: its process {how}. "
+        f"Nobody can say whether the call {call.spoken_name} has taken effect: it had been sent to actor "
+        f"{client.label} (incarnation {client.incarnation}) when that ended for good: its process {how}. "
         "Its log has been kept and can tell: "
         f"ipyactors fsck -v {shlex.quote(client.folder)}{last_output(client.death)}",
         actor_id=client.actor_id.hex(),
@@ -198,9 +197,8 @@ def given_up(client: ActorClient, call: MethodCall, death: Death | None) -> Acto
         kind = ActorError
         became = "no call to the actor is lost by that"
     runs = " The actor runs the class that it had, or the new one." if call.template.method == UPGRADE else ""
-    name = {UPGRADE: "upgrade()", CHECKPOINT: "checkpoint()"}.get(call.template.method, call.name)
     return kind(
-        f"The call {name} was given up: while it ran, or may have run, the process of actor {client.label} "
+        f"The call {call.spoken_name} was given up: while it ran, or may have run, the process of actor {client.label} "
         f"{describe_death(death)}. It was tried {tried}, and {became}; later calls go on.{runs} "
         f"To try more often, set max_task_retries (-1: no limit).{last_output(death)}",
         actor_id=client.actor_id.hex(),
@@ -221,4 +219,4 @@ def placement(who: str, demand: Units, existing: Units) -> PlacementError:
 def cancelled(call: PendingCall, *, started: bool) -> TaskCancelledError:
     """Return the error of a call that was cancelled."""
     became = "It was interrupted while it ran" if started else "It was not run"
-    return TaskCancelledError(f"{call.name} was cancelled. {became}.", task_id=call.task_id.hex())
+    return TaskCancelledError(f"{call.spoken_name} was cancelled. {became}.", task_id=call.task_id.hex())

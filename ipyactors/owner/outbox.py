@@ -13,7 +13,7 @@ from typing import Any
 
 from ipyactors.ground import ids
 from ipyactors.ground.exceptions import CallAbortedError, CallOutcomeUnknownError
-from ipyactors.owner import arguments, constructors, failures, raised
+from ipyactors.owner import arguments, constructors, failures, raised, routing
 from ipyactors.owner.actors import WINDOW, ActorClient, MethodCall
 from ipyactors.owner.calls import CallState, Interruption
 from ipyactors.owner.out import Out
@@ -151,6 +151,7 @@ def _fail(state: OwnerState, out: Out, call: MethodCall, error: Exception, *, st
 def on_actor_changed(state: OwnerState, out: Out, message: ActorChanged) -> None:
     """The head tells a step of an actor's life."""
     status = message.status
+    routing.show_last_words(state, out, status.death)
     constructors.on_status(state, out, status)
     client = state.actors.get(status.actor_id)
     if client is None:

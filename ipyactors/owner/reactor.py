@@ -303,6 +303,7 @@ def on_worker_lost(state: OwnerState, out: Out, _peer: bytes, message: WorkerLos
     elif isinstance(holder, ActorClient):
         return  # ActorChanged follows and says what becomes of it
     else:
+        routing.show_last_words(state, out, message.death)
         state.leases.streams.pop(message.worker_id, None)
         out.disconnect(message.worker_id)
 

@@ -1,42 +1,18 @@
-"""What a reference shows of itself: one word in text, a table on a page. Asks nobody, takes no lock, never fails.
-
-Text is the same at each run of a program: no id, which is random, and no state, which depends on the moment. What
-tells references apart is the number of the call, or of the ``put``, among all that their driver has made. Workers are
-used again and again, by whoever comes first, so what they make has no number.
-"""
+"""What a reference shows of itself on a page. Asks nobody, takes no lock, never fails."""
 
 from __future__ import annotations
 
 import os
 
-from ipyactors.ground import ids
 from ipyactors.ground.quantities import describe_bytes
 from ipyactors.owner import process
 from ipyactors.owner.actors import MethodCall
 from ipyactors.owner.calls import CallState, PendingCall
+from ipyactors.owner.labels import label_of
 from ipyactors.owner.objects import Entry
-from ipyactors.owner.origins import Maker, site_of
+from ipyactors.owner.origins import site_of
 from ipyactors.owner.output import is_interactive
-from ipyactors.owner.templates import STREAMING, MethodTemplate, TaskFacts
-from ipyactors.wire.events import name_of_call
 from ipyactors.wire.specs import RemoteError
-
-
-def label_of(entry: Entry) -> str:
-    """Return ``add #3``, ``split #4[1]`` for one of several results, ``put #5``, ``#3`` if it was made elsewhere."""
-    name, returns = _maker(entry)
-    index = ids.index_of(entry.object_id) - (returns == STREAMING)  # items are numbered from 1
-    number = ""
-    if ids.is_driver(ids.owner_of(entry.object_id)):
-        number = f"#{ids.counter_of(entry.object_id)}"
-    which = f"[{index}]" if returns != 1 or index else ""
-    return " ".join(filter(None, (name, number))) + which or "borrowed"
-
-
-def call_label_of(call: PendingCall) -> str:
-    """Return ``add #3`` for a call, by the same numbers."""
-    is_numbered = ids.is_driver(ids.owner_of(call.task_id))
-    return f"{call.name} #{ids.counter_of(call.task_id)}" if is_numbered else call.name
 
 
 def facts_of(entry: Entry) -> list[tuple[str, str]]:
@@ -47,22 +23,6 @@ def facts_of(entry: Entry) -> list[tuple[str, str]]:
     return facts
 
 
-def _maker(entry: Entry) -> tuple[str, int]:
-    """Return the name of what makes the object, if that is known, and how many it makes (-1: a stream of them)."""
-    if entry.origin is None or entry.owner_address:
-        return "", 1
-    maker: Maker = entry.origin[0]
-    match maker:
-        case None:
-            return "put", 1
-        case TaskFacts():
-            return maker.name, maker.num_returns
-        case MethodTemplate():
-            return name_of_call(maker.class_name, maker.method), maker.num_returns
-        case _:
-            return "", 1
-
-
 def _line_of(entry: Entry) -> str:
     site = None if entry.origin is None else site_of(entry.origin)
     if site is None:
@@ -70,8 +30,12 @@ def _line_of(entry: Entry) -> str:
     return f"{os.path.basename(site.file)}, line {site.line}"
 
 
-def state_of(entry: Entry) -> str:
-    """Return what is known here of how far it is, in a few words."""
+def state_of(entry: Entry, *, says_where: bool = False) -> str:
+    """Return what is known here of how far it is, in a few words.
+
+    Where a call without an answer is changes within microseconds of its submission, which is when a cell shows its
+    reference; so that is told only if asked for.
+    """
     failure, call = entry.failure, entry.producer
     if failure is not None:
         return f"failed: {failure.type_name if isinstance(failure, RemoteError) else type(failure).__name__}"
@@ -81,14 +45,18 @@ def state_of(entry: Entry) -> str:
         return "its session has ended"
     if not isinstance(call, PendingCall):
         return "not here yet"
-    again = f" (attempt {call.attempt + 1})" if call.attempt else ""
+    return _state_of_call(call, says_where) + (f" (attempt {call.attempt + 1})" if call.attempt else "")
+
+
+def _state_of_call(call: PendingCall, says_where: bool) -> str:
+    if call.state is CallState.WITHDRAWN:
+        return "is cancelled"
+    if call.state is CallState.WAITING and call.unready:  # a call begins in this state, whatever its arguments
+        return "waits for its arguments"
+    if not says_where:
+        return "submitted"
     place = "its actor" if isinstance(call, MethodCall) else "a worker"
-    where = {
-        CallState.WAITING: "waits for its arguments",
-        CallState.QUEUED: f"waits for {place}",
-        CallState.WITHDRAWN: "is cancelled",
-    }
-    return where.get(call.state, f"at {place}") + again
+    return f"{'waits for' if call.state in (CallState.WAITING, CallState.QUEUED) else 'at'} {place}"
 
 
 def _size(entry: Entry) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ipyactors.ground import ids, tables
 from ipyactors.ground.exceptions import SessionError
-from ipyactors.owner import current, deadlock, origins, process, ref_words, values
+from ipyactors.owner import current, deadlock, labels, origins, process, ref_words, values
 from ipyactors.owner.belonging import is_of_another
 from ipyactors.owner.calls import PendingCall
 from ipyactors.owner.lending import LEND_AFTER_S
@@ -143,7 +143,7 @@ class ObjectRef(Reference):
         return hash(self._entry.object_id)
 
     def __repr__(self) -> str:
-        return f"ObjectRef({ref_words.label_of(self._entry)})"
+        return f"ObjectRef({labels.label_of(self._entry)})"
 
     def _repr_html_(self) -> str:
         """Return a table of what this process knows of the object; nobody is asked."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from ipyactors.ground.exceptions import SerializationError
 from ipyactors.ground.tracebacks import in_words
-from ipyactors.owner import failures, leases, losses, raised, unasked
+from ipyactors.owner import failures, leases, losses, raised, routing, unasked
 from ipyactors.owner.calls import CallState, PendingCall, TaskCall
 from ipyactors.owner.leases import Lease
 from ipyactors.owner.objects import Failure
@@ -74,6 +74,7 @@ def on_reclaim(state: OwnerState, message: ReclaimLease) -> None:
 
 def on_lease_lost(state: OwnerState, out: Out, lease: Lease, death: Death) -> None:
     """The worker died: decide for each of its tasks."""
+    routing.show_last_words(state, out, death)
     leases.drop(state.leases, lease)
     state.leases.streams.pop(lease.worker_id, None)
     state.holders.pop(lease.worker_id, None)

@@ -6,6 +6,7 @@ In a worker, to the caller of the code that has made the call. In a driver, to t
   event loop say, goes on in its name. What a durable actor has found in its log is known by the call's id.
 * What a call's thread writes comes in the call's name too; what remains of no call (a constructor, native threads) is
   of the scope that the actor was created in; in a worker that runs tasks, of the last that it was given from here.
+* What a process that was killed had not come to send is in the report of its death, and is shown in the same way.
 """
 
 from __future__ import annotations
@@ -16,11 +17,41 @@ from ipyactors.owner.actors import ActorClient, MethodCall
 from ipyactors.owner.calls import PendingCall
 from ipyactors.owner.out import Out
 from ipyactors.owner.state import OwnerState
-from ipyactors.wire.worker_messages import Written
+from ipyactors.wire.last_words import Words
+from ipyactors.wire.specs import Death
+from ipyactors.wire.worker_messages import OutputWritten, Written
 
 
 def on_written(state: OwnerState, out: Out, peer: bytes, message: Written, _now_s: float) -> None:
     """A worker has something to show: show it, or pass it to whoever called the code that called this."""
+    if isinstance(message, OutputWritten) and message.number:
+        if not state.arrived.note(peer, message.number, is_unasked=bool(message.actor_id)):
+            return
+        message.number = 0  # that is between the worker and this process; it may be passed on
+    _route(state, out, peer, message)
+
+
+def show_last_words(state: OwnerState, out: Out, death: Death | None) -> None:
+    """A process is dead: show what it had for its calls from here and has not arrived. To be called before they end."""
+    if death is None:
+        return
+    for words in death.words:
+        if words.reader == state.owner_id and state.arrived.miss(
+            death.worker_id, words.number, is_unasked=bool(words.actor_id)
+        ):
+            _route(state, out, death.worker_id, _as_written(state, death.worker_id, words))
+
+
+def _as_written(state: OwnerState, worker_id: bytes, words: Words) -> OutputWritten:
+    source = words.source
+    if not source:
+        holder = state.holders.get(worker_id)
+        call = holder.in_flight.get(words.seq) if holder is not None else None
+        source = call.name if call is not None else "worker"
+    return OutputWritten(words.seq, source, words.stream, words.text, words.block_id, words.actor_id, words.call_id)
+
+
+def _route(state: OwnerState, out: Out, peer: bytes, message: Written) -> None:
     holder = state.holders.get(peer)
     client = state.actors.get(message.actor_id) if not message.seq else None
     call: PendingCall | None = holder.in_flight.get(message.seq) if holder is not None else None

@@ -11,6 +11,7 @@ from ipyactors.owner.ages import Ages
 from ipyactors.owner.calls import CallState, PendingCall
 from ipyactors.owner.endless_waits import EndlessWaits
 from ipyactors.owner.freed import FreedElsewhere
+from ipyactors.owner.last_words import Arrived
 from ipyactors.owner.leases import Lease, LeaseTable
 from ipyactors.owner.lineage import LineageTable, Run, Search
 from ipyactors.owner.objects import Entry, ObjectTable
@@ -30,6 +31,7 @@ class OwnerState:
     now_s = 0.0  # when this turn began (monotonic clock)
     durable_calls = 0  # calls to durable actors that were made
     next_search_id = 1
+    unanswered = 0
     is_supplying = False
 
     def __init__(
@@ -49,13 +51,13 @@ class OwnerState:
         self.ages = Ages()
         self.retriable = Retriable()
         self.scopes = ScopeTrails()
+        self.arrived = Arrived()
         self.leases = LeaseTable(self.retriable, self.scopes)
         self.actors: dict[bytes, ActorClient] = {}
         self.holders: dict[bytes, Lease | ActorClient] = {}
         """By worker id: the lease or the actor whose calls that worker runs for this process."""
         self.children: dict[bytes, set[PendingCall]] = {}
         """By the task id of a call that runs here: what it has submitted and is not done."""
-        self.unanswered = 0
         self.waiting: set[PendingCall] = set()
         """Calls whose arguments are not there."""
         self.supplied: deque[PendingCall] = deque()

@@ -37,6 +37,7 @@ from ipyactors.owner.storage import Storage
 from ipyactors.owner.submissions import Submissions
 from ipyactors.wire.census_messages import ReportObjects
 from ipyactors.wire.codec import Message
+from ipyactors.wire.creator_messages import ConfirmOutput, OutputConfirmed
 from ipyactors.wire.head_messages import EventsReported, OwnerLost, WatchEvents, WorkerBlocked
 from ipyactors.wire.interrupts import deferred
 from ipyactors.wire.leader import LeaderFollowers
@@ -311,6 +312,8 @@ class Traffic:
         match message:
             case ReportObjects():
                 self.mail.to_head(living.report(self.state, message, now_s))
+            case ConfirmOutput():
+                self.mail.to_caller(peer, OutputConfirmed())
             case EventsReported():
                 self.log.extend(message.events)
             case HeadRestarted() if message.head_epoch > self.state.head_epoch:

@@ -71,7 +71,7 @@ class UnaskedFailures:
             return
         words = failure.words if isinstance(failure, RemoteError) else in_words(failure)
         first = words.partition("\n")[0][:_WORDS_AT_MOST]
-        text = f"{call.name} failed, and nobody asked for its result: {first}\n"
+        text = f"{call.spoken_name} failed, and nobody asked for its result: {first}\n"
         token = UnaskedFailure(text, call.scope, self._on_gone)
         self._noted += 1
         self._live[self._noted] = token

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import signal
 
+import msgspec
+
 from ipyactors.wire.specs import Death, LossReason
 
 #: The status of a process that leaves its work to the next one, which may find what was missing. It is no fault of the
@@ -22,6 +24,11 @@ def signal_name(number: int) -> str:
 def last_started(death: Death, caller_id: bytes) -> int | None:
     """Return the highest number among a caller's calls that had begun (0: none had); None where nobody can know."""
     return None if death.reason is LossReason.NODE_LOST else death.started.get(caller_id, 0)
+
+
+def without_words(death: Death) -> Death:
+    """Return a report as it is kept, when those whom it concerns have heard what the process has said last."""
+    return msgspec.structs.replace(death, words=()) if death.words else death
 
 
 def describe_death(death: Death | None) -> str:

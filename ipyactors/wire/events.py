@@ -95,6 +95,16 @@ _ON = "__ray_call__"
 _FUNCTIONS = {_ON: "on", "__ipyactors_restore__": "restore"}
 
 
+#: Those that errors tell of though their events are not the user's calls.
+_SPOKEN = {"__ipyactors_checkpoint__": "checkpoint()", "__ipyactors_upgrade__": "upgrade()"}
+
+
+def spoken(name: str) -> str:
+    """Return the name of a call as errors have it: ``Account.checkpoint()`` for what ``checkpoint()`` calls."""
+    class_name, _, method = name.rpartition(".")
+    return f"{class_name}.{_SPOKEN[method]}" if method in _SPOKEN else name
+
+
 def name_of_call(class_name: str, method: str) -> str:
     """Return ``Class.method`` as people know it: what ``on`` and ``restore`` call has their names."""
     return f"{class_name}.{_FUNCTIONS.get(method, method)}"

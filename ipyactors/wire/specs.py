@@ -13,6 +13,7 @@ import msgspec
 from ipyactors.ground.quantities import Units
 from ipyactors.ground.tracebacks import TraceDetails
 from ipyactors.wire.chaos_words import Report
+from ipyactors.wire.last_words import Words
 
 
 class LossReason(enum.StrEnum):
@@ -119,12 +120,16 @@ class SourceText(msgspec.Struct, array_like=True, frozen=True):
 
 
 class Definition(msgspec.Struct, array_like=True, frozen=True, weakref=True):
-    """A function or class, pickled by value. ``definition_id`` is the BLAKE2b digest (16 bytes) of ``payload.data``."""
+    """A function or class, pickled by value. ``definition_id`` is the BLAKE2b digest (16 bytes) of ``payload.data``.
+
+    ``source_digest`` is the same for the same code, in whichever process it is defined; empty where that is not known.
+    """
 
     definition_id: bytes
     name: str
     payload: Payload
     sources: tuple[SourceText, ...] = ()
+    source_digest: bytes = b""
 
 
 class FrameSpec(msgspec.Struct, array_like=True, frozen=True):
@@ -180,7 +185,7 @@ class Death(msgspec.Struct, array_like=True, frozen=True):
     0 where unknown. ``was_leaving``: it had noted that it was ending on purpose, or it was ended as an actor that is
     not to return. ``unready`` tells of a durable actor that was given up how many of its processes, the last ones, had
     certainly run none of its calls but those of the replay. ``injected``: ``ipyactors.chaos`` has ended it; ``faults``
-    is what it leaves of the orders that it had, for the head.
+    is what it leaves of the orders that it had, for the head. ``words`` are what its callers may not have had from it.
     """
 
     reason: LossReason
@@ -200,6 +205,7 @@ class Death(msgspec.Struct, array_like=True, frozen=True):
     unready: int = 0
     injected: bool = False
     faults: Report | None = None
+    words: tuple[Words, ...] = ()
 
 
 class Durability(msgspec.Struct, array_like=True, frozen=True):
@@ -265,7 +271,8 @@ class ActorSpec(msgspec.Struct, array_like=True, frozen=True):
 class ActorStatus(msgspec.Struct, array_like=True, frozen=True):
     """An actor as the head sees it at one moment. ``restarts_left`` is -1 for no limit.
 
-    ``definition_id`` tells which class it runs, where a class of the same name has been defined since. ``level`` is
+    ``definition_id`` tells which class it runs, where a class of the same name has been defined since, and
+    ``source_digest`` whether that has the same code (see :class:`Definition`). ``level`` is
     what a durable one survives, see :class:`Durability`; empty of any other. ``busy_with`` is what it is at for
     long, in words, as it has said; empty of most. ``is_stranded``: no machine can hold it, and it waits for one to
     join.
@@ -289,6 +296,7 @@ class ActorStatus(msgspec.Struct, array_like=True, frozen=True):
     level: str = ""
     busy_with: str = ""
     is_stranded: bool = False
+    source_digest: bytes = b""
 
 
 class NodeStatus(msgspec.Struct, array_like=True, frozen=True):

@@ -229,7 +229,7 @@ class OutputWritten(_Word):
     goes to its creator. With a ``call_id``, the actor runs this call from its log, and the caller has not come yet.
 
     With a ``block_id``, ``text`` is lines that are written over again and again, as a progress bar: it comes in the
-    place of what the block was before. The last one ends with a newline.
+    place of what the block was before. The last one ends with a newline. For ``number`` see ``last_words.py``.
     """
 
     seq: int
@@ -239,6 +239,7 @@ class OutputWritten(_Word):
     block_id: bytes = b""
     actor_id: bytes = b""
     call_id: bytes = b""
+    number: int = 0
 
 
 class DisplayWritten(_Word):

@@ -261,7 +261,12 @@ class DurableActor:
         actor = self._actor
         call_log = CallLog(log, self._session)
         calls = LoggedCalls(
-            call_log, self._session, self._executor.describe, self._answers.send, self._session.custody.lend
+            call_log,
+            self._session,
+            self._executor.describe,
+            self._answers.send,
+            self._session.custody.lend,
+            self._output.outlet.claim,
         )
         checkpointer = Checkpointer(
             actor,

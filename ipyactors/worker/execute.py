@@ -204,10 +204,10 @@ class Executor:
 
     def _begin(self, running: CurrentCall) -> float:
         _set_call(running)
-        output = self.output
-        output.latest = running
-        if output.last_caller != running.caller and running.caller:
-            output.greet(running.caller)
+        self.output.latest = running
+        outlet = self.output.outlet
+        if outlet.last_caller != running.caller and running.caller:
+            outlet.greet(running.caller)
         self.busy_since_s = now = _monotonic()
         return now
 

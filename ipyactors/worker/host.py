@@ -6,8 +6,10 @@ from collections import deque
 from typing import Any
 
 from ipyactors.ground.exceptions import ActorUnavailableError
+from ipyactors.owner.creator import Creator
 from ipyactors.wire.chaos_messages import ArmFaults, DisarmFaults
 from ipyactors.wire.codec import Message, ProtocolError
+from ipyactors.wire.creator_messages import OutputConfirmed
 from ipyactors.wire.head_messages import OwnerLost
 from ipyactors.wire.worker_messages import (
     ActorExiting,
@@ -34,7 +36,7 @@ class WorkerHost:
     """Handed to :meth:`Session.serve`; also the out of the mailbox's reactor. All under the session's lock.
 
     ``gone`` gets the ids of callers that are gone, if it is set; whoever takes them out does so without the lock.
-    ``is_starting`` while the actor's constructor runs.
+    ``is_starting`` while the actor's constructor runs; ``creator`` is who has created it.
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class WorkerHost:
         self.is_leaving = False
         self.is_starting = box.is_actor
         self.gone: deque[bytes] | None = None
+        self.creator: Creator | None = None
 
     def on_message(self, caller: bytes, message: Any) -> None:
         """Act on one message of a caller."""
@@ -91,7 +94,12 @@ class WorkerHost:
             case OwnerLost():
                 if self.gone is not None:
                     self.gone.append(message.owner_id)
+                if self.creator is not None:
+                    self.creator.on_lost(message.owner_id)
                 self._session.discarded.extend(self._box.definitions.forget_caller(message.owner_id))
+            case OutputConfirmed():
+                if self.creator is not None:
+                    self.creator.on_confirmed()
             case ArmFaults() | DisarmFaults():
                 chaos.on_orders(self._session, message)
             case CancelCall():

@@ -63,6 +63,11 @@ class Lines:
         """See the class."""
         return bool(self._left_out)
 
+    @property
+    def unended(self) -> str:
+        """What waits for the end of its line."""
+        return self._text
+
     def write(self, text: str, now_s: float) -> list[Words]:
         """Take what is written."""
         if self._block is None and not is_moving(text):

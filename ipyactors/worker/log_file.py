@@ -15,10 +15,14 @@ import os
 import sys
 import threading
 from collections import deque
+from collections.abc import Callable
 from typing import TextIO, cast
 
 #: Of what others have written between two looks, so much is read from the beginning, and so much from the end.
 _READ_AT_MOST = 512 * 1024
+
+#: A position that no log reaches.
+_NEVER = 1 << 62
 
 #: Some text that others have written, and how many lines after it were not read.
 Found = tuple[str, int]
@@ -39,6 +43,8 @@ class LogFile:
         self._known = self.size()
         self._own: deque[tuple[int, int]] = deque()
         self._decode = codecs.getincrementaldecoder("utf-8")("backslashreplace").decode
+        #: Hears up to which position callers have been sent what the log has; the rest is for them if the process dies.
+        self.on_sent: Callable[[int], object] = lambda _size: None
 
     def size(self) -> int:
         """Return how many bytes the log has."""
@@ -53,6 +59,7 @@ class LogFile:
         self._lock = threading.RLock()
         self._identity = (-1, -1)
         self._writing = 2
+        self.on_sent = lambda _size: None
 
     def append(self, data: bytes) -> None:
         """Write to the log what is this process's own. A disk that is full loses it."""
@@ -78,6 +85,15 @@ class LogFile:
                 self._own.append((start, end))
             else:  # the usual case: nobody else has written. Or somebody has cut the log
                 self._known = end
+
+    def note_sent(self, unended: str = "") -> None:
+        """Note that callers have been sent what is known of the log, but for an ``unended`` line, its last one."""
+        self.on_sent(max(0, self._known - len(unended.encode("utf-8", "backslashreplace"))))
+
+    def skip(self, *, all_to_come: bool = False) -> None:
+        """Note that what the log has is for no caller, or ``all_to_come``, until it is noted otherwise."""
+        with contextlib.suppress(OSError):
+            self.on_sent(_NEVER if all_to_come else self.size())
 
     # -- what others write -------------------------------------------------------------------------------------
 
@@ -155,6 +171,7 @@ class _LogOnly:
     def write(self, text: str) -> int:
         assert of_process is not None
         of_process.append(text.encode("utf-8", "backslashreplace"))
+        of_process.skip()
         return len(text)
 
     def flush(self) -> None:

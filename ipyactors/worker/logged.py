@@ -70,7 +70,7 @@ class LoggedCalls:
 
     ``open`` has them by their ids; ``crashes`` names, by lsn, the incarnations that have died while that call ran.
     ``describe`` makes the :class:`CurrentCall` of a call; ``send`` gives an answer,
-    ``lend`` counts what is in it.
+    ``lend`` counts what is in it, ``claim`` has who waits get what the call has written (:meth:`Outlet.claim`).
     """
 
     def __init__(
@@ -80,12 +80,12 @@ class LoggedCalls:
         describe: Callable[[bytes, CallMethod], CurrentCall],
         send: Callable[[bytes, Message], None],
         lend: Callable[..., object],
+        claim: Callable[[bytes, bytes, int], object] = lambda *_: None,
     ) -> None:
         self._log = log
         self._values = values
         self._describe = describe
-        self._send = send
-        self._lend = lend
+        self._send, self._lend, self._claim = send, lend, claim
         self._open: dict[bytes, LoggedCall] = {}
         self.open: Mapping[bytes, LoggedCall] = self._open
         self.checkpointer: Checkpointer | None = None
@@ -137,7 +137,9 @@ class LoggedCalls:
         waiter = waiter_of(caller, call)
         match verdict:
             case Verdict.RUNNING:
-                self._open[self._log.id_of(entry)].waiters.append(waiter)
+                logged = self._open[self._log.id_of(entry)]
+                logged.waiters.append(waiter)
+                self._claim(logged.call_id, caller, call.seq)
             case Verdict.RECORDED:
                 self._repeat(waiter, call.num_returns == STREAMING, self._log.recorded(entry))
             case Verdict.SETTLED:
@@ -147,13 +149,7 @@ class LoggedCalls:
                 )
                 self.refuse(caller, call, CallOutcomeUnknownError(text, actor_id=self._log.actor_id.hex()))
             case _:
-                named = f"key {call.key!r}" if call.key else "id"
-                text = (
-                    f"The call {call.method} has the {named} of an earlier call, of another method or with other "
-                    "arguments: it is not the same call again. Nothing was run. "
-                    + ("Use another key." if call.key else "A task that is retried must make the same calls again.")
-                )
-                self.refuse(caller, call, ReplayDivergenceError(text, actor_id=self._log.actor_id.hex()))
+                self.refuse(caller, call, _another(call, self._log.actor_id))
 
     def forget_process(self, process_id: bytes) -> None:
         """A caller's process is gone, and will never ask again."""
@@ -336,6 +332,7 @@ class LoggedCalls:
     def _repeat(self, waiter: Waiter, is_streaming: bool, recorded: Recorded, instead: Message | None = None) -> None:
         """Give the recorded answer; ``instead`` of one that cannot be read any more something else."""
         peer, seq, crashes = waiter.peer, waiter.seq, self.crashes.get(recorded.lsn, ())
+        self._claim(recorded.call_id, peer, seq)
         if recorded.outcome is Outcome.ABORTED:
             reason = recorded.answer.decode()
             if reason == _CANCELLED:
@@ -365,6 +362,15 @@ class LoggedCalls:
             self._send(peer, CallCancelled(seq, started=True))
         else:
             self._send(peer, CallSucceeded(seq, results, answer.duration_s, (LOGGED, recorded.lsn), crashes))
+
+
+def _another(call: CallMethod, actor_id: bytes) -> ReplayDivergenceError:
+    text = (
+        f"The call {call.method} has the {f'key {call.key!r}' if call.key else 'id'} of an earlier call, of another "
+        "method or with other arguments: it is not the same call again. Nothing was run. "
+        + ("Use another key." if call.key else "A task that is retried must make the same calls again.")
+    )
+    return ReplayDivergenceError(text, actor_id=actor_id.hex())
 
 
 def _given_up(log: CallLog, recorded: Recorded, reason: str) -> RemoteError:

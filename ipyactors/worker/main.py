@@ -72,9 +72,9 @@ def run(config: WorkerConfig, worker_id: bytes, actor: ActorSpec | None, incarna
         if actor is not None:
             current.set_actor(actor, incarnation)
         worker = Worker(session, config.paths.marks_path(worker_id), actor, incarnation)
-        worker.output.log = log_file.open_of_process(config.paths.log_path(worker_id))
+        worker.open_log(config.paths.log_path(worker_id))
         if actor is not None and actor.owner_address:
-            worker.output.tell_creator = Creator(session, actor.owner_id, actor.owner_address).tell
+            worker.set_creator(Creator(session, actor.owner_id, actor.owner_address))
         worker.run()
     except SessionError:  # it ended while this worker had nothing to do, as it should
         leave(session, 0)
@@ -117,7 +117,7 @@ class Worker:
         self._is_durable = spec is not None and spec.durability is not None
         self._answers = self._make_answers()
         self.output = Output(self._answers.add, "" if self._actor is None else self._actor.source)
-        self.output.actor_id = b"" if spec is None else spec.actor_id
+        self.output.outlet.actor_id = b"" if spec is None else spec.actor_id
         self._interrupts = Interrupts()
         self._executor = Executor(
             self._answers,
@@ -132,6 +132,7 @@ class Worker:
         is_beside = self._is_durable and spec is not None and spec.max_concurrency > 1
         chaos.serve(session, self._answers, self._executor.is_retryable, closes=not is_beside)
         self._marks = Marks(marks_path)
+        self.output.outlet.keep = self._marks.words.keep
         self._durable: DurableActor | None = None
         self._loop = self._choose_loop()
         places = Places(
@@ -143,6 +144,11 @@ class Worker:
         self.host = WorkerHost(session, self._box, self._executor, self._answers, self._loop, places)
         if self._is_durable:
             self.host.gone, places.awaited_by = self._line.gone, self._line.awaited_by
+
+    def set_creator(self, creator: Creator) -> None:
+        """Have what belongs to no call shown by whoever has created the actor."""
+        self.host.creator = creator
+        self.output.outlet.tell_creator = creator.tell
 
     def _make_answers(self) -> Answers:
         if not self._is_durable:
@@ -175,6 +181,12 @@ class Worker:
         )
         return self._durable.loop
 
+    def open_log(self, path: str) -> None:
+        """Have what is in the log beside what was printed found there."""
+        self.output.log = log = log_file.open_of_process(path)
+        if log is not None:
+            log.on_sent = self._marks.note_sent
+
     def run(self) -> NoReturn:
         """Serve until the actor ends (a worker that runs tasks only ends when it is killed)."""
         self._interrupts.install()
@@ -188,6 +200,7 @@ class Worker:
         try:
             reason = self._loop.run(self._start)
         except ActorExit as left_early:  # in the constructor
+            self._show_all()
             reason = left_early
         self._end(reason)
 
@@ -225,9 +238,11 @@ class Worker:
             code = exit_code_of(error)
             where = f"{actor.class_name}.__init__"
             print(f"{where} called {exit_words(error)}: the worker exits with {code}", file=sys.stderr)
+            self._show_all()
             leave(self._session, code)
         except BaseException as error:  # whatever the user's constructor raises is the answer
             self._fail(actor, error)
+        self._show_all()
         # To each head: one that is started again may not have heard it, and has people told.
         self._session.repeat_to_head(ready)
         if self._durable is not None:
@@ -236,7 +251,7 @@ class Worker:
     def _fail(self, actor: HostedActor, error: BaseException) -> NoReturn:
         """End the process because its actor cannot be made, for good; the head is told why."""
         described = describe_error(error, function_name=f"{actor.class_name}.__init__")
-        self.output.end_all()
+        self._show_all()
         # For the death report, should the head be gone that is told here.
         print(described.traceback_text, file=log_file.log_only())
         self._marks.note_leaving()  # final, even if the head does not hear of it
@@ -250,6 +265,12 @@ class Worker:
         self._session.repeat_to_head(ActorInitFailed(actor.actor_id, actor.incarnation, described, is_recovery))
         wait_to_be_ended(self._session)
         leave(self._session, FAILED)
+
+    def _show_all(self) -> None:
+        """Have all that the constructor has written shown before the head says what became of it."""
+        self.output.end_all()
+        if self.host.creator is not None:
+            self.host.creator.wait_until_heard()
 
     def _load(self, spec: ActorSpec) -> tuple[type, tuple[Any, ...], dict[str, Any]]:
         """Return the actor's class and what to call it with; what is large is fetched and mapped, and may be lost."""

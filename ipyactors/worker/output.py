@@ -21,7 +21,6 @@ import sys
 import threading
 import time
 import traceback
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import msgspec
@@ -35,10 +34,8 @@ from ipyactors.wire.worker_messages import DisplayWritten, OutputWritten, Writte
 from ipyactors.worker.call_stream import CallStream
 from ipyactors.worker.lines import Lines, Words
 from ipyactors.worker.log_file import LogFile
+from ipyactors.worker.outlet import Outlet
 from ipyactors.worker.pacing import EVERY_S, Pacing
-
-#: Lines printed before any caller is known (by a constructor, say) wait for the first one, up to this many texts.
-_HELD_AT_MOST = 1000
 
 #: While calls run, it is looked so often what others have written into the log; and for so long after they have.
 _LOOK_EVERY_S = 0.2
@@ -47,7 +44,7 @@ _LOOK_ON_S = 10.0
 #: What calls leave open that are over (their threads go on printing) is kept for so many writers.
 _OPEN_AT_MOST = 1000
 
-#: Names one writer: the caller, its ``seq`` (0 for no call), and the stream.
+#: Names one writer: the caller (none for a call that was found in the log), its ``seq`` (0 for no call), the stream.
 _Key = tuple[bytes, int, int]
 
 #: By this name a thread has the call that has started it; a pool's has none.
@@ -61,8 +58,7 @@ class Output:
     ``is_silent``: what is written is dropped. ``send`` queues a message for a caller
     (:meth:`ipyactors.worker.answers.Answers.add`). ``source`` is what an actor's lines are named by; a task's are named
     by the task. ``latest`` is the call that began last, ``running`` are all that run. ``wake`` is called when
-    :meth:`on_turn` is wanted. ``actor_id`` is the actor's that lives here; with ``tell_creator``, its creator gets what
-    belongs to no call. ``log`` is where :meth:`look` looks, if anywhere.
+    :meth:`on_turn` is wanted. ``outlet`` knows to whom all goes. ``log`` is where :meth:`look` looks, if anywhere.
     """
 
     def __init__(
@@ -71,12 +67,11 @@ class Output:
         source: str = "",
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._send = send
         self._source = source
         self._monotonic = monotonic
-        self._lock = threading.RLock()
-        self._held: deque[Written] = deque(maxlen=_HELD_AT_MOST)
-        self._posted: deque[tuple[bytes, Written]] = deque()
+        self.outlet = Outlet(send, monotonic, lambda: self.wake())
+        self._lock = self.outlet.lock
+        self._post, self._send_posted = self.outlet.post, self.outlet.send_posted
         self._pacing: Pacing[tuple[bytes, Written]] = Pacing()
         self._flooded: set[_Key] = set()
         self._at_end: dict[tuple[bytes, int], list[Callable[[], object]]] = {}
@@ -85,11 +80,8 @@ class Output:
         self._looks_until_s = 0.0
         self.log: LogFile | None = None
         self.is_silent = False
-        self.last_caller = b""
         self.latest: CurrentCall | None = None
         self.running: Mapping[tuple[bytes, int], CurrentCall] = {}
-        self.actor_id = b""
-        self.tell_creator: Callable[[Message], object] | None = None
         self.wake: Callable[[], object] = lambda: None
         #: Writers with something to say at the end of their call; empty for calls that print nothing.
         self.open: dict[_Key, Lines] = {}
@@ -111,11 +103,15 @@ class Output:
         """Drop what is printed meanwhile, in the log too: it is a replay, and was printed before."""
         self.look()
         self.is_silent = when
+        if when and self.log is not None:
+            self.log.skip(all_to_come=True)
         try:
             yield
         finally:
             self.look()
             self.is_silent = False
+            if when and self.log is not None:
+                self.log.skip()
 
     # -- what code here does -----------------------------------------------------------------------------------
 
@@ -158,7 +154,7 @@ class Output:
     def at_end(self, finish: Callable[[], object]) -> None:
         """Call ``finish`` on the thread of the present call when its code has run, before its answer."""
         call = current.call.get()
-        if call is not None and call.caller and call.seq:
+        if call is not None and call.seq:
             with self._lock:
                 self._writer(1)  # so that the call is open, whatever it prints
                 self._at_end.setdefault((call.caller, call.seq), []).append(finish)
@@ -196,7 +192,6 @@ class Output:
                 traceback.print_exc()
         for written in self._streams:
             written.flush()
-        seq = seq if caller else 0
         self._finish([(caller, seq, stream) for stream in (1, 2)])
         with self._lock:
             for held in self._pacing.take_if(lambda held: (held[0], held[1].seq) == (caller, seq)):
@@ -210,13 +205,7 @@ class Output:
         with self._lock:
             for held in self._pacing.take_if(lambda _held: True):
                 self._post(*held)
-        self._send_posted()
-
-    def greet(self, caller: bytes) -> None:
-        """Note who called last; the first one gets what was printed before anyone called."""
-        self.last_caller = caller
-        while self._held:
-            self._posted.append((caller, self._held.popleft()))
+            self.outlet.give_up()
         self._send_posted()
 
     def relay(self, written: Written, _scope: int = 0) -> None:
@@ -232,7 +221,7 @@ class Output:
         """
         if self.look(waits=False):
             self._looks_until_s = now + _LOOK_ON_S
-        if self._pacing.is_idle and not self._flooded:
+        if self._pacing.is_idle and not self._flooded and self.outlet.is_idle:
             return _LOOK_EVERY_S if self.log is not None and (is_busy or now < self._looks_until_s) else None
         # The leader has the session's lock. Whoever has ours may be in a finalizer that wants the session's.
         if self._lock.acquire(blocking=False):
@@ -245,21 +234,11 @@ class Output:
                         self._post_all(key, lines, lines.tick(now))
                     if lines is None or not lines.is_flooded:
                         self._flooded.discard(key)
+                self.outlet.on_turn(now)
             finally:
                 self._lock.release()
             self._send_posted()
         return EVERY_S
-
-    def _send_posted(self) -> None:
-        # Outside the lock: a finalizer that prints while its thread holds the session's lock must not meet a thread
-        # that holds ours and wants the session's.
-        while self._posted:
-            with contextlib.suppress(IndexError):
-                peer, written = self._posted.popleft()
-                if peer or self.tell_creator is None:
-                    self._send(peer, written)
-                else:
-                    self.tell_creator(written)
 
     def _finish(self, keys: Iterable[_Key]) -> None:
         with self._lock:
@@ -278,16 +257,15 @@ class Output:
             call = current.call.get() or getattr(threading.current_thread(), _STARTED_BY, None)
         if call is None:
             call = _began_last(self.latest, self.running)
-        is_known = call is not None and call.caller and call.seq  # else nobody waits for it by its number
-        key = (call.caller, call.seq, stream) if call is not None and is_known else (b"", 0, stream)
+        key = (call.caller, call.seq, stream) if call is not None and call.seq else (b"", 0, stream)
         lines = self.open.get(key)
         if lines is None:
             if len(self.open) >= _OPEN_AT_MOST:
                 self._finish([next(iter(self.open))])
             named_by = call or self.latest
             lines = self.open[key] = Lines(self._source or (named_by.name if named_by is not None else "worker"))
-        # A durable actor has found it in its log, and its caller has not come yet.
-        lines.call_id = call.task_id if call is not None and not call.caller else b""
+            if call is not None and call.seq and not call.caller:  # a durable actor has found it in its log
+                lines.call_id = call.task_id
         return key, lines
 
     def _post_all(self, key: _Key, lines: Lines, words: list[Words]) -> None:
@@ -301,6 +279,8 @@ class Output:
                 self._post(caller, written)
             else:
                 self._post_paced(block_id, caller, written)
+        if words and self.log is not None and not lines.is_flooded:
+            self.log.note_sent(lines.unended)
         if lines.is_flooded and key not in self._flooded:
             self._flooded.add(key)
             self.wake()
@@ -312,16 +292,6 @@ class Output:
             self._post(*now)
         elif was_idle:
             self.wake()
-
-    def _post(self, caller: bytes, written: Written) -> None:
-        if not caller:
-            written.actor_id = self.actor_id
-            if self.tell_creator is None:
-                caller = self.last_caller
-                if not caller:
-                    self._held.append(written)
-                    return
-        self._posted.append((caller, written))
 
 
 def _began_last(latest: CurrentCall | None, running: Mapping[tuple[bytes, int], CurrentCall]) -> CurrentCall | None:

@@ -87,9 +87,9 @@ def _check(actor: Subject, before: bytes, error: Exception | None = None) -> Non
 def _refuse(actor: Subject, difference: equality.Difference, error: Exception | None) -> NoReturn:
     name, was, is_now = difference
     refusal = CallAbortedError(
-        f"{actor.source}: code that was to be readonly has changed its state: {name} was {was or 'not there'} and "
-        f"became {is_now or 'not there'}. It is put back, and all is as before the call: it was not recorded, so that "
-        "a recovery would not have had the change. Leave readonly out to change the state."
+        f"{actor.source}: a readonly call has changed its state: {name} was {was or 'not there'} and became "
+        f"{is_now or 'not there'}. The state is again as it was before the call. What is readonly is not recorded, so "
+        "after a crash the change would be missing. Leave readonly out to change the state."
     )
     refusal.actor_id = actor.actor_id.hex()
     raise refusal from error

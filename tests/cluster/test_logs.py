@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import pathlib
 import time
@@ -24,6 +25,13 @@ class Talker:
         if not os.path.exists(path):
             pathlib.Path(path).touch()
             os._exit(3)
+
+
+@ipyactors.remote
+class Crasher:
+    def crash(self) -> None:
+        print("about to crash")
+        ctypes.string_at(0)
 
 
 @ipyactors.remote
@@ -51,6 +59,17 @@ def test_an_actor_has_one_log_for_each_incarnation(tmp_path: pathlib.Path) -> No
     (shortened, _) = ipyactors.logs(talker, lines=2)
     assert (shortened.lines, shortened.is_whole) == (("two", "last words"), False)
     assert str(shortened).startswith("Talker 't', incarnation 0, the last 2 lines:\n")
+
+
+def test_a_crash_in_native_code_is_shown_from_its_head_without_our_frames() -> None:
+    crasher = Crasher.remote()
+    with pytest.raises(ipyactors.exceptions.ActorDiedError):
+        ipyactors.get(crasher.crash.remote())
+    (log,) = ipyactors.logs(crasher, lines=20)
+    assert log.lines[:2] == ("about to crash", "Fatal Python error: Segmentation fault")
+    assert any(line.endswith(" in crash") for line in log.lines)
+    assert not any("/ipyactors/" in line or "<string>" in line for line in log.lines)
+    assert log.is_whole
 
 
 def test_a_call_has_the_log_of_its_worker(monkeypatch: pytest.MonkeyPatch) -> None:

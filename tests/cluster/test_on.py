@@ -94,7 +94,7 @@ def set_seven_and_fail(self: Any) -> None:
 def test_what_a_readonly_function_changes_of_a_durable_actor_is_put_back_and_told(change: Any) -> None:
     counter = Durable.remote()
     assert get(counter.add.remote(1)) == 1
-    with pytest.raises(ia.exceptions.CallAbortedError, match=r"readonly.*changed .*value was 1 and became 7.*put back"):
+    with pytest.raises(ia.exceptions.CallAbortedError, match=r"readonly.*changed .*value was 1 and became 7.*again as"):
         get(ia.on(counter, change, readonly=True))
     assert get(counter.add.remote(1)) == 2
     kill(counter)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import linecache
+import os
 import pathlib
+import re
 import subprocess
 import sys
 import threading
@@ -325,3 +327,25 @@ def test_a_script_sees_its_tasks_lines_named_and_in_order_and_nothing_else(tmp_p
     once = [*[f"(work) {line}" for line in lines], "result True"]
     assert done.stdout.splitlines() == [*once * 20, "3 old new", "(inner) nested", "(outer) after"]
     assert done.stderr.splitlines() == ["(work) to stderr"] * 20
+
+
+def test_who_asks_for_a_call_that_was_not_run_is_told_which_argument_had_failed(ia: Any, tasks: Any) -> None:
+    failed = tasks.fail.remote("so it goes")
+    last = tasks.echo.remote(tasks.echo.remote(failed))
+    with pytest.raises(ValueError, match="so it goes") as caught:
+        ia.get(last)
+    notes = [re.sub(r"#\d+", "#", note) for note in caught.value.__notes__]
+    first = "Tasks.echo # was not run: its argument Tasks."
+    assert notes[-2:] == [f"{first}fail # failed.", f"{first}echo # failed."]
+
+    @ia.remote(max_retries=0)
+    def die() -> None:
+        os._exit(3)
+
+    crashed = die.remote()
+    with pytest.raises(exceptions.WorkerCrashedError) as died:
+        ia.get(tasks.echo.remote(crashed))
+    assert "was not run: its argument die #" in died.value.__notes__[-1]
+    with pytest.raises(exceptions.WorkerCrashedError) as again:
+        ia.get(crashed)
+    assert not hasattr(again.value, "__notes__")

@@ -6,9 +6,10 @@ import msgspec
 
 from ipyactors.notebook.plots.attempt_plot import attempts
 from ipyactors.notebook.plots.attempt_rows import SMOOTH_AT_MOST, Attempt, choose_calls
+from ipyactors.notebook.plots.figures import BOLT
 from ipyactors.notebook.plots.retry_plot import Cause, count_causes, retries
 from ipyactors.notebook.plots.wording import ROWS_AT_MOST, gist, in_size, in_time, shorten
-from ipyactors.wire.events import Event, EventKind
+from ipyactors.wire.events import Became, Event, EventKind
 
 ACTOR = b"a" * 16
 GONE = "Actor Account 'acct' is dead: its process exited with code 3. The call Account.die had started."
@@ -92,6 +93,52 @@ def test_what_failed_began_when_its_process_was_free_for_it() -> None:
         assert row.attempts[0].start_s == start_s
 
 
+KILLED = "Actor Account 'acct' is dead: its process was killed by SIGKILL (injected during Account.add). It had."
+DIED = [
+    Event(EventKind.ACTOR_CREATED, 100.0, "acct", actor_id=ACTOR, count=1),
+    *(Event(EventKind.CALL_ATTEMPT, 101.0 + k, "Account.add", actor_id=ACTOR, task_id=bytes([k]), worker_id=b"w",
+            duration_s=0.5)
+      for k in range(2)),
+    Event(EventKind.ACTOR_DIED, 103.0, "acct", actor_id=ACTOR, injected=True),
+    Event(EventKind.CALL_FAILED, 103.0, "Account.add", actor_id=ACTOR, task_id=bytes([2]), duration_s=2.5,
+          detail=KILLED, became=Became.BEGUN),
+    *(Event(EventKind.CALL_FAILED, 103.0, "Account.add", actor_id=ACTOR, task_id=bytes([k]), detail=KILLED,
+            became=Became.NOT_RUN) for k in (3, 4)),
+]  # fmt: skip
+WHY = "killed by SIGKILL (injected during Account.add)"
+
+
+def test_a_call_that_was_not_run_has_no_attempt_and_did_not_die() -> None:
+    begun, *not_run = choose_calls(DIED).rows[:3]
+    assert begun.attempts == (Attempt("failed", 1.5, 2.5, KILLED, is_injected=True),), "since the call before"
+    assert begun.in_words() == f"1 attempt, 1.0 s, incarnation 0, failed: was {WHY}"
+    assert [row.in_words() for row in not_run] == [f"not run: was {WHY}"] * 2
+    assert all(row.has_failed and not row.attempts[0].is_injected for row in not_run)
+    retried = Event(EventKind.CALL_RETRY, 102.5, "Account.add", actor_id=ACTOR, task_id=bytes([4]), duration_s=0.5)
+    [row] = [row for row in choose_calls([*DIED[:3], retried, *DIED[3:]]).rows if len(row.attempts) == 2]
+    assert row.in_words() == f"1 attempt, 500 ms, incarnation 0, not run again: was {WHY}"
+    drawn = attempts(DIED).axes[0]
+    told = [text.get_text() for text in drawn.get_legend().get_texts()]
+    assert told == ["ended well", "last attempt, failed", "given up", "ended by an injection"]
+    [bolts] = [line for line in drawn.lines if line.get_marker() == BOLT]
+    assert len(bolts.get_xdata()) == 1
+    assert [(cause.again, cause.failed) for cause in count_causes(DIED)] == [(0, 1)]
+
+
+def test_time_begins_at_0_and_words_have_the_room_that_they_need() -> None:
+    for story in (STORY, DIED, DIED[2:]):
+        axes = attempts(story).axes[0]
+        assert axes.get_xticks()[0] == 0
+        assert len(axes.get_xticks()) >= 2
+        axes.figure.draw_without_rendering()
+        right = axes.get_window_extent().x1
+        edges = [text.get_window_extent().x1 for text in axes.texts]
+        assert all(edge <= right + 1 for edge in edges)
+        assert right - max(edges) < 0.1 * right, "what is left free at the right"
+    texts = [text.get_text() for text in attempts(DIED).axes[0].texts]
+    assert f"1 attempt, 1.0 s, incarnation 0, failed: was {WHY}" in texts
+
+
 def test_the_figure_draws_attempts_waits_and_ends() -> None:
     figure = attempts(STORY)
     axes = figure.axes[0]
@@ -100,7 +147,7 @@ def test_the_figure_draws_attempts_waits_and_ends() -> None:
     told = [text.get_text() for text in axes.get_legend().get_texts()]
     assert told == ["ended well", "attempt that was lost", "last attempt, failed", "waiting for the next attempt",
                     "end of an attempt that was lost", "given up"]  # fmt: skip
-    assert repr(figure) == "<attempts>"
+    assert repr(figure) == '<attempts; .savefig("attempts.png")>'
     assert figure._repr_png_()[0].startswith(b"\x89PNG")
 
 
@@ -128,7 +175,7 @@ def test_the_figure_of_retries_has_a_bar_for_each_cause() -> None:
     axes = figure.axes[0]
     assert [text.get_text() for text in axes.texts][:2] == ["2  ValueError", "1  OSError"]
     assert [label.get_text() for label in axes.get_yticklabels()] == ["bad", "flaky", "", "Account.add", "Account.die"]
-    assert repr(figure) == "<retries>"
+    assert repr(figure) == '<retries; .savefig("retries.png")>'
     many = [Event(EventKind.TASK_RETRY, 1.0, f"f{number:02}", task_id=b"1", detail="no") for number in range(50)]
     assert retries(many).axes[0].get_xlabel() == "attempts that failed \u00b7 10 more of 10 other causes left out"
     nothing = retries(STORY[1:2])
@@ -137,12 +184,14 @@ def test_the_figure_of_retries_has_a_bar_for_each_cause() -> None:
 
 
 def test_words() -> None:
-    assert [in_time(one) for one in (0.0, 0.0004, 0.0126, 3.44, 44.4, 300, 9000)] == [
-        "0 ms", "0.4 ms", "13 ms", "3.4 s", "44 s", "5 min", "2.5 h",
+    assert [in_time(one) for one in (0.0, 5e-7, 3.2e-5, 0.0004, 0.0126, 3.44, 44.4, 300, 9000)] == [
+        "0 ms", "0.5 \u00b5s", "32 \u00b5s", "0.4 ms", "13 ms", "3.4 s", "44 s", "5 min", "2.5 h",
     ]  # fmt: skip
     assert [in_size(one) for one in (1, 55, 1234, 25_000_000, 10**13)] == [
         "1 byte", "55 bytes", "1.23 kB", "25 MB", "1e+04 GB",
     ]  # fmt: skip
     assert gist("KeyError: 3.14 is missing. Look\nthere", 99) == "KeyError: 3.14 is missing"
+    for actor in ("A 'a b'", "A 5ae90b11"):
+        assert gist(f"A.f was given up: while it ran, the process of actor {actor} was killed. It.", 99) == "was killed"
     assert gist("word " * 20, 10) == "word word\u2026"
     assert shorten("f" * 50 + "#12", 10) == "ffffff\u2026#12"

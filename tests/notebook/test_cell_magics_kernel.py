@@ -119,7 +119,7 @@ def test_a_cell_runs_in_an_actor_in_its_turn_and_is_recorded(kernel: Kernel) -> 
 def test_what_a_readonly_cell_changes_is_put_back_and_told(kernel: Kernel) -> None:
     count = "len([e for e in ipyactors.events() if e.kind == 'actor_recovered'])"
     changing = kernel.run("%%on nameless --readonly\nself.balance = 99\nself.balance")
-    assert "balance was 0 and became 99. It is put back" in changing.error_text
+    assert "balance was 0 and became 99. The state is again as it was" in changing.error_text
     assert kernel.check("%%on nameless --readonly\nself.balance").result == "0"
     kernel.check("os.kill(ipyactors.get(nameless.pid.remote()), signal.SIGKILL)")
     assert kernel.check("%%on nameless\nself.balance").result == "0"

@@ -153,7 +153,11 @@ def test_the_rest(shell: Any, acct: Any) -> None:
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("rain", "invalid choice"),
+        ("rain", "WHAT takes kill, exit, .*, not 'rain'"),
+        ("kill --before acct", r"'acct' was taken for the METHOD of --before\. Write the target first: %chaos kill TARGET"),
+        ("kill double", r"abs is a function .*: write --before, --during or --after, .* Nothing was done"),
+        ("kill_node $nowhere", "there is no variable 'nowhere' in this notebook. Nothing was done"),
+        ("kill_node 'zz'", "begins with 'zz'"),
         ("kill", "takes a target"),
         ("kill nobody", "no live actor has the name nobody"),
         ("kill acct --code 3", "no use for --code"),
@@ -168,7 +172,7 @@ def test_the_rest(shell: Any, acct: Any) -> None:
         ("storm nobody", "no live actor has the name nobody"),
         ("storm double", "storm takes actors; abs is a function. Nothing was done"),
         ("kill_head acct", "kill_head takes no target: it kills the session's control plane. Nothing was done"),
-        ("kill acct --nth 3", "say before, during or after"),
+        ("kill acct --nth 3", "--nth and --times count calls: write --before, --during or --after too. Nothing"),
     ],
 )
 def test_a_mistake_is_one_line_and_nothing_is_done(shell: Any, acct: Any, line: str, words: str) -> None:
@@ -176,6 +180,13 @@ def test_a_mistake_is_one_line_and_nothing_is_done(shell: Any, acct: Any, line: 
     with pytest.raises(UsageError, match=words):
         chaos(shell, line)
     assert ia.chaos.pending() == []
+
+
+def test_a_machine_is_named_by_a_variable_too(shell: Any, acct: Any) -> None:
+    shell.user_ns["nid"] = ia.nodes()[0]["NodeID"]
+    for line in ("kill_node $nid", f"kill-node '{shell.user_ns['nid'][:12]}'"):
+        with pytest.raises(UsageError, match="is the session's first one, with which it would end"):
+            chaos(shell, line)
 
 
 def test_without_a_session_nothing_can_go_wrong(shell: Any) -> None:

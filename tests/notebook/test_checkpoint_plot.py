@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from ipyactors.notebook.plots.checkpoint_plot import checkpoints
 from ipyactors.notebook.plots.checkpoint_rows import Replay, Saved, make_rows
+from ipyactors.notebook.plots.figures import BOLT
 from ipyactors.notebook.plots.wording import ROWS_AT_MOST
 from ipyactors.wire.events import Event, EventKind
 
@@ -69,8 +72,30 @@ def test_one_actor_has_the_cost_over_time() -> None:
     assert texts(STORY) == ["3 calls, 500 ms", "3.0 s old\n1.23 kB", "4.0 s old\n55 bytes"]
     told = [text.get_text() for text in axes.get_legend().get_texts()]
     assert told == ["checkpoint", "checkpoint that a recovery began with", "death that was injected"]
-    assert repr(figure) == "<checkpoints>"
+    assert repr(figure) == '<checkpoints; .savefig("checkpoints.png")>'
     assert figure._repr_png_()[0].startswith(b"\x89PNG")
+
+
+def test_words_lie_under_no_bolt_and_on_no_other_words() -> None:
+    deaths = [
+        event
+        for number in range(12)
+        for event in (
+            made(100.3 + number * 0.3, "63601b5648", number, "55"),
+            Event(EventKind.ACTOR_DIED, 100.4 + number * 0.3, "acct", actor_id=ACTOR, injected=True),
+            Event(EventKind.ACTOR_RECOVERED, 100.45 + number * 0.3, "acct", actor_id=ACTOR, count=3, duration_s=0.01),
+        )
+    ]
+    axes = checkpoints([STORY[0], *deaths, called(104.0)]).axes[0]
+    axes.figure.draw_without_rendering()
+    boxes = sorted((text.xy[1], text.get_window_extent().x0, text.get_window_extent().x1) for text in axes.texts)
+    assert 3 <= len(boxes) < 24, "those that have room"
+    for (row, _, right), (next_row, left, _) in pairwise(boxes):
+        assert row != next_row or right <= left
+    [bolts] = [line for line in axes.lines if line.get_marker() == BOLT]
+    bolts_px = [axes.transData.transform((at_s, 0.0))[0] for at_s in bolts.get_xdata()]
+    assert not [(row, left) for row, left, right in boxes if row for at_px in bolts_px if left <= at_px <= right]
+    assert max(right for _, _, right in boxes) <= axes.figure.bbox.x1
 
 
 def test_several_actors_have_a_row_each() -> None:

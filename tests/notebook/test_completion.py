@@ -12,13 +12,18 @@ pytestmark = [pytest.mark.notebook, pytest.mark.timeout(240)]
 
 SETUP = """%load_ext ipyactors
 import ipyactors
-ipyactors.init(num_cpus=2)
+ipyactors.init(nodes=[{"num_cpus": 2}, {"num_cpus": 1}])
 @ipyactors.remote
 class Counter:
     def add(self, amount): return amount
     def get(self): return 0
 acct = Counter.options(name="acct").remote()
 access = Counter.options(name="access").remote()
+spaced = Counter.options(name="an actor").remote()
+keeper = Counter.options(name="kept", durable=True).remote()
+kept = ipyactors.get(ipyactors.checkpoint(keeper))
+@ipyactors.remote
+def double(x): return 2 * x
 class OddError(Exception): pass
 limit = 3"""
 
@@ -49,10 +54,46 @@ def kernel() -> Iterator[Kernel]:
         ("x = %kill acct --res|", ["x = %kill acct --restart"]),
         ("%kill 'acct' --|", ["%kill 'acct' --namespace", "%kill 'acct' --restart"]),
         ("%remote_init --q|", ["%remote_init --quiet"]),
+        ("%kill an|", ["%kill 'an actor'"]),
+        ("%kill 'an|", ["%kill 'an actor'"]),
+        ("%kill 'an ac|", ["%kill 'an actor'"]),
+        ("%kill 'an |", ["%kill 'an actor'"]),
+        ('%kill "an|"', ['%kill "an actor']),
+        ('%kill "acc|', ['%kill "acct"', '%kill "access"']),
+        ("%%on an|\nself", ["%%on 'an actor'"]),
+        ("%timeline --actor an|", ["%timeline --actor 'an actor'"]),
+        ("%actor --log an|", ["%actor --log 'an actor'"]),
+        ("%%remote --durable --checkpoint calls=3,|", ["%%remote --durable --checkpoint calls=3,seconds="]),
+        ("%chaos storm --kinds kill,kill_|", ["%chaos storm --kinds kill,kill_head"]),
+        ("%chaos storm --kinds sl|", ["%chaos storm --kinds slow"]),
+        ("%chaos drop-|", ["%chaos drop-replies"]),
+        ("%chaos fail do|", ["%chaos fail double"]),
+        ("%chaos kill --before ad| acct", ["%chaos kill --before add"]),
+        ("%chaos fill-disk |", [f"%chaos fill-disk {one}" for one in ("keeper", "kept", "--times")]),
+        ("%upgrade |", [f"%upgrade {one}" for one in ("keeper", "kept", "--namespace")]),
+        ("%checkpoints |", [f"%checkpoints {one}" for one in ("keeper", "kept", "--namespace", "--restore", "--yes")]),
     ],
 )
 def test_tab_offers_what_may_come(kernel: Kernel, code: str, lines: list[str]) -> None:
     assert sorted(kernel.complete(code)) == sorted(lines)
+
+
+def test_tab_offers_the_checkpoints_of_the_actor_that_stands_behind(kernel: Kernel) -> None:
+    checkpoint_id = kernel.check("kept").result.strip("'")[:10]
+    assert kernel.complete("%checkpoints --restore | kept") == [f"%checkpoints --restore {checkpoint_id}"]
+
+
+def test_tab_offers_the_machines_that_can_be_killed(kernel: Kernel) -> None:
+    first, other = eval(kernel.check("[one['NodeID'] for one in ipyactors.nodes()]").result)
+    [line] = kernel.complete("%chaos kill_node |")
+    assert other.startswith(line.removeprefix("%chaos kill_node "))
+    assert not first.startswith(line.removeprefix("%chaos kill_node "))
+
+
+def test_what_tab_offers_works(kernel: Kernel) -> None:
+    for begun in ("an", "'an"):
+        [line] = kernel.complete(f"%actor {begun}|")
+        assert kernel.check(line).result.startswith("Counter 'an actor'")
 
 
 def test_elsewhere_tab_offers_what_it_did_before(kernel: Kernel) -> None:

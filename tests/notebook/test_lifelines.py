@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pathlib
+from itertools import pairwise
 
 import msgspec
 import pytest
@@ -11,8 +12,9 @@ from matplotlib.figure import Figure
 
 import ipyactors
 from ipyactors.api.actor_table import ActorTable, label
-from ipyactors.exceptions import ActorNotFoundError, SessionError
+from ipyactors.exceptions import ActorNotFoundError, OptionError, SessionError
 from ipyactors.notebook.plots.attempt_plot import attempts
+from ipyactors.notebook.plots.checkpoint_plot import checkpoints
 from ipyactors.notebook.plots.figures import BOLT, DEATH, FLASH
 from ipyactors.notebook.plots.lifeline_plot import GAPS_WITH_TIMES, MARK_STYLES, lifelines
 from ipyactors.notebook.plots.lifeline_rows import Mark, Span, choose_rows, make_rows
@@ -22,7 +24,7 @@ from ipyactors.notebook.plots.recovery_table import FACTS, recoveries
 from ipyactors.notebook.plots.rerun_plot import reruns
 from ipyactors.notebook.plots.retry_plot import retries
 from ipyactors.notebook.plots.wording import ROWS_AT_MOST
-from ipyactors.wire.events import Event, EventKind
+from ipyactors.wire.events import Became, Event, EventKind
 from ipyactors.wire.specs import ActorState, ActorStatus, Death, LossReason
 
 ACTOR = b"a" * 16
@@ -141,7 +143,7 @@ def test_a_figure_shows_itself_and_touches_no_state_of_pyplot() -> None:
     png, size = figure._repr_png_()
     assert png.startswith(b"\x89PNG")
     assert size["width"] > 400
-    assert repr(figure) == "<lifelines>"
+    assert repr(figure) == '<lifelines; .savefig("lifelines.png")>'
     texts = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
     assert {"process died", "down", "gone for good"} <= set(texts)
     axes = Figure().add_subplot()
@@ -177,6 +179,18 @@ def test_a_picture_of_one_actor() -> None:
         assert [label.get_text() for label in axes.get_yticklabels()] == ["acct"]
     with pytest.raises(ActorNotFoundError, match=r"No event tells of an actor 'no'.*Actors in them: acct, other\."):
         lifelines([*STORY, other], actor="no")
+
+
+def test_a_picture_of_several_actors() -> None:
+    others = [Event(EventKind.ACTOR_ALIVE, 100.0, name, actor_id=name.encode() * 16) for name in "bc"]
+    for which in (["acct", "c"], ("c", ACTOR.hex())):
+        axes = lifelines([*others, *STORY], actor=which).axes[0]
+        assert sorted(label.get_text() for label in axes.get_yticklabels()) == ["acct", "c"]
+    assert {one.name for one in recoveries(STORY, actor=["acct"])} == {"acct"}
+    with pytest.raises(ActorNotFoundError, match="an actor 'no'"):
+        lifelines(STORY, actor=["acct", "no"])
+    with pytest.raises(OptionError, match="names no actor"):
+        lifelines(STORY, actor=[])
 
 
 def injected(event: Event) -> Event:
@@ -265,7 +279,7 @@ def test_a_durable_actor_has_its_checkpoints_its_replays_and_what_they_come_to()
     )
     assert row.marks == (Mark("checkpoint", 1.5), Mark("death", 2.0), Mark("upgrade", 4.0))
     assert row.restores == ((1.5, 3.0),)
-    assert row.sum_up == "1 death · 1 checkpoint · 17 calls replayed · 2 calls answered · none lost"
+    assert row.sum_up == "acct: 1 death · 1 checkpoint · 17 calls replayed · 2 calls answered · none lost"
     axes = lifelines(DURABLE).axes[0]
     assert row.sum_up in [text.get_text() for text in axes.texts]
     texts = [text.get_text() for text in axes.get_legend().get_texts()]
@@ -276,6 +290,72 @@ def test_a_call_that_nobody_has_answered_is_lost() -> None:
     unanswered = Event(EventKind.CALL_FAILED, 104.0, "Account.deposit", actor_id=ACTOR, incarnation=1)
     [row] = make_rows([*DURABLE, unanswered])
     assert row.sum_up.endswith("2 calls answered · 1 call lost")
+
+
+def test_a_call_that_is_known_to_have_had_no_effect_is_not_lost() -> None:
+    failed = Event(EventKind.CALL_FAILED, 104.0, "Account.read", actor_id=ACTOR, incarnation=1)
+    story = [*DURABLE, *(msgspec.structs.replace(failed, became=one) for one in (Became.NO_EFFECT, Became.NOT_RUN))]
+    [row] = make_rows(story)
+    assert row.sum_up.endswith("2 calls answered · 2 given up, without effect · none lost")
+    assert [mark.what for mark in row.marks if mark.at_s == 4.0] == ["upgrade", "given up", "given up"]
+    assert "call given up, without effect" in legend(lifelines(story))
+    [row] = make_rows([*DURABLE, msgspec.structs.replace(failed, became=Became.BEGUN)])
+    assert row.sum_up.endswith("1 call lost")
+
+
+@pytest.mark.parametrize(
+    ("injected", "died", "words"),
+    [(1, 1, "1 death, injected"), (3, 3, "3 deaths, all injected"), (1, 3, "3 deaths, 1 of them injected")],
+)
+def test_how_many_deaths_were_injected(injected: int, died: int, words: str) -> None:
+    deaths = [
+        Event(EventKind.ACTOR_DIED, 105.0 + k, "acct", actor_id=ACTOR, injected=k < injected) for k in range(died)
+    ]
+    alive = [event for event in DURABLE if event.kind is not EventKind.ACTOR_DIED]
+    assert next(make_rows([*alive, *deaths])).sum_up.startswith(f"acct: {words} · ")
+
+
+def test_ends_of_calls_are_explained_where_they_are_drawn() -> None:
+    assert "end of a call" in legend(lifelines(STORY))
+    plain = Event(EventKind.CALL_ATTEMPT, 103.0, "B.b", actor_id=b"b" * 16)
+    made = Event(EventKind.ACTOR_ALIVE, 101.0, "b", actor_id=b"b" * 16)
+    assert "end of a call (not of durable actors)" in legend(lifelines([*DURABLE, made, plain]))
+    assert not [words for words in legend(lifelines(DURABLE)) if words.startswith("end of a call")]
+    assert next(make_rows(STORY)).marks[0] == Mark("call", 1.0), "when it was answered"
+
+
+def test_nothing_is_cut_at_the_right_edge_and_no_text_lies_on_another_one() -> None:
+    quick = [
+        Event(EventKind.TASK_RETRY, 100.0, "f", task_id=b"1", duration_s=10.0, detail="exited"),
+        *(Event(EventKind.TASK_RETRY, 100.0 + k / 100, "f", task_id=b"1", attempt=k, duration_s=0.009)
+          for k in range(1, 60)),
+        Event(EventKind.TASK_ATTEMPT, 104.0, "f", task_id=b"1", attempt=60, duration_s=0.01),
+    ]  # fmt: skip
+    for story in (quick, DURABLE, STORY):
+        axes = lifelines(story).axes[0]
+        axes.figure.draw_without_rendering()
+        inside = sorted((text.xy[1], text.get_window_extent().x0, text.get_window_extent().x1) for text in axes.texts)
+        assert all(right <= axes.get_window_extent().x1 for _, _, right in inside)
+        for (row, _, right), (next_row, left, _) in pairwise(inside):
+            assert row != next_row or right <= left
+    assert lifelines(quick).axes[0].texts[-1].get_text() == "61"
+
+
+def test_what_is_written_is_large_enough_to_be_read() -> None:
+    for draw in (lifelines, attempts, retries, reruns, recovery_times, checkpoints):
+        figure = draw([*STORY, *DURABLE])
+        axes = figure.axes[0]
+        legends = [*figure.legends, *([axes.get_legend()] if axes.get_legend() else [])]
+        assert all(text.get_fontsize() >= 9.5 for text in axes.texts)
+        assert all(text.get_fontsize() >= 9 for one in legends for text in one.get_texts())
+        others = (axes.title, *axes.get_xticklabels(), *axes.get_yticklabels())
+        assert all(text.get_fontsize() >= 9.5 for text in others)
+
+
+def test_a_legend_has_as_many_columns_as_fit() -> None:
+    figure = lifelines([*STORY, *DURABLE])
+    figure.draw_without_rendering()
+    assert figure.axes[0].get_legend().get_window_extent().x1 <= figure.bbox.x1
 
 
 def test_a_durable_actor_takes_two_lines_and_the_others_make_room() -> None:
@@ -315,7 +395,7 @@ def test_recovery_times_are_a_histogram_of_actors_that_came_back() -> None:
     nothing = recovery_times([])
     assert nothing.axes[0].get_title(loc="left") == "no recoveries"
     assert nothing._repr_png_()[0].startswith(b"\x89PNG")
-    assert repr(nothing) == "<recovery times>"
+    assert repr(nothing) == '<recovery times; .savefig("recovery_times.png")>'
 
 
 def test_recoveries_say_what_died_what_came_back_and_how_fast() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
@@ -18,7 +18,7 @@ from ipyactors.ground.options import OPTIONS, Place
 from ipyactors.notebook import extension
 from ipyactors.notebook.cells.cell_compiler import Definition
 from ipyactors.notebook.magics import replies
-from ipyactors.notebook.magics.flags import without_comment
+from ipyactors.notebook.magics.flags import parse_line, without_comment
 from ipyactors.notebook.magics.which_actor import find_actor
 from ipyactors.wire.specs import ActorState, ActorStatus, Death, LossReason
 from tests.support.fake_engine import fake_engine
@@ -319,6 +319,60 @@ def test_the_line_magics_say_what_is_wrong(shell: Any) -> None:
     assert repr(run(shell, "%actors")) == "no actors"
 
 
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("%actor", "%actor takes ACTOR, which is missing"),
+        ("%actor acct one", "%actor has no use for 'one'. It takes ACTOR, --namespace, --state, --checkpoints, --log"),
+        ("%actor acct --sate", "%actor has no use for '--sate'. Did you mean --state?"),
+        ("%actor acct --log=many", "%actor: --log takes a number, not 'many'"),
+        ("%actor acct --log many", "%actor has no use for 'many'. It takes ACTOR"),
+        ("%actor 'acct", "%actor: there is no closing quotation mark in 'acct"),
+        ("%kill acct --namespace", "%kill: --namespace takes TEXT, which is missing"),
+        ("%cluster stop", "%cluster: command takes config or end, not 'stop'"),
+        ("%chaos nope", "%chaos: WHAT takes kill, exit, segfault,"),
+        ("%chaos kill acct --how hard", "%chaos: --how takes SIGKILL or SIGTERM, not 'hard'"),
+        ("%chaos kill one two", "%chaos: SECONDS takes a number, not 'two'"),
+        ("%chaos kill acct --du deposit", "%chaos: ambiguous option: --du could match --duration, --during"),
+        ("%timeline a.json b.json", "%timeline has no use for 'b.json'. It takes FILE, --actor."),
+        ("%remote_init one", "%remote_init has no use for 'one'"),
+        ("%upgrade", "%upgrade takes ACTOR, which is missing"),
+        ("%checkpoints", "%checkpoints takes ACTOR, which is missing"),
+        ("%%on\n1", "%%on takes ACTOR, which is missing"),
+        ("%%task -o\n1", "%%task: -o takes NAME, which is missing"),
+        ("%%task --name 'a\n1", "%%task: there is no closing quotation mark in --name 'a"),
+    ],
+)
+def test_what_a_line_lacks_or_has_too_much_is_said_in_one_shape(shell: Any, line: str, words: str) -> None:
+    error = error_of(shell, line)
+    assert isinstance(error, UsageError)
+    assert words in str(error)
+    name = line.split()[0]
+    assert str(error).endswith(f" Nothing was done; {name}? tells more.")
+    assert "\n" not in str(error)
+
+
+@pytest.mark.parametrize("line", ["--log acct", "acct --log", "--log 20 acct", "--log --state acct", "acct --log=20"])
+def test_an_option_that_may_stand_alone_takes_no_word_that_is_not_of_its_kind(shell: Any, line: str) -> None:
+    given = parse_line(shell.find_line_magic("actor"), line)
+    assert (given.actor, given.log) == ("acct", 20)
+
+
+def test_help_of_a_task_does_not_speak_of_actors(shell: Any) -> None:
+    text = " ".join(shell.find_cell_magic("task").__doc__.partition("options:")[2].split())
+    assert "what messages call the task" in text
+    assert "actor" not in text
+    assert "get_actor() finds the actor" in " ".join(shell.find_cell_magic("remote").__doc__.split())
+
+
+def test_what_cannot_run_elsewhere_leaves_the_name_as_it_was(shell: Any) -> None:
+    for body in ("!ls", "%time 1"):
+        words = str(error_of(shell, f"%%task -o r\n{body}"))
+        assert "work in the notebook's own process" in words
+        assert "Nothing was sent, and r is unchanged." in words
+    assert "unchanged" not in str(error_of(shell, "%%task\n!ls"))
+
+
 def status(which: str, name: str = "", namespace: str = "mine", state: ActorState = ActorState.ALIVE) -> ActorStatus:
     actor_id = b"a" + bytes.fromhex(which).ljust(15, b"0")
     return ActorStatus(actor_id, state, name=name, namespace=namespace, class_name="C")
@@ -402,29 +456,36 @@ def test_a_dead_actor_has_no_restarts_left() -> None:
 
 
 def test_classes_of_a_name_are_told_apart_by_their_definitions() -> None:
-    definition = Definition("Counter", is_class=True)
+    definition = Definition("Counter", is_class=True, source="class Counter: 'now'")
+
+    def actor(name: str, digest: bytes = b"other", level: str = "", **more: Any) -> ActorStatus:
+        facts = {"state": ActorState.ALIVE, "class_name": "Counter", "source_digest": digest, **more}
+        return ActorStatus(b"a", name=name, level=level, **facts)
+
+    def said(
+        *actors: ActorStatus, before: Any = None, variables: Mapping[bytes, str] = {}, durable: bool = False
+    ) -> str:
+        options = {definition: {"durable": True} if durable else {}}
+        words = replies.defined([definition], options, (), {"Counter": before}, actors, variables)
+        return " ".join(words.split()).replace(" (durable=True)", "")
+
     old = ipyactors.remote(type("Counter", (), {}))
-
-    def actor(name: str, definition_id: bytes, state: ActorState = ActorState.ALIVE) -> ActorStatus:
-        return ActorStatus(b"a", state, class_name="Counter", name=name, definition_id=definition_id)
-
-    actors = [actor("first", b"1"), actor("namesake", b"3"), actor("second", b"2"), actor("x", b"2", ActorState.DEAD)]
-    said = replies.defined([definition], {definition: {}}, (), {"Counter": old}, {"Counter": {b"1", b"2"}}, actors)
-    assert said.endswith("the class before it is still run by Counter 'first',\n    Counter 'second'")
-    durable = {definition: {"durable": True}}
-    said = replies.defined([definition], durable, (), {"Counter": old}, {"Counter": {b"1"}}, actors)
-    assert said.endswith("still run by\n    Counter 'first'; to change that: %upgrade first")
-    variables = {b"a": "acct"}
-    nameless = [actor("", b"1")]
-    said = replies.defined([definition], durable, (), {"Counter": old}, {"Counter": {b"1"}}, nameless)
-    assert said.endswith("; to change that: the handle's upgrade(Counter)")
-    said = replies.defined([definition], durable, (), {"Counter": old}, {"Counter": {b"1"}}, nameless, variables)
-    assert said.endswith("; to change that: %upgrade acct")
-    both = {"Counter": {b"1", b"2"}}
-    said = replies.defined([definition], durable, (), {"Counter": old}, both, actors, variables)
-    assert said.endswith("to change that, for each: %upgrade NAME")
-    said = replies.defined([definition], {definition: {}}, (), {"Counter": old}, {}, actors)
-    assert said == "replaced actor class Counter"
+    same, first, second = actor("same", definition.digest), actor("first"), actor("second")
+    dead, plain, stranger = actor("x", state=ActorState.DEAD), actor("plain", b""), actor("x", class_name="Other")
+    told = "actor class Counter, and the class before it is still run by Counter 'first', Counter 'second'"
+    assert said(same, first, dead, second, plain, stranger, before=old) == f"replaced {told}"
+    earlier = "defined actor class Counter, and an earlier Counter is still run by Counter"
+    assert said(first, same) == f"{earlier} 'first'"
+    assert said(same, plain, before=old) == "replaced actor class Counter"
+    lasting = actor("first", level="process")
+    assert said(lasting) == said(first, durable=True) == f"{earlier} 'first'"
+    assert said(lasting, durable=True) == f"{earlier} 'first'; to change that: %upgrade first"
+    assert said(lasting, second, durable=True).endswith("to change that, for each: %upgrade NAME")
+    nameless = actor("", level="host")
+    assert said(nameless, durable=True).endswith("; to change that: the handle's upgrade(Counter)")
+    assert said(nameless, durable=True, variables={b"a": "acct"}).endswith("; to change that: %upgrade acct")
+    id_of_old = old._get_definition().definition_id
+    assert said(actor("plain", b"", definition_id=id_of_old), before=old).endswith("still run by Counter 'plain'")
 
 
 def test_the_table_tells_of_a_death_in_one_sentence() -> None:
@@ -481,16 +542,16 @@ def test_a_long_line_is_broken_between_words() -> None:
     old = ipyactors.remote(type("Counter", (), {}))
     names = [f"a_rather_long_name_{number}" for number in range(9)]
     actors = [
-        ActorStatus(b"a", ActorState.ALIVE, class_name="Counter", name=name, definition_id=b"1") for name in names
+        ActorStatus(b"a", ActorState.ALIVE, class_name="Counter", name=name, source_digest=b"1") for name in names
     ]
-    said = replies.defined([definition], {definition: {}}, (), {"Counter": old}, {"Counter": {b"1"}}, actors)
+    said = replies.defined([definition], {definition: {}}, (), {"Counter": old}, actors)
     lines = said.splitlines()
     assert len(lines) > 1
     assert max(map(len, lines)) <= replies.WIDTH
     assert all(line.startswith("    ") for line in lines[1:])
     assert " ".join(line.strip() for line in lines).endswith(", ".join(f"Counter '{name}'" for name in names))
     option = {"name": "x" * 200}
-    [_, long, *_] = replies.defined([definition], {definition: option}, (), {}, {}, ()).splitlines()
+    [_, long, *_] = replies.defined([definition], {definition: option}, (), {}, ()).splitlines()
     assert "x" * 200 in long
 
 

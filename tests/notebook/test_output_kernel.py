@@ -178,6 +178,40 @@ def test_what_a_durable_actor_runs_after_a_crash_is_under_the_cell_of_the_call(
     kernel.check("ipyactors.kill(durable)")
 
 
+def test_what_it_runs_after_a_crash_is_shown_before_the_result(kernel: Kernel) -> None:
+    kernel.check(
+        """from ipyactors import chaos
+@ipyactors.remote(durable=True)
+class Counting:
+    def __init__(self): self.n = 0
+    def add(self):
+        self.n += 1
+        print(self.n)
+        return self.n"""
+    )
+    for _ in range(20):  # the text had lost the race to the result in every fifth
+        shown = kernel.check(
+            "counting = Counting.remote(); chaos.kill(counting, during='add', nth=2)\n"
+            "print(ipyactors.get([counting.add.remote() for _ in range(4)])); ipyactors.kill(counting)"
+        )
+        lines = [line.removeprefix("(Counting) ") for line in shown.text.splitlines()]
+        assert lines == ["1", "2", "2", "3", "4", "[1, 2, 3, 4]"]
+
+
+def test_what_a_constructor_prints_is_shown_before_the_first_answer_or_the_error(kernel: Kernel) -> None:
+    kernel.check(
+        """%%remote
+class Made:
+    def __init__(self, by=1): print('making'); print(1 / by, end='')
+    def use(self): print('used')"""
+    )
+    for _ in range(20):
+        shown = kernel.check("made = Made.remote(); ipyactors.get(made.use.remote()); print('got'); del made")
+        assert shown.text.splitlines() == ["(Made) making", "(Made) 1.0", "(Made) used", "got"]
+        shown = kernel.run("ipyactors.get(Made.remote(0).use.remote())")
+        assert (shown.text, shown.status) == ("(Made) making\n", "error")
+
+
 def test_a_constructor_prints_at_once_under_the_cell_that_creates_the_actor(kernel: Kernel, gate: pathlib.Path) -> None:
     kernel.check(
         """%%remote

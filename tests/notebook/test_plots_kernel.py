@@ -54,7 +54,7 @@ def kernel() -> Iterator[Kernel]:
 def test_timeline_shows_the_lifelines(kernel: Kernel) -> None:
     for line in ("%timeline", "%timeline --actor acct", "%timeline --actor $pair"):
         shown = kernel.check(line)
-        assert shown.result == "<lifelines>"
+        assert shown.result == '<lifelines; .savefig("lifelines.png")>'
         assert shown.mimetypes == ["text/plain", "image/png"]
 
 
@@ -98,7 +98,7 @@ assert 0 < saved.size_bytes < 10_000, row""")
 def test_each_figure_shows_itself(kernel: Kernel, name: str) -> None:
     shown = kernel.check(f"import ipyactors.plots\nipyactors.plots.{name}()")
     assert shown.mimetypes == ["text/plain", "image/png"]
-    assert shown.result == f"<{name.replace('_', ' ')}>"
+    assert shown.result == f'<{name.replace("_", " ")}; .savefig("{name}.png")>'
 
 
 def test_a_picture_may_be_made_in_another_process(kernel: Kernel, tmp_path: pathlib.Path) -> None:

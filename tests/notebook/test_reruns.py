@@ -51,6 +51,14 @@ def test_the_figure_names_the_calls_and_says_why() -> None:
     assert len(axes.patches) == 5
 
 
+def test_where_nothing_ran_again_nothing_is_explained_but_that() -> None:
+    figure = reruns([attempt(b"1", "make", 1.0), attempt(b"2", "add", 2.0)])
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["first run"]
+    assert figure.axes[0].get_xlabel() == "seconds since the first run began \u00b7 no value was lost"
+    assert "ran again" in [text.get_text() for text in reruns(EVENTS).legends[0].get_texts()]
+    assert "no value" not in reruns(EVENTS).axes[0].get_xlabel()
+
+
 def values_of(events: list[Event]) -> list[tuple[float, float]]:
     """Return from when to when values are drawn that were lost, in seconds since the first run."""
     lines = reruns(events).axes[0].lines
@@ -95,5 +103,5 @@ def test_what_ran_again_is_shown_before_what_did_not() -> None:
 def test_nothing_happened() -> None:
     figure = reruns([])
     assert figure.axes[0].get_yticklabels() == []
-    assert repr(figure) == "<reruns>"
+    assert repr(figure) == '<reruns; .savefig("reruns.png")>'
     assert figure._repr_png_()[0].startswith(b"\x89PNG")

@@ -84,6 +84,24 @@ def test_a_restarted_kernel_comes_back_to_its_detached_actors(kernel: Kernel, op
     end(kernel)
 
 
+def test_an_edited_class_says_which_actors_of_the_kernel_before_still_run_the_old_one(kernel: Kernel) -> None:
+    begin(kernel, ", durable=True, max_restarts=-1")
+    kernel.restart(now=True)
+    kernel.check(SETUP)
+    durable = ACCOUNT.replace("detached", "detached --durable")
+    assert "still run" not in kernel.check(durable + "# the same code").text
+    kernel.restart(now=True)
+    kernel.check(SETUP)
+    edited = durable.replace("+=", "-=")
+    assert " ".join(kernel.check(edited).text.split()) == (
+        "defined actor class Account (lifetime='detached', durable=True), and an earlier Account is still run by "
+        "Account 'acct'; to change that: %upgrade acct"
+    )
+    kernel.check("%upgrade acct")
+    assert "still run" not in kernel.check(edited).text
+    end(kernel)
+
+
 def test_a_durable_actor_that_dies_without_a_kernel_is_there_again_with_its_state(kernel: Kernel) -> None:
     begin(kernel, ", durable=True, max_restarts=-1")
     pid = int(kernel.check("[one['pid'] for one in ipyactors.list_actors() if one['name'] == 'acct'][0]").result)
@@ -252,7 +270,9 @@ def test_a_kernel_that_knows_no_notebook_says_once_that_a_detached_actor_ends_wi
         assert shown.text.startswith("a detached actor ends with this kernel")
         assert "set IPYACTORS_NOTEBOOK in the environment to a path, before init()" in shown.text
         assert kernel.check("other = Account.options(name='other').remote(1)").text == ""
-        kernel.check("ipyactors.shutdown()\nos.environ['IPYACTORS_NOTEBOOK'] = 'bank.ipynb'\nipyactors.init(num_cpus=2);")
+        kernel.check(
+            "ipyactors.shutdown()\nos.environ['IPYACTORS_NOTEBOOK'] = 'bank.ipynb'\nipyactors.init(num_cpus=2);"
+        )
         assert kernel.check("kept = Account.options(name='kept').remote(1)").text == ""
         kernel.check("ipyactors.shutdown(everything=True)")
     assert_nothing_left(folders)

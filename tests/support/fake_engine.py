@@ -276,9 +276,6 @@ class FakeEngine:
         total, free = {"CPU": 20_000, "memory": 10_000_000}, {"CPU": 5_000}
         return ClusterReply(1, (NodeStatus(b"n1", "here", total, free, 3),), tuple(self.statuses.values()))
 
-    def describe_waiting(self, cluster: ClusterReply) -> tuple[str, ...]:
-        return tuple(one.reason for one in cluster.waiting)
-
     def take_census(self) -> CensusReply:
         return CensusReply(1, self.describe_cluster().nodes, (), {}, {})
 

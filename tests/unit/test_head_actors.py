@@ -27,6 +27,7 @@ from ipyactors.wire.head_messages import (
     ReleaseActor,
     WatchEvents,
 )
+from ipyactors.wire.last_words import Words
 from ipyactors.wire.node_messages import KillWorker, StartWorker
 from ipyactors.wire.specs import (
     ActorSpec,
@@ -95,6 +96,18 @@ def test_a_death_restarts_it_at_once_and_tells_every_holder(head: HeadScenario) 
     assert status.death == killed(worker_id=started.worker_id, node_id=b"n1", incarnation=1, wall_s=head.clock.now_s)
     head.take(b"d2")
     head.expect_silence()
+
+
+def test_what_a_process_said_last_is_told_with_its_death_and_not_kept(head: HeadScenario) -> None:
+    worker_id = head.create_actor()
+    words = (Words(b"d1", 1, 1, "c", 1, "about to die\n"),)
+    head.worker_dies(worker_id, killed(words=words))
+    death = head.take_status(b"d1").death
+    assert death is not None
+    assert death.words == words
+    kept = head.tables.actors[b"a1"].death
+    assert kept is not None
+    assert kept.words == ()
 
 
 def test_late_words_of_an_earlier_incarnation_change_nothing(head: HeadScenario) -> None:

@@ -414,10 +414,20 @@ def test_what_no_log_counts_is_counted_here(owner: OwnerScenario, method: str) -
         owner.alive(client, f"wworker{incarnation}".encode(), incarnation)
     failure = asked.entries[0].failure
     assert isinstance(failure, ActorError)
+    assert f"The call Counter.{method.removeprefix('__ipyactors_').removesuffix('__')}() was given up" in str(failure)
     assert "was given up: while it ran, or may have run, the process of actor" in str(failure)
     assert "It was tried 3 times, and no call to the actor is lost by that; later calls go on." in str(failure)
     assert ("runs the class that it had, or the new one" in str(failure)) == ("upgrade" in method)
     assert ready.state is CallState.SENT, "whoever waits for it to be ready may wait on"
+
+
+def test_errors_name_a_checkpoint_by_its_function_and_events_do_not(owner: OwnerScenario) -> None:
+    client = owner.actor()
+    owner.alive(client, W1)
+    asked = owner.method(client, "__ipyactors_checkpoint__")
+    owner.died(client, W1, started=1, final=True)
+    assert "The call Counter.checkpoint() had started" in str(asked.entries[0].failure)
+    assert asked.name == "Counter.__ipyactors_checkpoint__"
 
 
 def test_the_call_that_has_ended_its_actor_says_so(owner: OwnerScenario) -> None:

@@ -17,6 +17,7 @@ from ipyactors.owner import leases, reactor
 from ipyactors.owner.calls import CallState
 from ipyactors.owner.current import CurrentCall
 from ipyactors.owner.event_log import EventLog
+from ipyactors.owner.labels import call_label_of, label_of
 from ipyactors.owner.leases import Lease, Shape
 from ipyactors.owner.streams import Stream
 from ipyactors.wire.events import EventKind
@@ -30,7 +31,7 @@ from ipyactors.wire.head_messages import (
     ShapeUnplaceable,
     WantLeases,
 )
-from ipyactors.wire.specs import ActorState, ActorStatus, Death, LossReason
+from ipyactors.wire.specs import ActorState, ActorStatus, Death, LossReason, RemoteError
 from ipyactors.wire.worker_messages import (
     CallCancelled,
     CallRaised,
@@ -226,8 +227,21 @@ def test_arguments_are_waited_for_and_their_failure_is_passed_on(owner: OwnerSce
     assert second.state is CallState.WAITING
     owner.grant(1, W1)
     owner.hear(W1, CallRaised(1, error("broken")))
-    assert second.entries[0].failure == error("broken")
+    note = f"{call_label_of(second)} was not run: its argument {label_of(first.entries[0])} failed."
+    assert second.entries[0].failure == msgspec.structs.replace(error("broken"), notes=(note,))
     assert owner.state.unanswered == 0
+
+
+def test_a_long_chain_of_calls_that_were_not_run_keeps_the_first_notes_and_the_last(owner: OwnerScenario) -> None:
+    calls = [owner.task("a")]
+    for _ in range(20):
+        calls.append(owner.task("b", deps=(calls[-1].entries[0],)))
+    owner.grant(1, W1)
+    owner.hear(W1, CallRaised(1, error("broken")))
+    failure = calls[-1].entries[0].failure
+    assert isinstance(failure, RemoteError)
+    named = [note.partition(" was not run")[0] for note in failure.notes]
+    assert named == [call_label_of(call) for call in (*calls[1:6], calls[-1])]
 
 
 def test_an_argument_arrives_as_a_value(owner: OwnerScenario) -> None:

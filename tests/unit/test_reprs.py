@@ -81,14 +81,23 @@ def test_a_reference_on_a_page(monkeypatch: pytest.MonkeyPatch, engine: FakeEngi
     entry = Entry(ids.object_id(DRIVER, 3), call, "", (template.facts, compile("1", "/secret/x.py", "exec"), 0))
     ref = ObjectRef(entry)
     told = []
-    for state, attempt in [(CallState.WAITING, 0), (CallState.QUEUED, 0), (CallState.SENT, 0), (CallState.SENT, 2)]:
-        call.state, call.attempt = state, attempt
+    for state, unready, attempt in [
+        (CallState.WAITING, 0, 0),  # as a call begins: the session's thread has not taken it yet
+        (CallState.WAITING, 1, 0),
+        (CallState.QUEUED, 0, 0),
+        (CallState.SENT, 0, 0),
+        (CallState.SENT, 0, 2),
+        (CallState.WITHDRAWN, 0, 0),
+    ]:
+        call.state, call.unready, call.attempt = state, unready, attempt
         told.append(words_of(ref._repr_html_()).splitlines()[2].strip())
     assert told == [
+        "state: submitted",
         "state: waits for its arguments",
-        "state: waits for a worker",
-        "state: at a worker",
-        "state: at a worker (attempt 3)",
+        "state: submitted",
+        "state: submitted",
+        "state: submitted (attempt 3)",
+        "state: is cancelled",
     ]
     entry.complete(Payload(b"12345"))
     assert words_of(ref._repr_html_()).splitlines() == [

@@ -185,7 +185,7 @@ def test_it_is_of_the_call_that_began_last_of_those_that_run(world: World) -> No
     assert world.texts() == [(A, 1, "one\n")]
     first.is_over = True
     world.output.running = {}
-    world.output.greet(B)
+    world.output.outlet.greet(B)
     world.other("nobody's\n")
     world.output.look()
     assert world.texts() == [(B, 0, "nobody's\n")]

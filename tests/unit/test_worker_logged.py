@@ -114,8 +114,14 @@ class Incarnation:
         call_log = CallLog(self.guarded, IN_MESSAGES)
         self.sent: list[tuple[bytes, Any]] = []
         self.lent: list[tuple[bytes, tuple[Payload, ...]]] = []
+        self.claimed: list[tuple[bytes, bytes, int, int]] = []
         self.calls = LoggedCalls(
-            call_log, IN_MESSAGES, self._describe, self._send, lambda peer, *lent: self.lent.append((peer, lent))
+            call_log,
+            IN_MESSAGES,
+            self._describe,
+            self._send,
+            lambda peer, *lent: self.lent.append((peer, lent)),
+            lambda call_id, peer, seq: self.claimed.append((call_id, peer, seq, len(self.sent))),
         )
         self.subject = Subject()
         durability = Durability("process", keep=1)
@@ -219,6 +225,21 @@ def test_a_call_that_comes_again_gets_what_is_recorded(actor: Incarnation) -> No
         assert isinstance(message, CallSucceeded)
         assert (peer, message.seq, message.results, message.duration_s) == (OTHER, 5, (payload(7),), 0.5)
         assert incarnation.lent == [(OTHER, (payload(7),))], "what is given once more is counted once more"
+
+
+def test_who_waits_for_a_call_that_was_found_in_the_log_gets_what_it_writes_before_its_end(actor: Incarnation) -> None:
+    call_id = ids.object_id(DRIVER, 1)
+    actor.take(call_of(1))
+    again = actor.next()
+    ((past),) = again.history.tables.open.values()
+    found = again.calls.reopen(past[1], past[0], ())
+    again.take(call_of(1, seq=5))
+    assert again.claimed == [(call_id, DRIVER, 5, 0)], "at once: it may run for long"
+    again.calls.finish(found, CallSucceeded(found.running.seq, (payload(7),), 0.5))
+    assert again.claimed[1:] == [(call_id, DRIVER, 5, 0)]
+    again.take(call_of(1, seq=6), OTHER)
+    assert again.claimed[2:] == [(call_id, OTHER, 6, 1)], "whose caller comes late gets it before the end, too"
+    assert [one.seq for _, one in again.told()] == [5, 6]
 
 
 @pytest.mark.parametrize("how", ["raised", "cancelled"])

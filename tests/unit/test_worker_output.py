@@ -84,9 +84,9 @@ def test_parts_of_lines_of_two_calls_do_not_mix(world: World) -> None:
 def test_without_a_call_the_last_caller_gets_it(world: World) -> None:
     print("early", file=world.stream)
     assert world.texts() == []
-    world.output.greet(A)
+    world.output.outlet.greet(A)
     assert world.texts() == [(A, 0, "worker", "early\n")]
-    world.output.greet(B)
+    world.output.outlet.greet(B)
     print("late", file=world.stream)
     assert world.texts() == [(B, 0, "worker", "late\n")]
 
@@ -97,7 +97,7 @@ def test_an_actors_lines_bear_its_name() -> None:
     print("built", file=actor.stream)
     current.call.set(CurrentCall(A, 1, b"t", "Counter.get", b"actor"))
     print("got", file=actor.stream)
-    actor.output.greet(A)
+    actor.output.outlet.greet(A)
     current.call.set(None)
     assert sorted(actor.texts()) == [(A, 0, "Counter 'c1'", "built\n"), (A, 1, "Counter 'c1'", "got\n")]
 
@@ -235,7 +235,7 @@ def test_a_finalizer_that_prints_while_printing_is_harmless(world: World) -> Non
             print("inner", file=world.stream)
         world.sent.append((peer, message))
 
-    world.output._send = send
+    world.output.outlet._send = send
     print("outer", file=world.stream)
     assert sorted(text for *_, text in world.texts()) == ["inner\n", "outer\n"]
 
@@ -321,7 +321,7 @@ def test_a_thread_and_those_that_it_starts_print_for_the_call_that_has_started_i
 
 @pytest.mark.usefixtures("_noted_threads")
 def test_a_pools_thread_prints_for_the_call_that_began_last_while_it_runs(world: World) -> None:
-    world.output.greet(B)
+    world.output.outlet.greet(B)
     world.as_call(A, 7)
     with ThreadPoolExecutor(1) as pool:
         pool.submit(int).result()
@@ -333,20 +333,20 @@ def test_a_pools_thread_prints_for_the_call_that_began_last_while_it_runs(world:
 
 
 def test_what_nested_calls_leave_behind_goes_on_to_the_last_caller(world: World) -> None:
-    world.output.greet(B)
+    world.output.outlet.greet(B)
     world.output.relay(OutputWritten(5, "nested", 1, "late\n"))
     assert world.texts() == [(B, 0, "nested", "late\n")]
 
 
 def test_what_an_actor_writes_in_no_call_goes_to_its_creator() -> None:
     world = World("Counter 'c1'")
-    world.output.actor_id = b"actor"
+    world.output.outlet.actor_id = b"actor"
     told: list[Any] = []
-    world.output.tell_creator = told.append
+    world.output.outlet.tell_creator = told.append
     current.call.set(CurrentCall(A, 0, b"t", "Counter.__init__", b"actor"))
     print("built", file=world.stream)
     current.call.set(None)
-    world.output.greet(B)
+    world.output.outlet.greet(B)
     world.output.display(b"{}", "id", is_update=False)
     assert world.sent == []
     assert told == [
@@ -355,21 +355,99 @@ def test_what_an_actor_writes_in_no_call_goes_to_its_creator() -> None:
     ]
 
 
-def test_a_call_that_is_found_in_the_log_is_named_by_its_id() -> None:
-    world = World("C 'c1'")
-    world.output.actor_id = b"a" * 16
-    told: list[Any] = []
-    world.output.tell_creator = told.append
-    world.output.write(1, "made\n")
-    current.call.set(CurrentCall(b"", 3, b"the call", "C.m"))
-    world.output.write(1, "first\nhalf")
-    world.output.display(b"{}", "id", is_update=False)
-    world.output.end_call(b"", 3)
+class Found(World):
+    """The output of a durable actor, and what its creator is told."""
+
+    def __init__(self) -> None:
+        super().__init__("C 'c1'")
+        self.told: list[Any] = []
+        self.output.outlet.actor_id = b"a" * 16
+        self.output.outlet.tell_creator = self.told.append
+
+    def run(self, lsn: int, *texts: str) -> None:
+        """Run a call that was found in the log."""
+        current.call.set(CurrentCall(b"", lsn, b"call %d" % lsn, "C.m"))
+        for text in texts:
+            self.output.write(1, text)
+        self.output.end_call(b"", lsn)
+        current.call.set(None)
+
+    def texts_told(self) -> list[tuple[int, bytes, str]]:
+        told = [(said.seq, said.call_id, said.text) for said in self.told]
+        self.told.clear()
+        return told
+
+
+@pytest.fixture
+def found() -> Iterator[Found]:
+    made = Found()
+    yield made
     current.call.set(None)
-    world.output.write(1, "none\n")
-    assert [said.call_id for said in told] == [b"", b"the call", b"the call", b"the call", b""]
-    os.close(world.log_r)
-    os.close(world.log_w)
+    os.close(made.log_r)
+    os.close(made.log_w)
+
+
+def test_what_a_call_writes_that_is_found_in_the_log_waits_for_its_caller(found: Found) -> None:
+    found.run(3, "first\nhalf")
+    found.run(4, "other\n")
+    found.output.write(1, "of no call\n")
+    assert (found.texts(), found.texts_told()) == ([], [(0, b"", "of no call\n")])
+    found.output.outlet.claim(b"call 4", B, 2)
+    assert found.texts() == [(B, 2, "C 'c1'", "other\n")]
+    found.output.outlet.claim(b"call 3", A, 7)
+    assert found.texts() == [(A, 7, "C 'c1'", "first\n"), (A, 7, "C 'c1'", "half\n")]
+    assert found.output.on_turn(found.now + 100.0) is None
+    assert (found.texts(), found.texts_told()) == ([], [])
+
+
+def test_what_it_writes_when_its_caller_is_back_goes_to_him(found: Found) -> None:
+    found.output.outlet.claim(b"call 3", A, 7)
+    found.run(3, "live\n")
+    assert found.texts() == [(A, 7, "C 'c1'", "live\n")]
+
+
+def test_what_nobody_comes_for_is_shown_by_the_creator_after_a_second(found: Found) -> None:
+    woken: list[bool] = []
+    found.output.wake = lambda: woken.append(True)
+    found.run(3, "first\n")
+    assert woken == [True]
+    found.now += 0.9
+    found.run(3, "second\n")
+    assert found.output.on_turn(found.now) is not None
+    assert found.texts_told() == []
+    assert found.output.on_turn(found.now + 0.1) is not None
+    assert found.texts_told() == [(0, b"call 3", "first\n")]
+    found.output.end_all()
+    assert found.texts_told() == [(0, b"call 3", "second\n")]
+    assert found.output.on_turn(found.now + 0.1) is None
+    assert found.texts() == []
+
+
+def test_too_much_does_not_wait(found: Found) -> None:
+    line = "x" * 60_000 + "\n"
+    found.run(3, *[line] * 18)
+    assert [text for *_, text in found.texts_told()] == [line] * 18
+
+
+def test_lines_of_calls_that_were_found_side_by_side_do_not_mix(found: Found) -> None:
+    for lsn in (3, 4):
+        current.call.set(CurrentCall(b"", lsn, b"call %d" % lsn, "C.m"))
+        found.output.write(1, f"half of {lsn}")
+    current.call.set(None)
+    found.output.end_call(b"", 4)
+    found.output.end_call(b"", 3)
+    for lsn in (3, 4):
+        found.output.outlet.claim(b"call %d" % lsn, A, lsn)
+    assert [(seq, text) for _, seq, _, text in found.texts()] == [(3, "half of 3\n"), (4, "half of 4\n")]
+
+
+def test_what_it_displays_waits_too(found: Found) -> None:
+    current.call.set(CurrentCall(b"", 3, b"call 3", "C.m"))
+    found.output.write(1, "above\n")
+    found.output.display(b"{}", "id", is_update=False)
+    found.output.outlet.claim(b"call 3", A, 7)
+    assert [type(said) for _, said in found.sent] == [OutputWritten, DisplayWritten]
+    assert found.sent[1][1].seq == 7
 
 
 def test_few_writers_are_kept_open(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

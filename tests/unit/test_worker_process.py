@@ -61,6 +61,7 @@ class Worker:
 
     def __init__(self, folder: pathlib.Path, actor_class: type | None = None, *, first: str = "", **spec: Any) -> None:
         paths = SessionPaths("test", str(folder), str(folder))
+        self.paths = paths
         self.caller = ids.new_driver_id()
         self.worker_id = ids.new_worker_id()
         self.marks_path = paths.marks_path(self.worker_id)

@@ -42,15 +42,24 @@ _TAKES = {
 _OPTIONS = ("how", "code", "error", "on", *_MOMENTS, "seed", "rate", "duration", "kinds")
 _NEEDS_SECONDS = ("freeze", "slow", "delay_replies")
 
+#: What is done to durable actors only, and what to remote functions too.
+DURABLE_ONLY = frozenset({"fill_disk", "corrupt_checkpoint"})
+FUNCTIONS_TOO = _TAKES.keys() - DURABLE_ONLY - {"kill_head", "kill_node", "storm"}
+
 
 def _in_api(word: str) -> str:
     """Return the name of a fault as the api has it; its words may have a dash between them, as those of options."""
     return word.replace("-", "_")
 
 
+def fault_in(given: Sequence[str]) -> str:
+    """Return the fault that the words of a line name, as the api has it; empty if none does."""
+    return next((word for word in map(_in_api, given) if word in _TAKES), "")
+
+
 def is_taken(argument: str, given: Sequence[str]) -> bool:
     """Return whether the fault that the words of a line name, if one does, takes an argument (``actor``, ``seed``)."""
-    what = next((word for word in map(_in_api, given) if word in _TAKES), "")
+    what = fault_in(given)
     if not what or argument == "what":
         return True
     return what != "kill_head" if argument == "actor" else argument in _TAKES[what]

@@ -11,25 +11,27 @@ from collections.abc import Iterator, Sequence
 class Expected:
     """What the word at the cursor can be: one of ``options``, or the value of an argument that one of ``values`` takes.
 
-    ``begun`` is the part of it that is there already. ``given`` are the words before it.
+    ``begun`` is the part of it that is there already. ``given`` are the other words of the line, those before it first.
+    ``is_attached``: it stands after ``--option=``, where quotes are no quotes.
     """
 
     begun: str
     options: tuple[str, ...] = ()
     values: tuple[argparse.Action, ...] = ()
     given: tuple[str, ...] = ()
+    is_attached: bool = False
 
 
-def expected(parser: argparse.ArgumentParser, words: Sequence[str]) -> Expected:
-    """Return what the last of ``words`` can be, which is empty where a new one begins."""
+def expected(parser: argparse.ArgumentParser, words: Sequence[str], after: Sequence[str] = ()) -> Expected:
+    """Return what the last of ``words`` can be, which is empty where a new one begins; ``after`` come others."""
     *before, current = words
     state = _State(parser)
     for word in before:
         state.take(word)
-    given = tuple(before)
+    given = (*before, *after)
     option, equals, begun = current.partition("=")
     if equals and option in state.by_name:
-        return Expected(begun, values=(state.by_name[option],), given=given)
+        return Expected(begun, values=(state.by_name[option],), given=given, is_attached=True)
     if state.open is not None and state.open.nargs != "?":
         return Expected(current, values=(state.open,), given=given)
     values = tuple(action for action in (state.open, state.positional()) if action is not None)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from IPython.core.error import UsageError
@@ -11,7 +10,7 @@ from IPython.core.magic import Magics, magics_class
 from IPython.core.magic_arguments import parse_argstring
 
 from ipyactors.api import remote, runtime
-from ipyactors.api.actor import ActorClass, lacking
+from ipyactors.api.actor import lacking
 from ipyactors.api.actor_table import ActorTable
 from ipyactors.api.init import init
 from ipyactors.ground.options import Place
@@ -39,10 +38,6 @@ class RemoteMagics(Magics):  # type: ignore[misc]
     def __init__(self, shell: Any, source: CellSource) -> None:
         super().__init__(shell)
         self._source = source
-        #: What a name has meant when a cell was about to define it: the code of each class, by its definition id.
-        self._earlier: defaultdict[str, dict[bytes, str]] = defaultdict(dict)
-        #: The class that a cell has defined last, and its code, by name.
-        self._made: dict[str, tuple[Any, str]] = {}
 
     @cell_magic_with_options(Place.TASK, Place.ACTOR)
     def remote(self, line: str, cell: str) -> None:
@@ -68,41 +63,28 @@ class RemoteMagics(Magics):  # type: ignore[misc]
             compiled = cell_compiler.compile_cell(text, filename, self.shell.compile)
             options = cell_compiler.fit_options(given, compiled.definitions)
         before = {item.name: self.shell.user_ns.get(item.name) for item in compiled.definitions}
-        self._note_earlier(before)
         self._run(compiled, options)
         names = self.shell.user_ns
-        self._made |= {item.name: (names[item.name], item.source) for item in compiled.definitions}
         plain = {item.name for item in compiled.definitions if replies.stays_plain(names[item.name])}
-        actors = _actors()
+        actors = _actors_of_namespace()
         variables = handles_in(names) if actors else {}
-        print(replies.defined(compiled.definitions, options, plain, before, self._others(), actors, variables))
-
-    def _note_earlier(self, before: Mapping[str, Any]) -> None:
-        for name, value in before.items():
-            if isinstance(value, ActorClass) and (definition_id := value.definition_id):
-                made, source = self._made.get(name, (None, ""))
-                self._earlier[name][definition_id] = source if made is value else ""
-
-    def _others(self) -> dict[str, set[bytes]]:
-        """Return the ids of the classes that names have meant and whose code is not what it is now, by name."""
-        return {
-            name: {one for one, source in earlier.items() if not source or source != self._made[name][1]}
-            for name, earlier in self._earlier.items()
-            if name in self._made
-        }
+        print(replies.defined(compiled.definitions, options, plain, before, actors, variables))
 
     def _run(self, compiled: Cell, options: dict[Definition, Options]) -> None:
         __tracebackhide__ = "__ipython_bottom__"  # what is above the cell's own lines is not the user's
 
         def make_remote(definition: Definition, value: Any) -> Any:
-            if replies.is_remote(value):
-                return _already_remote(definition, value, options[definition])
             if replies.stays_plain(value):
                 return value
-            with as_usage_error():
-                if isinstance(value, type) and (problem := lacking(value)):
-                    raise UsageError(problem)
-                return remote.remote(**options[definition])(value)
+            if replies.is_remote(value):
+                made = _already_remote(definition, value, options[definition])
+            else:
+                with as_usage_error():
+                    if isinstance(value, type) and (problem := lacking(value)):
+                        raise UsageError(problem)
+                    made = remote.remote(**options[definition])(value)
+            made.source_digest = definition.digest
+            return made
 
         cell_compiler.run(compiled, self.shell.user_ns, make_remote)
 
@@ -177,3 +159,8 @@ def _already_remote(definition: Definition, value: Any, options: Options) -> Any
 def _actors() -> Sequence[ActorStatus]:
     engine = runtime.live_engine()
     return engine.describe_cluster().actors if engine else ()
+
+
+def _actors_of_namespace() -> Sequence[ActorStatus]:
+    engine = runtime.live_engine()
+    return [one for one in _actors() if one.namespace == engine.namespace] if engine else ()

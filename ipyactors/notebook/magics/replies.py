@@ -36,21 +36,20 @@ def defined(
     options: Mapping[Definition, Options],
     plain: Collection[str],
     before: Mapping[str, Any],
-    earlier: Mapping[str, Collection[bytes]],
     actors: Sequence[ActorStatus],
     variables: Mapping[bytes, str] = MappingProxyType({}),
 ) -> str:
     """Return the lines, broken between words where they are too long.
 
-    ``plain`` are the names of what was left as it is, ``before`` holds what the names meant until now, ``earlier`` the
-    definition ids of the other classes that they have meant at some time, ``actors`` are those of the session, and
-    ``variables`` those that hold a handle, by the actor's id.
+    ``plain`` are the names of what was left as it is, ``before`` holds what the names meant until now, ``actors`` are
+    those of the namespace, also if another kernel has made them, and ``variables`` those that hold a handle, by the
+    actor's id.
     """
     return "\n".join(
         _folded(
             f"left {definition.name} plain, as exceptions and enums are"
             if definition.name in plain
-            else _about(definition, options[definition], before.get(definition.name), earlier, actors, variables)
+            else _about(definition, options[definition], before.get(definition.name), actors, variables)
         )
         for definition in dict.fromkeys(definitions)
     )
@@ -64,7 +63,6 @@ def _about(
     definition: Definition,
     options: Options,
     before: Any,
-    earlier: Mapping[str, Collection[bytes]],
     actors: Sequence[ActorStatus],
     variables: Mapping[bytes, str],
 ) -> str:
@@ -72,14 +70,15 @@ def _about(
     words = f"{'replaced' if replaced else 'defined'} {_NOUNS[definition.place]} {definition.name}"
     if options:
         words += f" ({', '.join(f'{name}={_shown(value)}' for name, value in options.items())})"
-    if not replaced or definition.place is Place.TASK:
+    if definition.place is Place.TASK:
         return words
-    mine = earlier.get(definition.name, frozenset())
-    old = [status for status in actors if status.definition_id in mine and _is_live(status)]
+    before_id = before.definition_id if isinstance(before, ActorClass) else b""
+    old = [status for status in actors if _is_of_other_code(status, definition, before_id)]
     if not old:
         return words
-    words += f", and the class before it is still run by {', '.join(map(label, old))}"
-    if not options.get("durable"):
+    which = "the class before it" if replaced else f"an earlier {definition.name}"
+    words += f", and {which} is still run by {', '.join(map(label, old))}"
+    if not (options.get("durable") and any(status.level for status in old)):
         return words
     if len(old) > 1:
         return f"{words}; to change that, for each: %upgrade NAME"
@@ -94,5 +93,13 @@ def _shown(value: Any) -> str:
     return repr(value)
 
 
-def _is_live(status: ActorStatus) -> bool:
-    return status.state is not ActorState.DEAD
+def _is_of_other_code(status: ActorStatus, definition: Definition, before_id: bytes) -> bool:
+    """Return whether a live actor runs a class of this name with other code.
+
+    Where its code is not known, since no ``%%remote`` has defined it, only the class ``before_id`` counts.
+    """
+    if status.state is ActorState.DEAD or status.class_name != definition.name:
+        return False
+    if not status.source_digest:
+        return bool(before_id) and status.definition_id == before_id
+    return status.source_digest != definition.digest

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from ipyactors.notebook.plots import event_source
-from ipyactors.notebook.plots.attempt_rows import Calls, choose_calls
+from ipyactors.notebook.plots.attempt_rows import Calls, Row, choose_calls
 from ipyactors.notebook.plots.event_source import Source, Whose
 from ipyactors.notebook.plots.figures import (
     BAR,
@@ -16,13 +17,17 @@ from ipyactors.notebook.plots.figures import (
     INK,
     LOST,
     QUIET,
+    TEXT,
     WORK,
     Ink,
     Style,
     axes_of,
+    cut,
     dress_rows,
     new_picture,
+    points_of,
     put_legend,
+    room_of,
     say_nothing,
 )
 from ipyactors.notebook.plots.wording import count
@@ -50,8 +55,16 @@ _LEGEND = (
     ("injected", "ended by an injection"),
 )
 
-#: So much of the picture is left for what is written at the right, of the width of the bars.
-_RIGHT = 0.75
+#: What is written at the right has at most this part of the width, and so many points between it and the bars.
+_WORDS_AT_MOST = 0.72
+_GAP_POINTS = 14.0
+
+#: So many ticks has an axis of the full width; so much of its length is left free before the first bar.
+_TICKS = 9
+_LEFT = 0.005
+
+#: How an attempt's end is marked that did not go well.
+_ENDS = {"lost": "cap", "failed": "end", "not run": "end"}
 _HALF = (-BAR / 2, BAR / 2)
 
 
@@ -62,7 +75,7 @@ def attempts(events: Source = None, ax: Axes | None = None, *, actor: Whose = No
     and a line says how many are left out.
     At the right: how many attempts, how long from the first one's beginning to the last one's end, in which incarnation
     of the actor it ended, and what it failed of. An attempt that failed is drawn from when it was sent, or from when
-    its process had answered the call before.
+    its process had answered the call before; one that was not run has no bar.
 
     ``events``, ``ax``, ``actor`` and errors are as with :func:`ipyactors.plots.lifelines`.
     """
@@ -78,30 +91,44 @@ def attempts(events: Source = None, ax: Axes | None = None, *, actor: Whose = No
 
 def _draw(axes: Axes, calls: Calls) -> None:
     rows = calls.rows
-    start_s = min(row.attempts[0].start_s for row in rows)
-    end_s = max(row.attempts[-1].end_s for row in rows)
-    ink = Ink(axes, _BAR_STYLES, _MARK_STYLES, end_s - start_s)
+    labels = [row.label for row in rows]
+    began_s = min(row.attempts[0].start_s for row in rows)
+    length_s = max(row.attempts[-1].end_s for row in rows) - began_s
+    ink = Ink(axes, _BAR_STYLES, _MARK_STYLES, length_s)
     for height, row in enumerate(rows):
-        for index, one in enumerate(row.attempts):
-            ink.bar(one.what, one.start_s, one.end_s, height, part=_HALF)
-            if index:
-                _draw_wait(ink, row.attempts[index - 1].end_s, one.start_s, height)
-            if one.what in {"lost", "failed"}:
-                ink.mark("cap" if one.what == "lost" else "end", one.end_s, height)
-            if one.is_injected:
-                ink.mark("injected", one.end_s, height - BAR * 0.8)
-        if row.is_open:
-            _draw_wait(ink, row.attempts[-1].end_s, end_s, height)
-        axes.annotate(row.in_words(), (1 / (1 + _RIGHT), height), xycoords=("axes fraction", "data"), xytext=(14, 0),
-                      textcoords="offset points", va="center", fontsize=8, color=INK, parse_math=False)  # fmt: skip
+        _draw_row(ink, height, row, began_s)
     ink.dry()
-    dress_rows(axes, range(len(rows)), [row.label for row in rows], len(rows))
-    length_s = (end_s - start_s) or 1e-3
-    axes.set_xlim(start_s - 0.005 * length_s, start_s + length_s * (1 + _RIGHT))
-    axes.set_xticks([tick for tick in axes.get_xticks() if start_s <= tick <= end_s + 0.02 * length_s])
-    axes.spines["bottom"].set_bounds(start_s, end_s)
+    dress_rows(axes, range(len(rows)), labels, len(rows))
+    room = room_of(axes, labels)
+    words = [cut(row.in_words(), room * _WORDS_AT_MOST - _GAP_POINTS) for row in rows]
+    bars = 1 - (max(map(points_of, words)) + _GAP_POINTS) / room  # as a part of the axes' width
+    for height, text in enumerate(words):
+        axes.annotate(text, (bars, height), xycoords=("axes fraction", "data"), xytext=(_GAP_POINTS - 2, 0),
+                      textcoords="offset points", va="center", fontsize=TEXT, color=INK, parse_math=False)  # fmt: skip
+    shown_s = length_s or 1e-3
+    ticks = MaxNLocator(nbins=max(2, round(bars * _TICKS))).tick_values(0, shown_s)
+    axes.set_xticks([tick for tick in ticks if 0 <= tick <= 1.02 * shown_s])
+    axes.spines["bottom"].set_bounds(0, shown_s)
+    axes.set_xlim(-_LEFT * shown_s, shown_s / bars)
     axes.set_xlabel(f"seconds since the first attempt began{_left_out(calls)}", color=INK, loc="left")
-    put_legend(axes, ink.legend(_LEGEND))
+    put_legend(axes, ink.legend(_LEGEND), labels=labels)
+
+
+def _draw_row(ink: Ink, height: int, row: Row, began_s: float) -> None:
+    before_s: float | None = None
+    for one in row.attempts:
+        start_s, end_s = one.start_s - began_s, one.end_s - began_s
+        if before_s is not None:
+            _draw_wait(ink, before_s, start_s, height)
+        if one.what != "not run":
+            ink.bar(one.what, start_s, end_s, height, part=_HALF)
+        if one.what in _ENDS:
+            ink.mark(_ENDS[one.what], end_s, height)
+        if one.is_injected:
+            ink.mark("injected", end_s, height - BAR * 0.8)
+        before_s = end_s
+    if row.is_open and before_s is not None:
+        _draw_wait(ink, before_s, ink.length_s, height)
 
 
 def _left_out(calls: Calls) -> str:

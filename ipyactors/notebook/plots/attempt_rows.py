@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 from ipyactors.notebook.plots.recoveries import ACTOR_KINDS, TASK_KINDS, free_since, injected_ends
 from ipyactors.notebook.plots.wording import ROWS_AT_MOST, count, gist, in_time
-from ipyactors.wire.events import CALL_KINDS, Event, EventKind
+from ipyactors.wire.events import CALL_KINDS, Became, Event, EventKind
 
 _GOOD = frozenset({EventKind.TASK_ATTEMPT, EventKind.CALL_ATTEMPT})
 _GAVE_UP = frozenset({EventKind.TASK_FAILED, EventKind.CALL_FAILED})
@@ -21,12 +21,15 @@ SMOOTH_AT_MOST = 10
 _FAILED, _RETRIED, _SMOOTH = range(3)
 
 #: What is written of an error, at most.
-_ERROR_LETTERS = 36
+_ERROR_LETTERS = 60
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Attempt:
-    """One attempt. ``what`` is ``ok``, ``again`` (ended well, and the call ran again later), ``lost`` or ``failed``.
+    """One attempt.
+
+    ``what`` is ``ok``, ``again`` (ended well, and the call ran again later), ``lost``, ``failed``, or ``not run``: the
+    call failed before this one began.
 
     In seconds since the first event. ``why`` is how it ended, if not well.
     """
@@ -49,7 +52,7 @@ class Row:
     @property
     def has_failed(self) -> bool:
         """Whether the last that is known of the call is that it failed for good."""
-        return self.attempts[-1].what == "failed"
+        return self.attempts[-1].what in {"failed", "not run"}
 
     @property
     def is_open(self) -> bool:
@@ -58,12 +61,17 @@ class Row:
 
     def in_words(self) -> str:
         """Return ``3 attempts, 812 ms, incarnation 1`` and, if it failed, of what."""
-        took_s = self.attempts[-1].end_s - self.attempts[0].start_s
-        words = [count(len(self.attempts), "attempt"), *([in_time(took_s)] if took_s else [])]
-        if self.where:
-            words.append(self.where)
         last = self.attempts[-1]
-        if last.what == "failed":
+        began = [one for one in self.attempts if one.what != "not run"]
+        words = []
+        if began:
+            took_s = began[-1].end_s - began[0].start_s
+            words = [count(len(began), "attempt"), *([in_time(took_s)] if took_s else [])]
+            if self.where:
+                words.append(self.where)
+        if last.what == "not run":
+            words.append(f"not run{' again' if began else ''}: {gist(last.why, _ERROR_LETTERS)}")
+        elif last.what == "failed":
             words.append(f"failed: {gist(last.why, _ERROR_LETTERS)}")
         elif last.what == "lost":
             words.append(f"sent again: {gist(last.why, _ERROR_LETTERS)}")
@@ -140,7 +148,10 @@ def _row(
             start_s = max(start_s, since(event) - origin_s)
         start_s = min(start_s, end_s)
         what = "ok" if event.kind in _GOOD else "failed" if event.kind in _GAVE_UP else "lost"
-        attempts.append(Attempt(what, start_s, end_s, event.detail, is_injected(event)))
+        if event.became is Became.NOT_RUN:
+            attempts.append(Attempt("not run", end_s, end_s, event.detail))
+        else:
+            attempts.append(Attempt(what, start_s, end_s, event.detail, is_injected(event)))
         free_s = end_s
     last = max((index for index, one in enumerate(attempts) if one.what == "ok"), default=0)
     ran_again = [

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import time
+from bisect import bisect_right
 from collections.abc import Sequence
 
 from matplotlib.axes import Axes
@@ -10,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from ipyactors.notebook.plots import event_source
-from ipyactors.notebook.plots.checkpoint_rows import Row, make_rows
+from ipyactors.notebook.plots.checkpoint_rows import Replay, Row, make_rows
 from ipyactors.notebook.plots.event_source import Source, Whose
 from ipyactors.notebook.plots.figures import (
     BAR,
@@ -23,15 +25,19 @@ from ipyactors.notebook.plots.figures import (
     LIFE,
     QUIET,
     REPLAY,
+    TEXT,
     Ink,
     Style,
     axes_of,
     dress_rows,
+    margin_for,
     new_picture,
+    points_of,
     put_legend,
+    room_of,
     say_nothing,
 )
-from ipyactors.notebook.plots.wording import ROWS_AT_MOST, count, in_size, in_time
+from ipyactors.notebook.plots.wording import ROWS_AT_MOST, count, in_size, in_time, shorten
 
 #: Lines of a row: its bar, and what it comes to in words.
 _LINES = 2
@@ -39,8 +45,14 @@ _LINES = 2
 #: So many rows are as high as the picture of a single actor.
 _ROWS_OF_ONE = 6
 
-#: So many checkpoints have their age and size below them, if they are at least this part of the width apart.
-_APART = 0.11
+#: So much is left free on both sides, of the time that is drawn.
+_MARGIN = 0.04
+
+#: The age and the size below a checkpoint are so many points apart from those below the next one.
+_APART = 8.0
+
+#: The words beside a bolt are so many points right of its middle, and keep as many from the next one.
+_BESIDE_BOLT = 9.0
 
 #: With more checkpoints, the line that falls to zero at each would cover everything.
 _TEETH_WITH_LINES = 150
@@ -111,12 +123,12 @@ def _draw_rows(axes: Axes, rows: Sequence[Row], left_out: int) -> None:
             ink.mark("injected death" if is_injected else "death", at_s, height - BAR)
         below = (0, height + 0.75)
         text = row.in_words()
-        axes.annotate(text, below, xycoords=("axes fraction", "data"), va="center", fontsize=9, color=INK)
+        axes.annotate(text, below, xycoords=("axes fraction", "data"), va="center", fontsize=TEXT, color=INK)
     ink.dry()
     dress_rows(axes, heights, [row.label for row in rows], _LINES * len(rows))
     note = f" \u00b7 {count(left_out, 'more actor')} left out" if left_out else ""
     axes.set_xlabel(f"seconds since the first event{note}", color=INK)
-    put_legend(axes, ink.legend(_LEGEND))
+    put_legend(axes, ink.legend(_LEGEND), labels=[row.label for row in rows])
 
 
 def _draw_one(axes: Axes, row: Row) -> None:
@@ -133,9 +145,11 @@ def _draw_one(axes: Axes, row: Row) -> None:
     for at_s, is_injected in row.deaths:
         ink.mark("injected death" if is_injected else "death", at_s, highest * 1.12)
     ink.dry()
-    _write_replays(axes, row, highest, length_s)
-    _write_ages(axes, row, length_s)
-    axes.set_ylim(-0.22 * highest, 1.25 * highest)
+    room = room_of(axes)
+    points_per_s = _set_range(axes, row, room, length_s or 1.0)
+    _write_replays(axes, row, highest, points_per_s)
+    _write_ages(axes, row, points_per_s)
+    axes.set_ylim(-0.28 * highest, 1.25 * highest)
     axes.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=5))
     axes.set_yticks([tick for tick in axes.get_yticks() if 0 <= tick <= highest])
     axes.set_ylabel("calls to replay", color=INK)
@@ -143,30 +157,59 @@ def _draw_one(axes: Axes, row: Row) -> None:
     axes.grid(axis="y", color=GRID, linewidth=0.6)
     axes.set_axisbelow(True)
     axes.spines[["top", "left", "right"]].set_visible(False)
-    axes.set_title(f"{row.label}: {row.in_words()}", loc="left", fontsize=10, color=INK, pad=24, parse_math=False)
+    title = f"{shorten(row.label)}: {row.in_words()}"
+    if points_of(title) > room:
+        title = title.replace(" \u00b7 ", "\n")
+    axes.set_title(title, loc="left", fontsize=TEXT, color=INK, pad=26, parse_math=False)
     put_legend(axes, ink.legend(_LEGEND), columns=5)
 
 
-def _write_replays(axes: Axes, row: Row, highest: float, length_s: float) -> None:
-    """Write what each recovery did again beside the death before it, where there is room."""
-    free_s = -length_s
+def _set_range(axes: Axes, row: Row, room: float, length_s: float) -> float:
+    """Set what is shown, so that the words beside the last death are in it; return how many points a second has."""
+    right = _MARGIN
+    if row.replays:
+        died_s, text = _beside_death(row, row.replays[-1])
+        points = points_of(text) + 2 * _BESIDE_BOLT
+        right = max(right, margin_for((died_s - row.begun_s) / length_s, points, room, _MARGIN))
+    axes.set_xlim(row.begun_s - _MARGIN * length_s, row.begun_s + (1 + right) * length_s)
+    return room / (length_s * (1 + _MARGIN + right))
+
+
+def _write_replays(axes: Axes, row: Row, highest: float, points_per_s: float) -> None:
+    """Write what each recovery did again beside the death before it, where there is room before the next death."""
     for replay in row.replays:
-        died_s = max((at_s for at_s, _ in row.deaths if at_s <= replay.at_s), default=replay.at_s)
-        if died_s < free_s:
-            continue
-        text = f"{count(replay.calls, 'call')}, {in_time(replay.duration_s)}" if replay.calls else "nothing to replay"
-        free_s = died_s + _APART * 1.2 * length_s
-        axes.annotate(text, (died_s, highest * 1.12), xytext=(8, 0), textcoords="offset points", va="center",
-                      fontsize=8, color=INK)  # fmt: skip
+        died_s, text = _beside_death(row, replay)
+        later = bisect_right(row.deaths, died_s, key=_when)
+        room = (row.deaths[later][0] - died_s) * points_per_s if later < len(row.deaths) else math.inf
+        if room > 2 * _BESIDE_BOLT and room >= points_of(text) + 2 * _BESIDE_BOLT:
+            axes.annotate(text, (died_s, highest * 1.12), xytext=(_BESIDE_BOLT, 0), textcoords="offset points",
+                          va="center", fontsize=TEXT, color=INK)  # fmt: skip
 
 
-def _write_ages(axes: Axes, row: Row, length_s: float) -> None:
+def _beside_death(row: Row, replay: Replay) -> tuple[float, str]:
+    """Return when the death was that a recovery followed, and what is said of the recovery beside it."""
+    later = bisect_right(row.deaths, replay.at_s, key=_when)
+    died_s = _when(row.deaths[later - 1]) if later else replay.at_s
+    if not replay.calls:
+        return died_s, "nothing to replay"
+    return died_s, f"{count(replay.calls, 'call')}, {in_time(replay.duration_s)}"
+
+
+def _when(death: tuple[float, bool]) -> float:
+    return death[0]
+
+
+def _write_ages(axes: Axes, row: Row, points_per_s: float) -> None:
     """Write age and size below checkpoints, the newest first, where there is room."""
-    free_s = row.now_s + length_s
+    free_points = math.inf
     for saved in reversed(row.saved):
-        if saved.at_s > free_s:
+        middle = (saved.at_s - row.begun_s) * points_per_s
+        if middle > free_points:
             continue
-        free_s = saved.at_s - _APART * length_s
         text = f"{in_time(row.now_s - saved.at_s)} old\n{in_size(saved.size_bytes)}"
+        half = points_of(text) / 2
+        if middle + half > free_points:
+            continue
+        free_points = middle - half - _APART
         axes.annotate(text, (saved.at_s, 0), xytext=(0, -6), textcoords="offset points", ha="center", va="top",
-                      fontsize=7, color=QUIET)  # fmt: skip
+                      fontsize=TEXT, color=QUIET)  # fmt: skip

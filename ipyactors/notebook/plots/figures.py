@@ -8,6 +8,7 @@ own. Bars and marks of a kind are one object of matplotlib each, so that a hundr
 from __future__ import annotations
 
 import dataclasses
+import functools
 import io
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -18,8 +19,10 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection, PolyCollection
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from matplotlib.textpath import TextToPath
 
 from ipyactors.notebook.plots.wording import shorten
 
@@ -37,6 +40,10 @@ FLASH = "#f5c518"
 #: A bolt of lightning, for what was injected.
 BOLT = ((0.15, 1.0), (-0.55, -0.12), (-0.08, -0.12), (-0.2, -1.0), (0.55, 0.2), (0.06, 0.2), (0.5, 1.0), (0.15, 1.0))
 
+#: The sizes of what is written, in points: it is read beside code, and on a wall. Axes have matplotlib's own, 10.
+TEXT = 9.5
+LEGEND = 9.0
+
 #: How high a bar is, of the distance between two rows.
 BAR = 0.52
 
@@ -51,10 +58,18 @@ _NARROWEST = 1 / 1000
 #: A bar has its hatch if it is at least this part of the picture wide.
 _HATCHED = 1 / 200
 
+#: A key of a legend takes so much besides its words, with what is free beside it; rows are named in so large letters.
+_KEY_POINTS = 44.0
+_ROW_NAME = 10.0
+
+#: What is left and right of the axes, besides the names of rows.
+_BESIDE_POINTS = 36.0
+
 _WIDTH_INCHES = 10.0
 _ROW_INCHES = 0.34
 _ROUND_ROWS_INCHES = 1.5
 _DOTS_PER_INCH = 144
+_POINTS_PER_INCH = 72
 
 #: How something is drawn, as matplotlib names it.
 Style = Mapping[str, Any]
@@ -73,7 +88,7 @@ class Picture(Figure):
         return file.getvalue(), {"width": width, "height": height}
 
     def __repr__(self) -> str:
-        return f"<{self.what}>"
+        return f'<{self.what}; .savefig("{self.what.replace(" ", "_")}.png")>'
 
 
 def new_picture(what: str, *, rows: float) -> Picture:
@@ -92,6 +107,44 @@ def axes_of(figure: Picture, ax: Axes | None) -> tuple[Figure, Axes]:
     root = ax.get_figure(root=True)
     assert root is not None
     return root, ax
+
+
+@functools.lru_cache(maxsize=4096)
+def points_of(text: str, size: float = TEXT) -> float:
+    """Return how wide a text is, in points; the widest of its lines."""
+    font = FontProperties(size=size)
+    widths = (TextToPath().get_text_width_height_descent(line, font, False)[0] for line in text.split("\n"))
+    return float(max(widths))
+
+
+def room_of(axes: Axes, labels: Iterable[str] = ()) -> float:
+    """Return how wide axes are that have these names of rows, in points; they may turn out a little wider."""
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    width = figure.get_figwidth() * _POINTS_PER_INCH
+    if not isinstance(figure, Picture):
+        return float(axes.get_position().width * width)
+    named = max((points_of(shorten(label), _ROW_NAME) for label in labels), default=0.0)
+    return float(width - named - _BESIDE_POINTS)
+
+
+def margin_for(start: float, points: float, room: float, left: float) -> float:
+    """Return how much wider axes must be at the right that a text is in them, as a part of what they show without.
+
+    The text begins at ``start``, from 0 to 1 of that, and needs so many points of ``room``; ``left`` is a margin too.
+    """
+    part = min(points / room, 0.5)
+    return (start - 1 + part * (1 + left)) / (1 - part)
+
+
+def cut(text: str, points: float, size: float = TEXT) -> str:
+    """Return a text that is at most so wide; what is too long for that ends in an ellipsis."""
+    if points_of(text, size) <= points:
+        return text
+    letters = len(text) - 1
+    while letters and points_of(f"{text[:letters]}\u2026", size) > points:
+        letters -= 1
+    return f"{text[:letters].rstrip()}\u2026"
 
 
 @dataclasses.dataclass(slots=True)
@@ -192,10 +245,22 @@ def say_nothing(axes: Axes, words: str) -> None:
     axes.text(0.5, 0.5, words, transform=axes.transAxes, ha="center", va="center", color=QUIET, fontsize=11)
 
 
-def put_legend(axes: Axes, handles: Iterable[Patch | Line2D], *, columns: int = 4) -> None:
-    """Put a legend above the rows, if there is anything in it."""
+def put_legend(axes: Axes, handles: Iterable[Patch | Line2D], *, labels: Iterable[str] = (), columns: int = 4) -> None:
+    """Put a legend above the rows of these names, if there is anything in it, in as many columns as have room."""
     if keys := list(handles):
+        fitting = columns_of(keys, room_of(axes, labels), columns)
         axes.legend(
-            handles=keys, loc="lower left", bbox_to_anchor=(0, 1.01), ncols=columns, frameon=False, fontsize=8,
+            handles=keys, loc="lower left", bbox_to_anchor=(0, 1.01), ncols=fitting, frameon=False, fontsize=LEGEND,
             borderaxespad=0.2,
         )  # fmt: skip
+
+
+def columns_of(keys: Iterable[Patch | Line2D], room: float, at_most: int) -> int:
+    """Return how many columns a legend of these keys may have, in so many points."""
+    widths = [points_of(str(key.get_label()), LEGEND) + _KEY_POINTS for key in keys]
+    return next((number for number in range(at_most, 1, -1) if _width_of_columns(widths, number) <= room), 1)
+
+
+def _width_of_columns(widths: Sequence[float], columns: int) -> float:
+    """Return how wide a legend is whose keys have these widths, which are put into columns from left to right."""
+    return sum(max(column, default=0.0) for column in map(list, np.array_split(widths, columns)))

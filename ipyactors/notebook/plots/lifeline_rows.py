@@ -8,10 +8,13 @@ from collections.abc import Callable, Iterator, Sequence
 
 from ipyactors.notebook.plots.checkpoint_rows import id_in
 from ipyactors.notebook.plots.recoveries import ACTOR_KINDS, actor_events, free_since, injected_ends, task_events
-from ipyactors.notebook.plots.wording import ROWS_AT_MOST, count, in_time
-from ipyactors.wire.events import Event, EventKind
+from ipyactors.notebook.plots.wording import ROWS_AT_MOST, count, in_time, shorten
+from ipyactors.wire.events import Became, Event, EventKind
 
-_TROUBLE = frozenset({"death", "injected death", "retry", "end", "unanswered"})
+_TROUBLE = frozenset({"death", "injected death", "retry", "end", "unanswered", "given up"})
+
+#: What a call that failed is known to have done: nothing, in whichever way.
+_WITHOUT_EFFECT = frozenset({Became.NOT_RUN, Became.NO_EFFECT})
 
 _MOMENTS = {
     EventKind.CALL_RETRY: "retry",
@@ -41,8 +44,8 @@ class Span:
 class Mark:
     """A moment of a row.
 
-    ``what`` is ``death``, ``injected death``, ``injection``, ``retry``, ``unanswered``, ``end``, ``call``,
-    ``checkpoint`` or ``upgrade``.
+    ``what`` is ``death``, ``injected death``, ``injection``, ``retry``, ``unanswered``, ``given up``, ``end``, ``call``
+    (the end of one), ``checkpoint`` or ``upgrade``.
     """
 
     what: str
@@ -120,7 +123,7 @@ class _Life:
         if self.alive_s is not None:
             self.spans.append(Span("life", self.alive_s, max(end_s, self.alive_s), f"{self.incarnation}"))
         name = next((event.name for event in history if event.kind in ACTOR_KINDS and event.name), "actor")
-        sum_up = _sum_up(history)
+        sum_up = _sum_up(name, history)
         # A durable actor's calls are counted instead: after a recovery, many answers come at one moment.
         shown = (mark for mark in self.marks if mark.what != "call" or not sum_up)
         return Row(name, tuple(self.spans), tuple(shown), True, sum_up, tuple(self.restores))
@@ -134,9 +137,11 @@ class _Life:
             self._die(event, at_s)
         elif event.kind is EventKind.CALL_ATTEMPT:
             self._answer(event, at_s)
-            self.marks.append(Mark("call", at_s - event.duration_s))
+            self.marks.append(Mark("call", at_s))
             self.answered_s = at_s
-        elif event.kind is EventKind.CALL_FAILED and not event.worker_id:
+        elif _is_given_up(event):
+            self.marks.append(Mark("given up", at_s))
+        elif _is_lost(event):
             self.marks.append(Mark("unanswered", at_s))
         elif event.kind in _MOMENTS:
             self.marks.append(Mark(_MOMENTS[event.kind], at_s))
@@ -201,25 +206,43 @@ class _Life:
             self.spans.append(Span("lost", start_s, min(at_s, died_s)))
 
 
-def _sum_up(history: Sequence[Event]) -> str:
+def _is_given_up(event: Event) -> bool:
+    return event.kind is EventKind.CALL_FAILED and event.became in _WITHOUT_EFFECT
+
+
+def _is_lost(event: Event) -> bool:
+    """Whether it is of a call that failed without a worker that said so: nobody has answered it."""
+    return event.kind is EventKind.CALL_FAILED and not event.worker_id and not _is_given_up(event)
+
+
+def _sum_up(name: str, history: Sequence[Event]) -> str:
     """Return what a durable actor has come through, in words; nothing of another one."""
     number = Counter(event.kind for event in history)
     if not number.keys() & {EventKind.ACTOR_RECOVERED, EventKind.CHECKPOINT_MADE}:
         return ""
     replayed = sum(event.count for event in history if event.kind is EventKind.ACTOR_RECOVERED)
     injected = sum(event.injected for event in history if event.kind is EventKind.ACTOR_DIED)
-    # A call that has failed without a worker that said so was answered by nobody.
-    lost = sum(event.kind is EventKind.CALL_FAILED and not event.worker_id for event in history)
-    answered = number[EventKind.CALL_ATTEMPT] + number[EventKind.CALL_FAILED] - lost
-    return " \u00b7 ".join(
-        (
-            count(number[EventKind.ACTOR_DIED], "death") + (f", {injected:,} of them injected" if injected else ""),
-            count(number[EventKind.CHECKPOINT_MADE], "checkpoint"),
-            f"{count(replayed, 'call')} replayed",
-            f"{count(answered, 'call')} answered",
-            f"{count(lost, 'call')} lost" if lost else "none lost",
-        )
-    )
+    lost, given_up = sum(map(_is_lost, history)), sum(map(_is_given_up, history))
+    answered = number[EventKind.CALL_ATTEMPT] + number[EventKind.CALL_FAILED] - lost - given_up
+    parts = [
+        _deaths(number[EventKind.ACTOR_DIED], injected),
+        count(number[EventKind.CHECKPOINT_MADE], "checkpoint"),
+        f"{count(replayed, 'call')} replayed",
+        f"{count(answered, 'call')} answered",
+        f"{given_up:,} given up, without effect" if given_up else "",
+        f"{count(lost, 'call')} lost" if lost else "none lost",
+    ]
+    return f"{shorten(name)}: " + " \u00b7 ".join(part for part in parts if part)
+
+
+def _deaths(died: int, injected: int) -> str:
+    """Return ``1 death, injected``, ``3 deaths, all injected`` or ``3 deaths, 1 of them injected``."""
+    words = count(died, "death")
+    if not injected:
+        return words
+    if injected < died:
+        return f"{words}, {injected:,} of them injected"
+    return f"{words}, {'all ' if died > 1 else ''}injected"
 
 
 def _task_row(

@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator
 
 from ipyactors.notebook.plots import event_source
 from ipyactors.notebook.plots.event_source import Source, Whose
-from ipyactors.notebook.plots.figures import GRID, INK, LIFE, axes_of, new_picture, say_nothing
+from ipyactors.notebook.plots.figures import GRID, INK, LIFE, TEXT, axes_of, new_picture, say_nothing
 from ipyactors.notebook.plots.recoveries import find_recoveries
 
 #: The picture is as high as one of so many rows.
@@ -33,7 +33,7 @@ def recovery_times(events: Source = None, ax: Axes | None = None, *, actor: Whos
     found = find_recoveries(event_source.read(events, actor))
     times_ms = sorted(one.back_s * 1000 for one in found if one.kind == "actor" and one.back_s is not None)
     figure, axes = axes_of(new_picture("recovery times", rows=_ROWS), ax)
-    axes.set_title(_in_words(times_ms), loc="left", fontsize=9, color=INK)
+    axes.set_title(_in_words(times_ms), loc="left", fontsize=TEXT, color=INK)
     if not times_ms:
         say_nothing(axes, "no actor has died and come back")
         return figure

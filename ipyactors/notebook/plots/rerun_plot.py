@@ -24,11 +24,15 @@ from ipyactors.notebook.plots.figures import (
     DEATH,
     GRID,
     INK,
+    LEGEND,
     LOST,
     QUIET,
+    TEXT,
     WORK,
     axes_of,
+    columns_of,
     new_picture,
+    room_of,
     say_nothing,
 )
 from ipyactors.notebook.plots.wording import ROWS_AT_MOST, count
@@ -159,7 +163,8 @@ def reruns(events: Source = None, ax: Axes | None = None) -> Figure:
     if numbers:
         axes.set_xlim(left=-_ROOM_FOR_A_NUMBER * (end_s - start_s))
         keys.append(Line2D([], [], linestyle="none", marker="$1$", color=INK, label="which machine"))
-    figure.legend(handles=keys, loc="outside upper left", ncols=len(keys), frameon=False, fontsize=9)
+    columns = columns_of(keys, room_of(axes), len(keys))
+    figure.legend(handles=keys, loc="outside upper left", ncols=columns, frameon=False, fontsize=LEGEND)
     return figure
 
 
@@ -167,6 +172,8 @@ def _dress(axes: Axes, rows: Sequence[Run], left_out: int) -> None:
     axes.set_yticks(range(len(rows)), [run.name for run in rows])
     axes.set_ylim(max(len(rows), 1) - 0.4, -0.6)
     note = f" \u00b7 {count(left_out, 'call')} left out, those that ran once first" if left_out else ""
+    if not any(run.losses or len(run.spans) > 1 for run in rows):
+        note = f" \u00b7 no value was lost{note}"
     axes.set_xlabel(f"seconds since the first run began{note}", color=INK)
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.tick_params(axis="y", length=0)
@@ -175,10 +182,9 @@ def _dress(axes: Axes, rows: Sequence[Run], left_out: int) -> None:
 
 
 def _legend(rows: Sequence[Run], machines: Collection[EventKind]) -> list[Patch | Line2D]:
-    keys: list[Patch | Line2D] = [
-        Patch(facecolor=WORK, label="first run"),
-        Patch(facecolor=LOST, hatch="////", edgecolor="white", label="ran again"),
-    ]
+    keys: list[Patch | Line2D] = [Patch(facecolor=WORK, label="first run")]
+    if any(len(run.spans) > 1 for run in rows):
+        keys.append(Patch(facecolor=LOST, hatch="////", edgecolor="white", label="ran again"))
     if any(loss.was_there for run in rows for loss in run.losses):
         keys.append(Line2D([0, 1], [0, 0], label="its value, until it was lost", **_VALUE))
     keys += [Line2D([], [], **style) for kind, style in _MACHINES.items() if kind in machines]
@@ -203,7 +209,7 @@ def _tell_machine(axes: Axes, number: int, x: float, y: float, y_of: str) -> Non
         textcoords="offset points",
         ha="right",
         va="center",
-        fontsize=8,
+        fontsize=TEXT,
         color=INK,
     )
 
@@ -236,4 +242,4 @@ def _draw(axes: Axes, place: int, run: Run, start_s: float, narrowest_s: float) 
         begin, end = run.spans[-1]
         beside = (max(end, begin + narrowest_s) - start_s, place)
         why = run.losses[-1].reason
-        axes.annotate(why, beside, (6, 0), textcoords="offset points", va="center", fontsize=9, color=INK)
+        axes.annotate(why, beside, (6, 0), textcoords="offset points", va="center", fontsize=TEXT, color=INK)

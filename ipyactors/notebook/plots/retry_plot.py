@@ -17,17 +17,21 @@ from ipyactors.notebook.plots.figures import (
     DEATH,
     INK,
     LOST,
+    TEXT,
     Ink,
     Style,
     axes_of,
     dress_rows,
+    margin_for,
     new_picture,
+    points_of,
     put_legend,
+    room_of,
     say_nothing,
 )
 from ipyactors.notebook.plots.recoveries import injected_ends
 from ipyactors.notebook.plots.wording import ROWS_AT_MOST, count, gist
-from ipyactors.wire.events import Event, EventKind
+from ipyactors.wire.events import Became, Event, EventKind
 
 _RETRIES = frozenset({EventKind.TASK_RETRY, EventKind.CALL_RETRY})
 _ENDS = _RETRIES | {EventKind.TASK_FAILED, EventKind.CALL_FAILED}
@@ -39,6 +43,9 @@ _BAR_STYLES: dict[str, Style] = {
 _LEGEND = (("again", "attempt failed, and another one followed"), ("failed", "last attempt, failed"))
 _HALF = (-BAR / 2, BAR / 2)
 _CAUSE_LETTERS = 52
+
+#: What is written is so far from its bar, and from the edge.
+_GAP_POINTS = 6.0
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -54,14 +61,15 @@ class Cause:
 def count_causes(events: Sequence[Event]) -> list[Cause]:
     """Return a count for each function or method and each cause: those that failed most often first, by function.
 
-    Of an exception only its type counts; an injected fault counts apart from what happened by itself.
+    Of an exception only its type counts; an injected fault counts apart from what happened by itself. A call that was
+    not run was no attempt.
     """
     again: Counter[tuple[str, str]] = Counter()
     failed: Counter[tuple[str, str]] = Counter()
     is_injected = injected_ends(events)
     for event in events:
         counter = again if event.kind in _RETRIES else failed
-        if event.kind in _ENDS:
+        if event.kind in _ENDS and event.became is not Became.NOT_RUN:
             cause = _cause(event)
             if is_injected(event) and "injected" not in cause:
                 cause += " (injected)"
@@ -103,20 +111,24 @@ def retries(events: Source = None, ax: Axes | None = None, *, actor: Whose = Non
 def _draw(axes: Axes, causes: Sequence[Cause], left_out: Sequence[Cause]) -> None:
     longest = max(one.again + one.failed for one in causes)
     ink = Ink(axes, _BAR_STYLES, {}, longest)
-    labels = []
+    labels: list[str] = []
+    words: list[tuple[int, str]] = []
     for height, one in enumerate(causes):
         total = one.again + one.failed
         if one.again:
             ink.bar("again", 0, one.again, height, part=_HALF)
         if one.failed:
             ink.bar("failed", one.again, total, height, part=_HALF)
-        axes.annotate(f"{total:,}  {one.cause}", (total, height), xytext=(6, 0),
-                      textcoords="offset points", va="center", fontsize=9, color=INK, parse_math=False)  # fmt: skip
+        words.append((total, f"{total:,}  {one.cause}"))
+        axes.annotate(words[-1][1], (total, height), xytext=(_GAP_POINTS, 0),
+                      textcoords="offset points", va="center", fontsize=TEXT, color=INK, parse_math=False)  # fmt: skip
         is_first = not height or causes[height - 1].name != one.name
         labels.append(one.name if is_first else "")
     ink.dry()
     dress_rows(axes, range(len(causes)), labels, len(causes))
-    axes.set_xlim(0, longest * 1.6)
+    room = room_of(axes, labels)
+    rights = [margin_for(bar / longest, points_of(text) + 2 * _GAP_POINTS, room, 0.0) for bar, text in words]
+    axes.set_xlim(0, longest * (1 + max(0.0, *rights)))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
     axes.set_xticks([tick for tick in axes.get_xticks() if 0 <= tick <= longest])
     axes.spines["bottom"].set_bounds(0, longest)
@@ -125,4 +137,4 @@ def _draw(axes: Axes, causes: Sequence[Cause], left_out: Sequence[Cause]) -> Non
         rest = sum(one.again + one.failed for one in left_out)
         note = f" \u00b7 {rest:,} more of {count(len(left_out), 'other cause')} left out"
     axes.set_xlabel(f"attempts that failed{note}", color=INK, loc="left")
-    put_legend(axes, ink.legend(_LEGEND))
+    put_legend(axes, ink.legend(_LEGEND), labels=labels)

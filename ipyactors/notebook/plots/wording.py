@@ -8,7 +8,7 @@ import re
 ROWS_AT_MOST = 40
 
 _UNITS = (("kB", 10**3), ("MB", 10**6), ("GB", 10**9))
-_PROCESS = re.compile(r"\bits process (.+)")
+_PROCESS = re.compile(r"\b(?:its process|the process of actor \S+ (?:'[^']*'|\S+)) (.+)")
 _SENTENCE_END = re.compile(r"\.(?=\s|$)")
 
 
@@ -18,7 +18,9 @@ def count(number: int, noun: str) -> str:
 
 
 def in_time(seconds: float) -> str:
-    """Return a duration as people say it: ``0.4 ms``, ``12 ms``, ``3.4 s``, ``5 min``."""
+    """Return a duration as people say it: ``0.5 µs``, ``0.4 ms``, ``12 ms``, ``3.4 s``, ``5 min``."""
+    if 0.0 < seconds < 0.0001:
+        return f"{seconds * 1e6:.2g} \u00b5s"
     if seconds < 1.0:
         return f"{seconds * 1000:.0f} ms" if seconds >= 0.001 or not seconds else f"{seconds * 1000:.1g} ms"
     if seconds < 120:
