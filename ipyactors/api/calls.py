@@ -82,6 +82,7 @@ def wait(
 def as_completed(refs: Sequence[ObjectRef], *, timeout: float | None = None) -> Completions:
     """Yield the references in the order in which they become ready; those that are so at first in the given order.
 
+    For ``for``, which blocks until the next is ready, and for ``async for``, which awaits it.
     Arguments are checked at once. Raises GetTimeoutError from the iterator when not all are ready within
     ``timeout`` seconds of the call. The iterator may be dropped at any time.
     """

@@ -8,8 +8,8 @@ from typing import overload
 
 from ipyactors.api import checkpoints
 from ipyactors.api.handles import ActorHandle
-from ipyactors.api.memory_report import words_of_bytes
 from ipyactors.ground import tables
+from ipyactors.ground.quantities import words_of_bytes
 
 _HEADINGS = ("checkpoint", "after call", "size")
 _NUMBERS = ("after call", "size")
@@ -28,7 +28,7 @@ class CheckpointInfo:
     checkpoint_id: str
     after_call: int
     size_bytes: int
-    wall_s: float
+    wall_s: float = dataclasses.field(repr=False)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -51,7 +51,9 @@ class CheckpointList(Sequence[CheckpointInfo]):
         return "\n".join(tables.as_text(_HEADINGS, self._rows(), _NUMBERS)) if self.checkpoints else "no checkpoints"
 
     def _repr_html_(self) -> str:
-        return tables.as_html(_HEADINGS, self._rows(), _NUMBERS) if self.checkpoints else "<p><em>no checkpoints</em></p>"
+        return (
+            tables.as_html(_HEADINGS, self._rows(), _NUMBERS) if self.checkpoints else "<p><em>no checkpoints</em></p>"
+        )
 
     def _rows(self) -> list[tuple[str, ...]]:
         return [

@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Mapping
 from typing import Any
 
 from ipyactors.api import runtime
 from ipyactors.api.inspect import nodes
-from ipyactors.api.memory_report import words_of_bytes
+from ipyactors.api.reprs import nodes_as_table
 from ipyactors.engines import description
 from ipyactors.ground import tables
 from ipyactors.owner import process
 from ipyactors.wire.interrupts import deferred
 from ipyactors.wire.specs import ActorState
-
-_HEADINGS = ("machine", "CPUs held", "memory held", "other resources held", "workers")
-_NUMBERS = ("CPUs held", "memory held", "workers")
-_RARE = ("other resources held",)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -35,18 +30,10 @@ class ClusterReport:
     waiting: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
-        headings, rows = self._table()
-        return "\n".join([*tables.as_text(headings, rows, _NUMBERS), "", *tables.facts_as_text(self._facts())])
+        return "\n".join([nodes_as_table(self.machines)["text/plain"], "", *tables.facts_as_text(self._facts())])
 
     def _repr_html_(self) -> str:
-        headings, rows = self._table()
-        return tables.as_html(headings, rows, _NUMBERS) + tables.facts_as_html(self._facts())
-
-    def _table(self) -> tuple[list[str], list[list[str]]]:
-        """Return the headings and the rows, without the columns that few need if there is nothing to show in them."""
-        rows = list(map(_row, self.machines))
-        shown = [index for index, name in enumerate(_HEADINGS) if name not in _RARE or any(row[index] for row in rows)]
-        return [_HEADINGS[index] for index in shown], [[row[index] for index in shown] for row in rows]
+        return nodes_as_table(self.machines)["text/html"] + tables.facts_as_html(self._facts())
 
     def _facts(self) -> list[tuple[str, str]]:
         actors = ", ".join(f"{number} {state}" for state, number in self.actors.items())
@@ -67,17 +54,3 @@ def describe_cluster() -> ClusterReport:
         with deferred(), session.lock:
             waiting = description.waiting(session.state, cluster)
     return ClusterReport(tuple(nodes()), dict(living), waiting)
-
-
-def _row(machine: Mapping[str, Any]) -> tuple[str, ...]:
-    total, free = machine["Resources"], machine["Available"]
-    held = {name: amount - free.get(name, 0.0) for name, amount in total.items()}
-    state = " (lost)" if not machine["Alive"] else " (leaving)" if machine["Leaving"] else ""
-    memory = [words_of_bytes(int(amounts.get("memory", 0))) for amounts in (held, total)]
-    return (
-        machine["NodeManagerHostname"] + state,
-        f"{held.get('CPU', 0):g} of {total.get('CPU', 0):g}",
-        " of ".join(memory),
-        ", ".join(f"{name} {held[name]:g} of {total[name]:g}" for name in total if name not in ("CPU", "memory")),
-        str(machine["Workers"]),
-    )

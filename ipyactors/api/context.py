@@ -24,6 +24,11 @@ class RuntimeContext(Recorded):
     a call again after a crash (where it runs, and how often it was restarted) must not decide what the call does.
     """
 
+    def __repr__(self) -> str:
+        call, spec = _call(), _actor()
+        where = call.name if call else spec.class_name if spec else ""
+        return f"RuntimeContext({where or 'driver'})"
+
     def get_session_name(self) -> str:
         """Return the name of the session."""
         return _session().paths.name

@@ -12,7 +12,7 @@ from ipyactors.api import runtime
 from ipyactors.api.actor_table import ActorTable
 from ipyactors.api.event_files import compressed
 from ipyactors.api.handles import ActorHandle, client_of, handle_of
-from ipyactors.api.reprs import Rows, nodes_as_html
+from ipyactors.api.reprs import Rows, nodes_as_table
 from ipyactors.api.trace import trace_of
 from ipyactors.ground import quantities
 from ipyactors.ground.exceptions import ActorNotFoundError
@@ -30,7 +30,7 @@ _NAMES_SHOWN = 10
 def nodes() -> list[dict[str, Any]]:
     """Return one dict per machine, those that were lost lately included, with keys that Ray has and some more.
 
-    On a notebook's page the list is a table.
+    A cell shows the list as a table.
 
     ``Alive`` is False for a machine that was lost; it offers nothing. ``NodeManagerAddress`` and ``AgentPid`` are those
     of its agent. ``Leaving``: nothing is started on it any more. ``ObjectStoreMemory`` is in bytes.
@@ -50,7 +50,7 @@ def nodes() -> list[dict[str, Any]]:
         }
         for node in runtime.engine().describe_cluster().nodes
     ]
-    return Rows(machines, nodes_as_html)
+    return Rows(machines, nodes_as_table)
 
 
 def cluster_resources() -> dict[str, float]:
@@ -89,7 +89,7 @@ def explain(subject: ObjectRef | ObjectRefGenerator | ActorHandle | str) -> str:
 
 
 def list_actors() -> list[dict[str, Any]]:
-    """Return one dict per actor that the head knows, dead ones included; a table on a notebook's page.
+    """Return one dict per actor that the head knows, dead ones included; a cell shows them as a table.
 
     ``durable`` is the level of a durable actor, ``"process"`` or ``"host"``, and empty of any other.
 
@@ -99,10 +99,10 @@ def list_actors() -> list[dict[str, Any]]:
     engine = runtime.engine_for("list_actors")
     found = {one.actor_id.hex(): one for one in engine.describe_cluster().actors}
 
-    def as_html(rows: Sequence[dict[str, Any]]) -> str:
-        return ActorTable([found[row["actor_id"]] for row in rows], engine.namespace).as_html()
+    def as_table(rows: Sequence[dict[str, Any]]) -> dict[str, str]:
+        return ActorTable([found[row["actor_id"]] for row in rows], engine.namespace)._repr_mimebundle_()
 
-    return Rows(map(_row, found.values()), as_html)
+    return Rows(map(_row, found.values()), as_table)
 
 
 def list_named_actors(all_namespaces: bool = False) -> list[Any]:

@@ -37,7 +37,7 @@ class WorkerLog:
     what: str
     number: int
     lines: tuple[str, ...]
-    path: str
+    path: str = dataclasses.field(repr=False)
     is_whole: bool
 
     def __str__(self) -> str:

@@ -9,6 +9,7 @@ from typing import Any, overload
 
 from ipyactors.api.memory_rows import MemoryGroup, MemoryNode, MemoryPlace, MemoryRow
 from ipyactors.ground import ids
+from ipyactors.ground.quantities import words_of_bytes
 
 #: A table has at most this many rows, and printed no cell is wider than this.
 _ROWS_SHOWN = 30
@@ -130,18 +131,6 @@ def _left_out(lines: Sequence[object]) -> list[str]:
     """Return the line below a table that is cut."""
     more = len(lines) - _ROWS_SHOWN
     return [f"... and {more} more; iterate over it to have them all"] if more > 0 else []
-
-
-def words_of_bytes(size: int) -> str:
-    """Return a size as people write it: ``812 B``, ``1.5 kB``, ``12.0 MB``, ``3.1 GB``."""
-    if size < 1000:
-        return f"{size} B"
-    amount = float(size)
-    for unit in ("kB", "MB", "GB"):
-        amount /= 1000
-        if amount < 999.95 or unit == "GB":
-            break
-    return f"{amount:.1f} {unit}"
 
 
 def words_of_age(age_s: float | None) -> str:

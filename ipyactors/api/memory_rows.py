@@ -26,7 +26,9 @@ class MemoryProcess:
     def __str__(self) -> str:
         if self.role == "gone":
             return f"a process that is gone ({self.process_id})"
-        return f"{self.runs or self.role} (pid {self.pid})" if self.pid else self.runs or self.role
+        if self.role == "driver" or not self.pid:  # a session has one driver
+            return self.runs or self.role
+        return f"{self.runs or self.role} (pid {self.pid})"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -80,7 +82,7 @@ class MemoryHolder:
         return self.words()
 
     def words(self, owner: MemoryProcess | None = None) -> str:
-        """Return it in words: ``2 references in driver (pid 10)``; what is in ``owner`` goes without saying so."""
+        """Return it in words: ``2 references in driver``; what is in ``owner`` goes without saying so."""
         where = f" in {self.process}" if self.process is not None and self.process != owner else ""
         since = f" since {self.since}" if self.since else ""
         match self.how:

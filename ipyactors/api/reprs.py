@@ -14,7 +14,7 @@ from typing import Any
 from ipyactors.api.descriptions import ClassDescription
 from ipyactors.ground import ids, tables
 from ipyactors.ground.options import ActorOptions, TaskOptions
-from ipyactors.ground.quantities import describe_bytes
+from ipyactors.ground.quantities import words_of_bytes
 from ipyactors.owner.actors import ActorClient
 from ipyactors.owner.output import is_interactive
 from ipyactors.wire.deaths import describe_death
@@ -26,23 +26,32 @@ _METHODS_AT_MOST = 30
 #: What an option may show that is different on each machine.
 _PLACES = ("checkpoint_store",)
 
-_NODE_HEADINGS = ("machine", "state", "CPUs free", "memory free", "other resources free", "workers")
-_NUMBERS = ("CPUs free", "memory free", "workers")
+_NODE_HEADINGS = ("machine", "state", "CPUs held", "memory held", "other resources held", "workers")
+_NUMBERS = ("CPUs held", "memory held", "workers")
 
 
 class Rows(list[dict[str, Any]]):
-    """A list of dicts that is a table on a notebook's page, of what people look for; the dicts have more."""
+    """A list of dicts that a cell shows as a table, of what people look for; the dicts have more.
 
-    def __init__(self, rows: Iterable[dict[str, Any]], as_html: Callable[[Sequence[dict[str, Any]]], str]) -> None:
+    ``as_table`` returns the table by its media type, as text and as HTML.
+    """
+
+    def __init__(
+        self, rows: Iterable[dict[str, Any]], as_table: Callable[[Sequence[dict[str, Any]]], dict[str, str]]
+    ) -> None:
         super().__init__(rows)
-        self._as_html = as_html
+        self._as_table = as_table
 
     def __reduce__(self) -> tuple[Any, ...]:
         return list, (list(self),)
 
+    def _repr_pretty_(self, printer: Any, _is_in_circle: bool) -> None:
+        """Print the table as text, which is what a terminal shows; IPython asks a list for nothing else."""
+        printer.text(self._as_table(self)["text/plain"])
+
     def _repr_html_(self) -> str:
-        """Return the table."""
-        return self._as_html(self)
+        """Return the table for a page."""
+        return self._as_table(self)["text/html"]
 
 
 # -- actors ----------------------------------------------------------------------------------------------------
@@ -180,22 +189,29 @@ def session_as_html(facts: Sequence[tuple[str, str]], given: Mapping[str, Any], 
 # -- lists -----------------------------------------------------------------------------------------------------
 
 
-def _node_cells(row: Mapping[str, Any]) -> tuple[str, ...]:
-    total, free = row["Resources"], row["Available"]
-    amounts = [f"{free.get(name, 0):g} of {total[name]:g} {name}" for name in total if name not in ("CPU", "memory")]
+def _node_cells(row: Mapping[str, Any], hosts: Counter[str]) -> tuple[str, ...]:
+    """Return what is shown of a machine; ``hosts`` counts the machines on each host."""
+    total, free, host = row["Resources"], row["Available"], row["NodeManagerHostname"]
+    held = {name: amount - free.get(name, 0.0) for name, amount in total.items()}
+    others = [f"{name} {held[name]:g} of {total[name]:g}" for name in total if name not in ("CPU", "memory")]
     return (
-        row["NodeManagerHostname"],
+        host if hosts[host] == 1 else f"{host} {row['NodeID'][: 2 * ids.SHORT_BYTES]}",
         "lost" if not row["Alive"] else "leaving" if row["Leaving"] else "alive",
-        f"{free.get('CPU', 0):g} of {total.get('CPU', 0):g}",
-        " of ".join(describe_bytes(amounts.get("memory", 0)) for amounts in (free, total)),
-        ", ".join(amounts),
+        f"{held.get('CPU', 0):g} of {total.get('CPU', 0):g}",
+        " of ".join(words_of_bytes(int(amounts.get("memory", 0))) for amounts in (held, total)),
+        ", ".join(others),
         str(row["Workers"]),
     )
 
 
-def nodes_as_html(machines: Sequence[Mapping[str, Any]]) -> str:
-    """Return the table of machines, without the columns in which there is nothing."""
-    rows = [_node_cells(one) for one in machines]
+def nodes_as_table(machines: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Return the table of machines by its media type, without the columns in which there is nothing."""
+    hosts = Counter(one["NodeManagerHostname"] for one in machines)
+    rows = [_node_cells(one, hosts) for one in machines]
     shown = [index for index in range(len(_NODE_HEADINGS)) if any(row[index] for row in rows)]
     cells = [[row[index] for index in shown] for row in rows]
-    return tables.as_html([_NODE_HEADINGS[index] for index in shown], cells, _NUMBERS)
+    headings = [_NODE_HEADINGS[index] for index in shown]
+    return {
+        "text/plain": "\n".join(tables.as_text(headings, cells, _NUMBERS)),
+        "text/html": tables.as_html(headings, cells, _NUMBERS),
+    }

@@ -1,4 +1,4 @@
-"""Withdraws, from the session of this process, what an interrupted piece of code has submitted."""
+"""What an interrupted piece of code has submitted to the session of this process: withdraws it, or tells of it."""
 
 from __future__ import annotations
 
@@ -7,12 +7,22 @@ import threading
 
 from ipyactors.ground.exceptions import SessionError
 from ipyactors.owner.session import Session
-from ipyactors.owner.withdrawal import Withdrawal, withdraw
+from ipyactors.owner.withdrawal import Withdrawal, withdraw, words_of_what_goes_on
 from ipyactors.wire.interrupts import deferred
 from ipyactors.wire.marks import read_marks
 
 #: An actor answers within a millisecond, unless what it runs does not let its other threads run.
 _ACTORS_ANSWER_S = 0.15
+
+
+def describe_calls(session: Session, scope: int) -> str:
+    """Return in words what was submitted in ``scope`` and goes on, where nothing is to be withdrawn; empty if nothing.
+
+    Called by the thread that was interrupted, as :func:`withdraw_calls`.
+    """
+    session.turn()
+    with deferred(), session.lock:
+        return words_of_what_goes_on(session.state, scope)
 
 
 def withdraw_calls(session: Session, scope: int) -> Withdrawal:

@@ -12,6 +12,7 @@ from ipyactors.engines import copying, description, nesting, reading
 from ipyactors.engines.base import Submitted
 from ipyactors.engines.creation import create, in_namespace
 from ipyactors.engines.faults import Faults
+from ipyactors.engines.following import Following
 from ipyactors.engines.packing import check_pending, pack
 from ipyactors.engines.submission import submit
 from ipyactors.ground import ids
@@ -214,19 +215,11 @@ class LocalEngine:
         return ready, rest
 
     def as_completed(self, refs: Sequence[ObjectRef], deadline_s: float | None) -> Iterator[ObjectRef]:
-        """Yield each reference when it is ready."""
-        __tracebackhide__ = True
+        """Yield each reference when it is ready; an async iterator too where no turn notes the order."""
         turn = current.turn()
         if turn is None:
-            yield from reading.as_completed(self.session, refs, deadline_s)
-            return
-        index_of = {ref._entry: index for index, ref in enumerate(refs)}
-        following = reading.as_completed(self.session, refs, deadline_s)
-        for _ in refs:
-            chosen = turn.choose(lambda: [index_of[ref._entry] for ref in itertools.islice(following, 1)])
-            if not chosen:
-                return
-            yield refs[chosen[0]]
+            return Following(self.session, refs, deadline_s)
+        return _chosen(turn, self.session, refs, deadline_s)
 
     def put(self, value: Any, copies: int = 1) -> ObjectRef:
         """Pickle a value now; later changes to it are not seen by those who get it."""
@@ -327,3 +320,21 @@ def _holds_detached(engine: LocalEngine) -> bool:
     except SessionError:
         return False
     return any(actor.detached and actor.state is not ActorState.DEAD for actor in actors)
+
+
+def _chosen(
+    turn: current.Turn, session: Session, refs: Sequence[ObjectRef], deadline_s: float | None
+) -> Iterator[ObjectRef]:
+    """Yield references in the order in which they become ready, or did when this was done first."""
+    __tracebackhide__ = True
+
+    def follow() -> Iterator[ObjectRef]:
+        yield from Following(session, refs, deadline_s)  # not made in a replay, which waits for nothing
+
+    following = follow()
+    index_of = {ref._entry: index for index, ref in enumerate(refs)}
+    for _ in refs:
+        chosen = turn.choose(lambda: [index_of[ref._entry] for ref in itertools.islice(following, 1)])
+        if not chosen:
+            return
+        yield refs[chosen[0]]

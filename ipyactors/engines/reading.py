@@ -1,12 +1,12 @@
-"""Reading what references refer to: one after the other, the first of several, in the order in which they are done."""
+"""Reading what references refer to: one after the other, or the first of several."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from ipyactors.engines.waiting import AllDoneOrFailed, Completions, Countdown, left_until, not_in_time
+from ipyactors.engines.waiting import AllDoneOrFailed, Countdown, left_until, not_in_time
 from ipyactors.owner import arrivals, unasked
 from ipyactors.owner.objects import Entry
 from ipyactors.owner.refs import ObjectRef
@@ -67,23 +67,3 @@ def first_done(session: Session, entries: list[Entry], num_returns: int, timeout
                 entry.forget(countdown.count)
     session.announcer.catch_up()
     return [index for index, entry in enumerate(entries) if entry.done][:num_returns]
-
-
-def as_completed(session: Session, refs: Sequence[ObjectRef], deadline_s: float | None) -> Iterator[ObjectRef]:
-    """Yield each reference when it is ready; end early at ``deadline_s`` on the monotonic clock."""
-    __tracebackhide__ = True
-    ref_of = {ref._entry: ref for ref in refs}
-    completions = Completions(tuple(ref_of))
-    session.fetch(ref_of)
-    with deferred(), session.lock:
-        completions.watch()
-    try:
-        with session.waits.during(ref_of):  # also while the caller is at something else: he comes back for the next
-            for _ in refs:
-                if not session.wait(completions, left_until(deadline_s)):
-                    return
-                session.announcer.catch_up()
-                yield ref_of[completions.take()]
-    finally:  # also when the iterator is dropped half way
-        with deferred(), session.lock:
-            completions.unwatch()

@@ -15,6 +15,7 @@ from ipyactors.launch.address import SessionNote, find_session
 from ipyactors.launch.cluster import Machine, Offer, start_first, start_further
 from ipyactors.launch.local import AgentProcess
 from ipyactors.launch.visiting import VisitedAgent
+from ipyactors.wire.interrupts import deferred
 
 if TYPE_CHECKING:
     from ipyactors.engines.local import LocalEngine
@@ -50,21 +51,24 @@ def start_local_engine(
         return visit(find_session(address), namespace, limit_bytes, log_to_driver=log_to_driver)
     offers = [Offer(**node) for node in nodes or ()]
     offers = offers or [Offer(num_cpus, num_gpus, memory, resources, object_store_memory)]
-    first = start_first(
-        offers[0],
-        session=session,
-        namespace=namespace,
-        max_lineage_bytes=limit_bytes,
-        outlives_driver=outlives_driver,
-    )
-    machines = [first]
+    machines: list[Machine] = []
     try:
+        with deferred():  # an interrupt in the middle of it would leave an agent that nobody knows of
+            first = start_first(
+                offers[0],
+                session=session,
+                namespace=namespace,
+                max_lineage_bytes=limit_bytes,
+                outlives_driver=outlives_driver,
+            )
+            machines.append(first)
         for offer in offers[1:]:
-            machines.append(start_further(first, offer))  # noqa: PERF401 - one that fails must not hide the others
+            with deferred():
+                machines.append(start_further(first, offer))
         return _drive(machines, meanwhile, log_to_driver=log_to_driver)
     except BaseException:
         for machine in machines:
-            machine.agent.stop()
+            machine.agent.abandon()
         raise
 
 

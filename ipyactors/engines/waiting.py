@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from ipyactors.ground.exceptions import GetTimeoutError
 from ipyactors.owner import stranded
@@ -57,22 +57,29 @@ class Completions:
     """Entries one by one in the order in which they are done; those that are done already first, as given.
 
     Each entry is asked once to call back, however often somebody waits for the next. :meth:`watch` and
-    :meth:`unwatch` are called under the session's lock.
+    :meth:`unwatch` are called under the session's lock. ``wake`` is called, if it is set, when another one is done.
     """
 
     def __init__(self, entries: Sequence[Entry]) -> None:
         self._entries = entries
         self._done: deque[Entry] = deque()
+        self.wake: Callable[[], object] | None = None
 
     def watch(self) -> None:
         """Have every entry call back."""
         for entry in self._entries:
-            entry.when_done(self._done.append)
+            entry.when_done(self._note)
 
     def unwatch(self) -> None:
         """Take the callbacks of the entries that are not done back."""
         for entry in self._entries:
-            entry.forget(self._done.append)
+            entry.forget(self._note)
+
+    def _note(self, entry: Entry) -> None:
+        self._done.append(entry)
+        wake = self.wake  # another thread may take it away meanwhile
+        if wake is not None:
+            wake()
 
     def take(self) -> Entry:
         """Return the next entry; there is one."""

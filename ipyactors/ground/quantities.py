@@ -60,3 +60,15 @@ def describe_bytes(amount: float) -> str:
         if amount >= size:
             return f"{amount / size:.4g} {unit}"
     return f"{amount:.10g} bytes"
+
+
+def words_of_bytes(size: int) -> str:
+    """Return a size for a column of such: ``812 B``, ``1.5 kB``, ``12.0 MB``, ``3.1 GB``."""
+    if size < 1000:
+        return f"{size} B"
+    amount = float(size)
+    for unit in ("kB", "MB", "GB"):
+        amount /= 1000
+        if amount < 999.95 or unit == "GB":
+            break
+    return f"{amount:.1f} {unit}"

@@ -16,17 +16,16 @@ import sys
 import traceback
 import types
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 import msgspec
 
+from ipyactors.ground.exception_parts import Chain, chain_of, members_of, set_chain, set_trace, trace_of, type_name
 from ipyactors.ground.stub_frames import Frame, stub_frame
 from ipyactors.ground.value_texts import value_of
 
 _OWN_FOLDER = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 _ASYNCIO_FOLDER = os.path.join(os.path.dirname(os.__file__), "asyncio") + os.sep
 _LINKS_AT_MOST = 100
-_MEMBERS: Any = BaseExceptionGroup.__dict__["exceptions"]  # a subclass may mean something else by that name
 
 #: One line of the stack that faulthandler writes when a process crashes in native code.
 _NATIVE_FRAME = re.compile(r'\s+File "(.*)", line \d+ in ')
@@ -92,22 +91,28 @@ def _label_of_cell(filename: str) -> str:
 
 
 def clean(text: str) -> str:
-    """Return ``text`` fit for UTF-8: a lone surrogate becomes an escape."""
+    """Return ``text`` as plain text fit for UTF-8: a lone surrogate becomes an escape."""
+    text = str.__str__(text)  # a user's __str__ may return text of a class of his own
     return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def message_of(error: BaseException) -> str:
-    """Return ``str(error)``, and what is wrong with it where it has none. Never raises."""
+    """Return ``str(error)``, and what is wrong with it where it has none. Raises KeyboardInterrupt alone."""
     try:
         return clean(str(error))
-    except Exception as problem:  # a user's __str__ may raise anything
-        return f"(its __str__ raised {type(problem).__qualname__})"
+    except KeyboardInterrupt:  # the stop button, most likely
+        raise
+    except BaseException as problem:  # a user's __str__ may raise anything
+        return f"(its __str__ raised {type_name(problem)})"
 
 
 def in_words(error: BaseException) -> str:
-    """Return ``error`` in one line: ``'ValueError: no such thing'``, or its type alone if that is all. Never raises."""
+    """Return ``error`` in one line: ``'ValueError: no such thing'``, or its type alone if that is all.
+
+    Raises KeyboardInterrupt alone.
+    """
     message = message_of(error)
-    return f"{type(error).__qualname__}: {message}" if message else type(error).__qualname__
+    return f"{type_name(error)}: {message}" if message else type_name(error)
 
 
 def users_entries(trace: types.TracebackType | None) -> list[types.TracebackType]:
@@ -137,17 +142,22 @@ def _are_users(filenames: Iterable[str]) -> Iterator[bool]:
 def describe(trace: types.TracebackType | None) -> list[Frame]:
     """Return the user's frames of a traceback, outermost first."""
     entries = [(entry.tb_frame.f_code, entry.tb_lineno or 0) for entry in users_entries(trace)]
-    return [(code.co_filename, line, code.co_name) for code, line in entries]
+    return [(str.__str__(code.co_filename), line, str.__str__(code.co_name)) for code, line in entries]
 
 
 def format_text(error: BaseException) -> str:
-    """Return the traceback of ``error`` and of its causes as text, without our frames. Never raises."""
+    """Return the traceback of ``error`` and of its causes as text, without our frames.
+
+    Raises KeyboardInterrupt alone.
+    """
     try:
         story = traceback.TracebackException.from_exception(error)
         _strip(story)
         return clean("".join(story.format()))
-    except Exception as problem:  # a user's __str__ may raise anything
-        return f"{type(error).__qualname__} (its traceback could not be formatted: {type(problem).__qualname__})\n"
+    except KeyboardInterrupt:  # the stop button, most likely
+        raise
+    except BaseException as problem:  # a user's __str__ may raise anything
+        return f"{type_name(error)} (its traceback could not be formatted: {type_name(problem)})\n"
 
 
 def _strip(story: traceback.TracebackException) -> None:
@@ -218,10 +228,10 @@ def rebuild(
 def add_details(error: BaseException, details: Iterable[TraceDetails]) -> None:
     """Rebuild the tracebacks of ``error`` and of :func:`its links <links_of>` with what is known of their frames."""
     for link, more in zip(links_of(error), details, strict=False):
-        frames = describe(link.__traceback__)
+        frames = describe(trace_of(link))
         # Another length is that of another exception: one that did not travel, and something stands for it.
         if more.frames and more.length == len(frames):
-            link.__traceback__ = rebuild(frames, details=more.frames)
+            set_trace(link, rebuild(frames, details=more.frames))
 
 
 def links_of(error: BaseException) -> list[BaseException]:
@@ -233,13 +243,9 @@ def links_of(error: BaseException) -> list[BaseException]:
         if link is None or any(link is known for known in links):
             continue
         links.append(link)
-        waiting += (link.__cause__, None if link.__suppress_context__ else link.__context__, *members_of(link))
+        chain = chain_of(link)
+        waiting += (chain.cause, chain.shown_context, *members_of(link))
     return links
-
-
-def members_of(error: BaseException) -> tuple[BaseException, ...]:
-    """Return the exceptions in a group; nothing of one that is no group."""
-    return _MEMBERS.__get__(error) if isinstance(error, BaseExceptionGroup) else ()
 
 
 def rejoin(
@@ -254,10 +260,9 @@ def rejoin(
 
     The members of a group are in it; that they have been made whole in the same way is what they are named for.
     """
-    error.__cause__ = cause
-    error.__context__ = context
-    error.__suppress_context__ = suppress_context
-    return error.with_traceback(rebuild(frames))
+    set_chain(error, Chain(cause, context, suppress_context))
+    set_trace(error, rebuild(frames))
+    return error
 
 
 def revive(kind: type[BaseException], args: tuple[object, ...], attributes: dict[str, object]) -> BaseException:

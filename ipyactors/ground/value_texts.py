@@ -162,10 +162,12 @@ class _Writer:
             return
         start, stop = _BRACKETS[kind]
         self._put(start)
+        # The items of a dict, as headers and parameters are often given: the first names the second.
+        pair_name = _name_of_key(tuple.__getitem__(value, 0)) if kind is tuple and count == 2 else ""
         for index, item in enumerate(kind.__iter__(value)):
             if index and not self._comma(count):
                 break
-            self.write(item)
+            self._write_named(pair_name if index else "", item)
         self._put(",)" if kind is tuple and count == 1 else stop)
 
     def _write_dict(self, value: Any) -> None:
@@ -175,8 +177,7 @@ class _Writer:
                 break
             self.write(key)
             self._put(": ")
-            name = key if type(key) is str else key.decode("ascii", "replace") if type(key) is bytes else ""
-            self._write_named(name, item)
+            self._write_named(_name_of_key(key), item)
         self._put("}")
 
     def _comma(self, count: int) -> bool:
@@ -271,8 +272,12 @@ _MODULE: Any = type.__dict__["__module__"]
 _ARGS: Any = BaseException.__dict__["args"]
 
 
+def _name_of_key(key: Any) -> str:
+    return key if type(key) is str else key.decode("ascii", "replace") if type(key) is bytes else ""
+
+
 def _name(kind: type) -> str:
-    name: str = _QUALNAME.__get__(kind)  # not as an attribute: a metaclass might answer
+    name = str.__str__(_QUALNAME.__get__(kind))  # not as an attribute: a metaclass might answer
     return name.rpartition("<locals>.")[2]
 
 

@@ -131,7 +131,9 @@ class FaultTable:
             del self._frozen[worker_id]
             return ""
         at = f" {act.order.moment.value} {act.name}" if act.name else ""
-        return f"its process is frozen by an injection (chaos.freeze for {act.order.seconds:g} s{at}; {left_s:.1f} s left)"
+        return (
+            f"its process is frozen by an injection (chaos.freeze for {act.order.seconds:g} s{at}; {left_s:.1f} s left)"
+        )
 
     def clear(self, actor_id: bytes, order_ids: tuple[int, ...], *, is_all: bool) -> tuple[Progress, ...]:
         """Forget orders; return them."""

@@ -164,7 +164,7 @@ class AgentProcess:
             said, in_time = self._read_ready(timeout_s)
         except BaseException:
             # An interrupt: nobody will hold this object any more, and its pipe alone would keep the agent alive.
-            self.stop()
+            self.abandon()
             raise
         if said == READY:
             os.close(self._ready_r)
@@ -224,6 +224,10 @@ class AgentProcess:
             self._process.wait()
         self._clear_up()
         return self._process.returncode
+
+    def abandon(self) -> None:
+        """End a session that nobody is to have; one that is not ready yet without waiting until it hears."""
+        self.stop(timeout_s=5.0 if self._ready_r < 0 else 0.0)  # before it is ready, it still imports for a while
 
     def kill(self) -> None:
         """End the agent with SIGKILL, and clear up what it has left. Harmless if it has ended."""

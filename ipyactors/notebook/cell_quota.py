@@ -37,9 +37,7 @@ class CellQuota:
         lines = text.splitlines(keepends=True)
         room = 0 if self._left_out else max(0, len(lines) - (self._lines - LINES_AT_MOST))
         shown = lines[:room] if self._bytes <= BYTES_AT_MOST else []
-        left_out = lines[len(shown) :]
-        self._left_out += len(left_out)
-        self._last.extend(line.rstrip("\n")[:_LINE_AT_MOST] for line in left_out[-_LAST_LINES:])
+        self._leave_out(lines[len(shown) :])
         return "".join(shown)
 
     def admit_display(self, size: int) -> bool:
@@ -51,6 +49,24 @@ class CellQuota:
         self._left_out += 1
         self._last.append("(a display)")
         return False
+
+    def admit_block(self) -> bool:
+        """Return whether one more block of lines that move is displayed."""
+        self._displays += 1
+        is_room = self._lines < LINES_AT_MOST and self._bytes < BYTES_AT_MOST
+        return is_room and self._displays <= DISPLAYS_AT_MOST
+
+    def end_block(self, text: str, *, was_shown: bool) -> None:
+        """Count the lines of a block that moves no more."""
+        if was_shown:
+            self._lines += text.count("\n")
+            self._bytes += len(text)
+        else:
+            self._leave_out(text.splitlines())
+
+    def _leave_out(self, lines: list[str]) -> None:
+        self._left_out += len(lines)
+        self._last.extend(line.rstrip("\n")[:_LINE_AT_MOST] for line in lines[-_LAST_LINES:])
 
     @property
     def rest(self) -> str:

@@ -20,7 +20,8 @@ from collections.abc import Callable
 from typing import Any
 
 from ipyactors.api import config
-from ipyactors.engines.interrupting import withdraw_calls
+from ipyactors.engines.interrupting import describe_calls, withdraw_calls
+from ipyactors.notebook.swallowed_interrupts import SwallowedInterrupts
 from ipyactors.owner import process, scopes
 
 #: In whose code that of a cell waits; what those call in turn is of the standard library.
@@ -37,11 +38,13 @@ class _Cell:
         self._task: asyncio.Task[Any] | None = None
         self._before: Callable[..., object] | None = None
         self._handler = self._on_sigint  # one object, so that it can be told from any other
+        self._swallowed = SwallowedInterrupts()
 
     def take_sigint(self) -> None:
-        """Put our handler before the one that cancels the cell's task; where none does, leave all as it is."""
+        """Put our handler before the one that cancels the cell's task; where none does, leave that as it is."""
         if threading.current_thread() is not threading.main_thread():
             return
+        self._swallowed.install()
         before = signal.getsignal(signal.SIGINT)
         with contextlib.suppress(RuntimeError):  # no event loop runs
             self._task = asyncio.current_task()
@@ -51,6 +54,7 @@ class _Cell:
 
     def give_sigint_back(self) -> None:
         """Undo :meth:`take_sigint`; harmless if repeated, and if the user has put a handler of his own."""
+        self._swallowed.release()
         before, self._before = self._before, None
         if before is not None and signal.getsignal(signal.SIGINT) is self._handler:
             signal.signal(signal.SIGINT, before)
@@ -100,8 +104,8 @@ class Interrupts:
             error = KeyboardInterrupt()
             if result is not None:
                 result.error_in_exec = error  # the kernel's answer says it too
-        if isinstance(error, KeyboardInterrupt) and config.setting("interrupt") == "cancel":
-            _cancel_what_is_left(cell.scope)
+        if isinstance(error, KeyboardInterrupt):
+            _answer_for_what_is_left(cell.scope)
 
     def release(self) -> None:
         """Follow no cell any more; the one that runs is interrupted as if we had never been there."""
@@ -127,11 +131,15 @@ class Interrupts:
         return self._show(exc_tuple, *args, **kwargs)
 
 
-def _cancel_what_is_left(scope: int) -> None:
+def _answer_for_what_is_left(scope: int) -> None:
+    """Cancel what a cell has submitted, unless the user wants it to go on; say what became of it."""
     session = process.session()
     if session is None or session.is_over or not scope:
         return
-    words = withdraw_calls(session, scope).words()
+    if config.setting("interrupt") == "cancel":
+        words = withdraw_calls(session, scope).words()
+    else:
+        words = describe_calls(session, scope)
     if words:
         print(f"interrupted: {words}", file=sys.stderr)
 

@@ -9,6 +9,9 @@ which parent: with ``set_thread_parent`` from ipykernel 7.4 on, and before that 
 What is displayed is sent as the kernel's display publisher would, which has no such call in every version.
 
 A call's text is on the socket before its result, and both are taken in order, so it is shown before ``get`` returns.
+It is so for what a durable actor runs again after a crash, if the caller is back within a second. A constructor's text
+comes by another connection, and the worker waits until it is here before it lets anybody know that the actor is there,
+or has failed: two seconds at most, should this process be busy.
 """
 
 from __future__ import annotations
@@ -81,7 +84,7 @@ class CellOutput:
         self._lock = threading.RLock()
         self._cells = cells
         self._latest = _Cell(None)
-        self._blocks: dict[bytes, None] = {}
+        self._blocks: dict[bytes, bool] = {}  # of lines that move, and whether they are shown
         self._streams: tuple[Any, Any] = (sys.stdout, sys.stderr)
         self._publisher: Any = getattr(shell, "display_pub", None)
         self._wrote_errors = False
@@ -177,13 +180,20 @@ class CellOutput:
         if not is_interactive():
             return
         is_update = written.block_id in self._blocks
-        self._blocks[written.block_id] = None
+        if not is_update:
+            self._blocks[written.block_id] = cell.quota.admit_block()
+        is_shown = self._blocks[written.block_id]
+        text = with_prefix(written.source, written.text)
         if written.text.endswith("\n"):
             del self._blocks[written.block_id]
+            cell.quota.end_block(text, was_shown=is_shown)
         elif len(self._blocks) > _BLOCKS_AT_MOST:
             del self._blocks[next(iter(self._blocks))]
-        text = with_prefix(written.source, written.text).rstrip("\n")
-        self._publish(cell, {"text/plain": text}, {}, f"ipyactors-{written.block_id.hex()}", is_update=is_update)
+        if is_shown:
+            display_id = f"ipyactors-{written.block_id.hex()}"
+            self._publish(cell, {"text/plain": text.rstrip("\n")}, {}, display_id, is_update=is_update)
+        else:
+            self._show_rest_soon(cell)
 
     def _show_rest_soon(self, cell: _Cell) -> None:
         """Show the last lines of what the cell has left out, if it has; a flood has this done twice a second.

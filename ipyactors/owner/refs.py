@@ -103,13 +103,13 @@ class ObjectRef(Reference):
             done = asyncio.Event()
 
             def wake(_: Entry) -> None:
-                _set_soon(loop, done)
+                set_soon(loop, done)
 
             session.when_done(entry, wake)
             waiter = asyncio.ensure_future(done.wait())
             try:
                 with session.waits.during((entry,), NO_THREAD):
-                    await _look_up(session, waiter, lambda: entry.done, entry)
+                    await look_up(session, waiter, lambda: entry.done, entry)
             finally:
                 waiter.cancel()
                 with session.lock:
@@ -161,7 +161,7 @@ async def _cancellation() -> BaseException:
     raise AssertionError("nobody has that future")
 
 
-async def _look_up(
+async def look_up(
     session: Session, waiter: asyncio.Future[Any], is_done: Callable[[], bool], awaited: Entry | None = None
 ) -> None:
     """Wait for ``waiter`` until ``is_done()``; a worker lends its CPUs meanwhile. Raises SessionError at its end.
@@ -188,7 +188,7 @@ async def _look_up(
     session.check_open()
 
 
-def _set_soon(loop: asyncio.AbstractEventLoop, event: asyncio.Event) -> None:
+def set_soon(loop: asyncio.AbstractEventLoop, event: asyncio.Event) -> None:
     """Set an event of another thread's loop; a loop that was closed meanwhile does not care."""
     with contextlib.suppress(RuntimeError):
         loop.call_soon_threadsafe(event.set)
@@ -257,12 +257,12 @@ class ObjectRefGenerator:
         with session.lock:
             is_ready = self._is_ready()
             if not is_ready:
-                stream.callbacks.append(functools.partial(_set_soon, asyncio.get_running_loop(), changed))
+                stream.callbacks.append(functools.partial(set_soon, asyncio.get_running_loop(), changed))
         if not is_ready:
             waiter = asyncio.ensure_future(changed.wait())
             try:
                 with session.waits.during((stream,), NO_THREAD):
-                    await _look_up(session, waiter, self._is_ready)
+                    await look_up(session, waiter, self._is_ready)
             finally:
                 waiter.cancel()
         return self._take(StopAsyncIteration)

@@ -4,8 +4,9 @@ In a worker, to the caller of the code that has made the call. In a driver, to t
 
 * A call that is under way has its own scope, and so has one that is over: code that it has left behind, a task of an
   event loop say, goes on in its name. What a durable actor has found in its log is known by the call's id.
-* What a call's thread writes comes in the call's name too; what remains of no call (a constructor, native threads) is
-  of the scope that the actor was created in; in a worker that runs tasks, of the last that it was given from here.
+* What a call's thread or program writes comes in the call's name too; what remains of no call (a constructor, a pool's
+  threads) is of the scope that the actor was created in; in a worker that runs tasks, of the last that it was given
+  from here.
 * What a process that was killed had not come to send is in the report of its death, and is shown in the same way.
 """
 
@@ -15,6 +16,7 @@ import msgspec
 
 from ipyactors.owner.actors import ActorClient, MethodCall
 from ipyactors.owner.calls import PendingCall
+from ipyactors.owner.current import CurrentCall
 from ipyactors.owner.out import Out
 from ipyactors.owner.state import OwnerState
 from ipyactors.wire.last_words import Words
@@ -55,16 +57,26 @@ def _route(state: OwnerState, out: Out, peer: bytes, message: Written) -> None:
     holder = state.holders.get(peer)
     client = state.actors.get(message.actor_id) if not message.seq else None
     call: PendingCall | None = holder.in_flight.get(message.seq) if holder is not None else None
-    if client is not None and message.call_id:
-        call = _found(client, message.call_id)
+    call_id, message.call_id = message.call_id, b""  # it says nothing to whom this is passed on
+    if client is not None and call_id:
+        call = _found(client, call_id)
     if call is not None and call.parent is not None:
-        out.to_caller(call.parent.caller, msgspec.structs.replace(message, seq=call.parent.seq))
+        _pass_on(out, message, call.parent)
     elif call is not None:
         out.show(message, call.scope)
     elif client is not None:
-        out.show(message, state.scopes.find_again(message.call_id) or client.scope)
+        out.show(message, state.scopes.find_again(call_id) or client.scope)
     else:
         out.show(message, state.scopes.find(peer, message.seq))
+
+
+def _pass_on(out: Out, message: Written, parent: CurrentCall) -> None:
+    """Pass on what a call writes that ``parent`` has made, as if that wrote it."""
+    if parent.caller and parent.seq:
+        out.to_caller(parent.caller, msgspec.structs.replace(message, seq=parent.seq))
+    else:  # a constructor, or what a durable actor has found in its log: nobody may be there who waits for it
+        call_id = parent.task_id if parent.seq else b""
+        out.show(msgspec.structs.replace(message, seq=0, actor_id=b"", call_id=call_id))
 
 
 def _found(client: ActorClient, call_id: bytes) -> MethodCall | None:

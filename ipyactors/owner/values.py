@@ -12,6 +12,7 @@ import weakref
 from typing import Any
 
 from ipyactors.ground import tracebacks
+from ipyactors.ground.exception_parts import chain_of, is_a, set_chain, set_trace, trace_of
 from ipyactors.ground.exceptions import SerializationError, TaskError
 from ipyactors.owner import unasked
 from ipyactors.owner.objects import Entry
@@ -63,7 +64,7 @@ def exception_of(remote: RemoteError) -> BaseException:
         tracebacks.add_details(error, remote.details)
     else:
         tracebacks.add_details(cause, remote.details)
-        error = cause if remote.is_local or isinstance(cause, TaskError) else _both(cause)
+        error = cause if remote.is_local or is_a(cause, TaskError) else _both(cause, remote)
     _describe(error, remote, cause)
     return error
 
@@ -73,9 +74,9 @@ def _original(remote: RemoteError) -> BaseException | None:
         return None
     try:
         cause = serialize.loads(remote.payload)
-    except Exception:
+    except (Exception, SystemExit, GeneratorExit):  # what it runs is the user's code
         return None
-    return cause if isinstance(cause, BaseException) else None
+    return cause if is_a(cause, BaseException) else None
 
 
 def _as_text(remote: RemoteError) -> str:
@@ -98,16 +99,16 @@ def _class_of_both(kind: type[BaseException]) -> type[BaseException]:
     return made
 
 
-def _both(cause: BaseException) -> BaseException:
+def _both(cause: BaseException, remote: RemoteError) -> BaseException:
     """Return a copy of ``cause`` that is a TaskError too; TaskError alone where the type cannot be combined."""
     kind = type(cause)
     try:
         error: BaseException = _copy_into(_class_of_both(kind), cause)
-    except Exception:
+        _note_facts(error, remote, cause)  # it may mean something else by these names
+    except (Exception, SystemExit, GeneratorExit):  # what it runs is the user's code
         error = TaskError(tracebacks.in_words(cause))
-    error.__traceback__ = cause.__traceback__
-    error.__cause__, error.__context__ = cause.__cause__, cause.__context__
-    error.__suppress_context__ = cause.__suppress_context__
+    set_trace(error, trace_of(cause))
+    set_chain(error, chain_of(cause))
     return error
 
 
@@ -130,9 +131,14 @@ def _copy_into(kind: type[BaseException], cause: BaseException) -> BaseException
 
 
 def _describe(error: BaseException, remote: RemoteError, cause: BaseException | None) -> None:
-    if isinstance(error, TaskError) and (cause is None or not remote.is_local):
-        error.cause = cause
-        error.remote_traceback = remote.traceback_text
-        error.function_name = remote.function_name
+    if is_a(error, TaskError) and (cause is None or not remote.is_local):
+        _note_facts(error, remote, cause)
     for note in filter(None, (remote.place, *remote.notes)):
-        error.add_note(note)
+        with contextlib.suppress(Exception):  # a class of the user's may have no room for one
+            BaseException.add_note(error, note)
+
+
+def _note_facts(error: Any, remote: RemoteError, cause: BaseException | None) -> None:
+    error.cause = cause
+    error.remote_traceback = remote.traceback_text
+    error.function_name = remote.function_name

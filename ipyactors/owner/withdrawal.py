@@ -74,11 +74,9 @@ class Withdrawal:
             f"{_count(count, 'call')} {_is(count)} running in {actor} and {_go(count)} on"
             for actor, count in self.running.items()
         ]
-        kept = [_count(self.kept_tasks, "task")] if self.kept_tasks else []
-        kept += [f"{_count(count, 'call')} of {actor}" for actor, count in self.kept_calls.items()]
-        if kept:
-            count = self.kept_tasks + sum(self.kept_calls.values())
-            on.append(f"{_listed(kept)} {_go(count)} on, for somebody else waits for {_it(count)}")
+        if count := self.kept_tasks + sum(self.kept_calls.values()):
+            kept = _going_on(self.kept_tasks, self.kept_calls)
+            on.append(f"{kept}, for somebody else waits for {_it(count)}")
         return "; ".join(part for part in (", ".join(over), *on) if part)
 
 
@@ -111,6 +109,12 @@ def withdraw(
         kept_calls=_by_actor(kept),
         asked=asked,
     )
+
+
+def words_of_what_goes_on(state: OwnerState, scope: int) -> str:
+    """Return what was submitted in ``scope`` and goes on, where an interrupt cancels nothing; empty if nothing does."""
+    mine = [call for call in _unfinished(state) if call.scope == scope and not _is_again(state, call)]
+    return f"{_going_on(_count_tasks(mine), _by_actor(mine))} (interrupt=keep)" if mine else ""
 
 
 def end_some(state: OwnerState, at_most: int = CALLS_A_TURN) -> None:
@@ -209,6 +213,12 @@ def _is_asked_for(state: OwnerState, call: PendingCall, going_on: set[PendingCal
                 if holder is None or not going_on.isdisjoint(holder.in_flight.values()):
                     return True
     return False
+
+
+def _going_on(tasks: int, calls: Mapping[str, int]) -> str:
+    parts = [_count(tasks, "task")] if tasks else []
+    parts += [f"{_count(count, 'call')} of {actor}" for actor, count in calls.items()]
+    return f"{_listed(parts)} {_go(tasks + sum(calls.values()))} on"
 
 
 def _count(number: int, noun: str) -> str:

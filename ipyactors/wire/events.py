@@ -110,6 +110,10 @@ def name_of_call(class_name: str, method: str) -> str:
     return f"{class_name}.{_FUNCTIONS.get(method, method)}"
 
 
+#: Characters of an event's detail that its text has.
+_DETAIL_AT_MOST = 80
+
+
 class Event(msgspec.Struct, array_like=True, frozen=True):
     """One thing that happened. Ids are empty where they do not apply; ``attempt`` and ``incarnation`` start at 0."""
 
@@ -129,6 +133,16 @@ class Event(msgspec.Struct, array_like=True, frozen=True):
     """Of an ``ACTOR_RECOVERED``: how many calls were replayed. Of an ``ACTOR_CREATED``: its ``max_concurrency``."""
     became: Became = Became.NOT_KNOWN
     """Of a ``CALL_FAILED`` or ``TASK_FAILED``."""
+
+    def __repr__(self) -> str:
+        """Return what happened to whom: one line, without times and ids. People count attempts from 1."""
+        words = [self.kind.value, self.name]
+        words += [f"attempt {self.attempt + 1}"] * (self.attempt > 0)
+        words += [f"incarnation {self.incarnation}"] * (self.incarnation > 0)
+        detail = self.detail
+        if len(detail) > _DETAIL_AT_MOST:
+            detail = f"{detail[: _DETAIL_AT_MOST - 1]}…"
+        return f"Event({', '.join(filter(None, words))}{f': {detail!r}' if detail else ''})"
 
 
 def users(events: Iterable[Event]) -> list[Event]:

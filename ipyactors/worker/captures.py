@@ -13,6 +13,7 @@ import os
 import time
 import types
 
+from ipyactors.ground.exception_parts import trace_of
 from ipyactors.ground.secret_names import SECRET, is_secret
 from ipyactors.ground.stub_frames import Frame, hidden_before
 from ipyactors.ground.tracebacks import (
@@ -37,7 +38,7 @@ _AT_MOST_S = 0.050
 def details_of(error: BaseException) -> tuple[TraceDetails, ...]:
     """Return what :func:`ipyactors.ground.tracebacks.add_details` adds, for each exception that is in ``error``."""
     budget = _Budget()
-    return tuple(_details_of_trace(link.__traceback__, budget) for link in links_of(error))
+    return tuple(_details_of_trace(trace_of(link), budget) for link in links_of(error))
 
 
 class _Budget:

@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Sequence
 
 from ipyactors.durable.record import Answer, Blob
+from ipyactors.ground.exception_parts import type_name
 from ipyactors.ground.tracebacks import in_words
 from ipyactors.wire import serialize
 from ipyactors.wire.specs import Payload, RemoteError
@@ -62,7 +63,7 @@ def difference(
 
 def is_same(was: RemoteError, now: BaseException) -> bool:
     """Return whether an exception is the one that was recorded."""
-    return was.type_name == type(now).__qualname__ and same_words(was.words, in_words(now))
+    return was.type_name == type_name(now) and same_words(was.words, in_words(now))
 
 
 def same_words(was: str, now: str) -> bool:

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from ipyactors.ground import tracebacks
+from ipyactors.ground.exception_parts import chain_of, is_a, members_of, set_chain, set_trace, trace_of, type_name
 from ipyactors.ground.exceptions import TaskError
 from ipyactors.wire import serialize
 from ipyactors.wire.specs import FrameSpec, Payload, RemoteError, SourceText
@@ -25,17 +26,22 @@ _READ_ONLY = ("destination is read-only", "array is read-only")
 def describe_error(error: BaseException, *, function_name: str, with_details: bool = False) -> RemoteError:
     """Return ``error`` as it travels, with the local variables of its frames if it is to have ``details``.
 
-    Never raises, whatever the exception's own methods do.
+    Never raises, whatever the exception's own methods do: each of them may raise anything, a KeyboardInterrupt too.
     """
     _explain_read_only(error)
-    frames = tracebacks.describe(error.__traceback__)
+    name = tracebacks.clean(type_name(error))
     payload, problem = _pickle(error)
+    try:
+        message, text = tracebacks.message_of(error), tracebacks.format_text(error)
+    except KeyboardInterrupt:
+        message = "(its __str__ raised KeyboardInterrupt)"
+        text = f"{name}: {message}\n"
     return RemoteError(
-        type_name=type(error).__qualname__,
-        message=tracebacks.message_of(error),
-        traceback_text=tracebacks.format_text(error),
+        type_name=name,
+        message=message,
+        traceback_text=text,
         payload=payload,
-        frames=tuple(FrameSpec(*frame) for frame in frames),
+        frames=tuple(FrameSpec(*frame) for frame in tracebacks.describe(trace_of(error))),
         sources=_sources(_all_files(error)),
         function_name=function_name,
         pickling_problem=problem,
@@ -47,7 +53,8 @@ def _explain_read_only(error: BaseException) -> None:
     """Tell who has written to an array from a store why that is refused; numpy only says that it is."""
     if type(error) is not ValueError or len(error.args) != 1 or hasattr(error, "__notes__"):
         return
-    if str(error.args[0]).endswith(_READ_ONLY):
+    words = error.args[0]
+    if type(words) is str and words.endswith(_READ_ONLY):
         error.add_note(
             "In a call, large arrays of arguments and references are shared, and read-only: use array.copy()"
         )
@@ -56,7 +63,7 @@ def _explain_read_only(error: BaseException) -> None:
 def _all_files(error: BaseException) -> list[str]:
     files: dict[str, None] = {}
     for link in tracebacks.links_of(error):
-        files.update((frame[0], None) for frame in tracebacks.describe(link.__traceback__))
+        files.update((frame[0], None) for frame in tracebacks.describe(trace_of(link)))
     return list(files)
 
 
@@ -97,14 +104,14 @@ class _Bare:
 
 def _pickle(error: BaseException) -> tuple[Payload | None, str]:
     """Return the payload, proven to unpickle again, or None and why there is none."""
-    is_bare, problem = _travels(error)
-    if is_bare is None:
-        return None, problem
     try:
+        is_bare, problem = _travels(error)
+        if is_bare is None:
+            return None, problem
         payload = serialize.dumps_error(_link(error, is_bare, depth=0))
         serialize.loads(payload)
     except BaseException as failure:  # whatever a user's pickling code raises
-        return None, tracebacks.in_words(failure)
+        return None, _reason(failure)
     return payload, ""
 
 
@@ -123,18 +130,26 @@ def _trial(value: Any) -> str:
     try:
         copy = serialize.loads(serialize.dumps_error(value))
     except BaseException as failure:  # whatever a user's pickling code raises
+        return _reason(failure)
+    return "" if is_a(copy, BaseException) else f"it unpickles as a {type_name(copy)}"
+
+
+def _reason(failure: BaseException) -> str:
+    """Return why something does not travel."""
+    try:
         return tracebacks.in_words(failure)
-    return "" if isinstance(copy, BaseException) else f"it unpickles as a {type(copy).__qualname__}"
+    except KeyboardInterrupt:  # from its __str__
+        return type_name(failure)
 
 
 def _link(error: BaseException, is_bare: bool, *, depth: int) -> _Link:
-    # A context that nobody would be shown stays behind; it also keeps the chain a line and not a tree.
-    context = None if error.__suppress_context__ else error.__context__
+    chain = chain_of(error)
     parts = (
-        _next_link(error.__cause__, depth),
-        _next_link(context, depth),
-        error.__suppress_context__,
-        tuple(tracebacks.describe(error.__traceback__)),
+        _next_link(chain.cause, depth),
+        # A context that nobody would be shown stays behind; it also keeps the chain a line and not a tree.
+        _next_link(chain.shown_context, depth),
+        chain.suppress_context,
+        tuple(tracebacks.describe(trace_of(error))),
         _members(error, depth),
     )
     return _Link(error, parts, is_bare)
@@ -144,7 +159,7 @@ def _members(error: BaseException, depth: int) -> tuple[_Link, ...]:
     """Return what makes the members of a group whole: pickled once more, each is the same object as in the group."""
     if depth >= _CAUSES_AT_MOST:
         return ()
-    found = tracebacks.members_of(error)
+    found = members_of(error)
     return tuple(_link(member, False, depth=depth + 1) for member in found if _travels(member)[0] is False)
 
 
@@ -153,9 +168,8 @@ def _next_link(error: BaseException | None, depth: int) -> _Link | None:
         return None
     is_bare, problem = _travels(error)
     if is_bare is None:
-        stand_in = TaskError(f"{tracebacks.in_words(error)} (it could not be pickled: {problem})")
-        stand_in.__cause__, stand_in.__context__ = error.__cause__, error.__context__
-        stand_in.__suppress_context__ = error.__suppress_context__
-        stand_in.__traceback__ = error.__traceback__
+        stand_in = TaskError(f"{_reason(error)} (it could not be pickled: {problem})")
+        set_chain(stand_in, chain_of(error))
+        set_trace(stand_in, trace_of(error))
         error, is_bare = stand_in, False
     return _link(error, is_bare, depth=depth + 1)

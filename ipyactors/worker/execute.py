@@ -10,12 +10,12 @@ that misbehave while they are pickled count as the call's own failure.
 from __future__ import annotations
 
 import pickle
-import sys
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator
 from types import CoroutineType
 from typing import Any, NoReturn
 
+from ipyactors.ground.exception_parts import is_a
 from ipyactors.ground.exceptions import SerializationError
 from ipyactors.ground.tracebacks import in_words, remember_source
 from ipyactors.owner import current
@@ -41,7 +41,7 @@ from ipyactors.worker.cancel import Interrupts
 from ipyactors.worker.changes import HasChangedError
 from ipyactors.worker.definitions import Definitions
 from ipyactors.worker.errors import describe_error
-from ipyactors.worker.exit import ActorExit, exit_code_of, exit_words
+from ipyactors.worker.exit import ActorExit, tell_exit
 from ipyactors.worker.hosting import HostedActor
 from ipyactors.worker.log_file import log_only
 from ipyactors.worker.mailbox import Call
@@ -204,11 +204,11 @@ class Executor:
 
     def _begin(self, running: CurrentCall) -> float:
         _set_call(running)
-        self.output.latest = running
+        self.busy_since_s = now = _monotonic()
+        self.output.begin_call(running, now)
         outlet = self.output.outlet
         if outlet.last_caller != running.caller and running.caller:
             outlet.greet(running.caller)
-        self.busy_since_s = now = _monotonic()
         return now
 
     def _succeed(self, running: CurrentCall, answer: CallSucceeded) -> None:
@@ -308,20 +308,19 @@ class Executor:
         """Answer a call whose code raised, or do what it asks for: end the actor, end the process."""
         if self._changes is not None:
             self._changes.end(running)
-        if isinstance(error, HasChangedError):
+        if is_a(error, HasChangedError):
             self._end(running)
             self._finish(caller, ActorHasChanged(call.seq))
             return
-        if isinstance(error, SegmentsMissing):
+        if is_a(error, SegmentsMissing):
             self._end(running)
             self._finish(caller, ArgumentsMissing(call.seq, error.segment_ids))
             return
-        if self._actor is not None and (running.exit_detail or isinstance(error, ActorExit)):
-            self._note_exit(running, error if isinstance(error, ActorExit) else ActorExit(running.exit_detail))
+        if self._actor is not None and (running.exit_detail or is_a(error, ActorExit)):
+            self._note_exit(running, error if is_a(error, ActorExit) else ActorExit(running.exit_detail))
             return
-        if isinstance(error, SystemExit):
-            code = exit_code_of(error)
-            print(f"{running.name} called {exit_words(error)}: the worker exits with {code}", file=sys.stderr)
+        if is_a(error, SystemExit):
+            code = tell_exit(running.name, error, is_child=self.output.is_child)
             self.output.end_all()
             self._leave(code)
         self._end(running)
@@ -347,17 +346,16 @@ class Executor:
         if not retry_on:
             return False
         if retry_on == ANY_EXCEPTION:
-            return isinstance(error, Exception)
-        kinds = self._retry_on.get(retry_on)
-        if kinds is None:
-            try:
-                kinds = tuple(_loads(retry_on))
-                isinstance(error, kinds)
-            except Exception as problem:  # pickled by the user's process, may fail in any way
-                print(f"retry_exceptions could not be read, so nothing is retried: {problem}", file=log_only())
-                kinds = ()
-            self._retry_on[retry_on] = kinds
-        return isinstance(error, kinds)
+            return is_a(error, Exception)
+        try:
+            kinds = self._retry_on.get(retry_on)
+            if kinds is None:
+                kinds = self._retry_on[retry_on] = tuple(_loads(retry_on))
+            return is_a(error, kinds)
+        except BaseException as problem:  # pickled by the user's process, may fail in any way
+            print(f"retry_exceptions could not be read, so nothing is retried: {in_words(problem)}", file=log_only())
+            self._retry_on[retry_on] = ()
+            return False
 
 
 def _run_coroutine(coroutine: Any) -> Any:
@@ -378,7 +376,7 @@ def _is_interruption(error: BaseException) -> bool:
     """Return whether an exception is how a cancel shows: in the main thread, or in a coroutine."""
     from asyncio import CancelledError
 
-    return isinstance(error, (KeyboardInterrupt, CancelledError))
+    return is_a(error, (KeyboardInterrupt, CancelledError))
 
 
 def load_definition(definition: Definition) -> Any:

@@ -8,9 +8,11 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator
-from typing import NoReturn
+from typing import Any, NoReturn
 
+from ipyactors.ground.exception_parts import is_a
 from ipyactors.ground.exceptions import SessionError
+from ipyactors.ground.value_texts import text_of
 from ipyactors.owner import current
 from ipyactors.worker.log_file import log_only
 from ipyactors.worker.out import WorkerSession
@@ -27,6 +29,7 @@ HEAD_HEARS_WITHIN_S = 30.0
 #: How long an actor's own goodbye (its shutdown hook, ``atexit`` handlers) may take.
 GOODBYE_AT_MOST_S = 30.0
 
+_CODE: Any = SystemExit.__dict__["code"]  # a subclass may mean something else by that name
 _system_exit = os._exit
 _leaving = threading.Lock()
 
@@ -125,13 +128,26 @@ def install_exit_hook(session: WorkerSession, look: Callable[[], object]) -> Non
     os._exit = exit_with_answers
 
 
+def tell_exit(name: str, error: SystemExit, *, is_child: bool) -> int:
+    """Print that ``name`` ends the worker with ``error``; return the exit status.
+
+    In a child that the user's code has forked nothing is printed: it alone ends, as it was meant to.
+    """
+    code = exit_code_of(error)
+    if not is_child:
+        print(f"{name} called {exit_words(error)}: the worker exits with {code}", file=sys.stderr)
+    return code
+
+
 def exit_code_of(error: SystemExit) -> int:
     """Return the exit status that the interpreter would use."""
-    if error.code is None:
+    code = _CODE.__get__(error)
+    if code is None:
         return 0
-    return error.code & 0xFF if isinstance(error.code, int) else 1
+    return int.__and__(code, 0xFF) if is_a(code, int) else 1
 
 
 def exit_words(error: SystemExit) -> str:
     """Return the call that raised ``error``, as its author may have written it."""
-    return "sys.exit()" if error.code is None else f"sys.exit({error.code!r})"
+    code = _CODE.__get__(error)
+    return "sys.exit()" if code is None else f"sys.exit({text_of(code)[0]})"

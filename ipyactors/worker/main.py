@@ -13,6 +13,7 @@ import traceback
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from ipyactors.ground.config import WorkerConfig
+from ipyactors.ground.exception_parts import is_a
 from ipyactors.ground.exceptions import SessionError, StorageFullError
 from ipyactors.owner import current, process
 from ipyactors.owner.creator import Creator
@@ -31,10 +32,9 @@ from ipyactors.worker.exit import (
     GOODBYE_AT_MOST_S,
     ActorExit,
     end_after,
-    exit_code_of,
-    exit_words,
     install_exit_hook,
     leave,
+    tell_exit,
     wait_to_be_ended,
 )
 from ipyactors.worker.host import WorkerHost
@@ -235,9 +235,7 @@ class Worker:
                 self._session.wait(lambda: False, _TRY_AGAIN_AFTER_S)
             leave(self._session, TRY_AGAIN)
         except SystemExit as error:
-            code = exit_code_of(error)
-            where = f"{actor.class_name}.__init__"
-            print(f"{where} called {exit_words(error)}: the worker exits with {code}", file=sys.stderr)
+            code = tell_exit(f"{actor.class_name}.__init__", error, is_child=self.output.is_child)
             self._show_all()
             leave(self._session, code)
         except BaseException as error:  # whatever the user's constructor raises is the answer
@@ -256,7 +254,7 @@ class Worker:
         print(described.traceback_text, file=log_file.log_only())
         self._marks.note_leaving()  # final, even if the head does not hear of it
         is_recovery = self._durable is not None and self._durable.has_past
-        if self._durable is not None and not is_recovery and not isinstance(error, StorageFullError):
+        if self._durable is not None and not is_recovery and not is_a(error, StorageFullError):
             from ipyactors.durable import unborn  # of durable actors alone
             from ipyactors.durable.folder import Folder
 
@@ -268,6 +266,8 @@ class Worker:
 
     def _show_all(self) -> None:
         """Have all that the constructor has written shown before the head says what became of it."""
+        if self.output.is_child:  # of the constructor's own making: the sockets are the parent's
+            return
         self.output.end_all()
         if self.host.creator is not None:
             self.host.creator.wait_until_heard()

@@ -2,7 +2,8 @@
 
 A bar goes back to the start of its line (carriage return) and writes it anew; several bars of one program move up and
 down between their lines. So what comes from there on is a small screen of lines, a *block*, which is shown as a whole
-and again when it has changed. It ends when a line below it is written and left without going back: that is no bar.
+and again when it has changed. It ends when a line below it is written and left without going back, or has become too
+long: that is no bar.
 """
 
 from __future__ import annotations
@@ -12,8 +13,11 @@ import re
 #: More lines are no bars any more: the upper half of the block is left as it is.
 _ROWS_AT_MOST = 32
 
+#: What moves is cut at this length, in characters. A longer line that does not is no bar's.
+_COLUMNS_AT_MOST = 10_000
+
 #: Carriage return, end of line; escape sequences: up by some lines, erase in the line.
-_MOVES = re.compile(r"(\r|\n|\x1b\[\d*[AK])")
+_MOVES = re.compile(r"(\r|\n|\x1b\[\d{0,3}[AK])")
 
 
 def is_moving(text: str) -> bool:
@@ -49,7 +53,7 @@ class MovingLines:
             if part == "\r":
                 self._column, self._went_back, self._is_fresh = 0, True, False
             elif part == "\n":
-                if self._row == len(self._rows) - 1 and not self._went_back and not self._stays:
+                if self._is_plain:
                     line = self._rows.pop()
                     return [*left, str(self)], "".join((line.rstrip(), *parts[index:]))
                 self._enter(self._row + 1)
@@ -57,15 +61,22 @@ class MovingLines:
                 if len(self._rows) > _ROWS_AT_MOST:
                     left.append(self._leave_upper_half())
             elif part.startswith("\x1b[") and part.endswith("A"):
-                self._go_up(int(part[2:-1] or 1))
+                self._go_up(int(part[2:-1] or 0) or 1)
             elif part.startswith("\x1b[") and part.endswith("K"):
                 self._rows[self._row] = "" if part == "\x1b[2K" else self._rows[self._row][: self._column]
+                self._column = min(self._column, _COLUMNS_AT_MOST)
             elif part:
                 if self._is_fresh:
                     self._rows[self._row], self._is_fresh = "", False  # ordinary text is not mixed with an old bar
                 row = self._rows[self._row]
                 self._rows[self._row] = row[: self._column].ljust(self._column) + part + row[self._column + len(part) :]
                 self._column += len(part)
+                if not self._is_plain:
+                    self._rows[self._row] = self._rows[self._row][:_COLUMNS_AT_MOST]
+                    self._column = min(self._column, _COLUMNS_AT_MOST)
+        if self._is_plain and len(self._rows[-1]) > _COLUMNS_AT_MOST:
+            line = self._rows.pop()
+            return [*left, str(self)], line
         return left, None
 
     def end(self) -> str:
@@ -75,6 +86,11 @@ class MovingLines:
     def __str__(self) -> str:
         """Return what is to be seen, without a newline at the end; empty if that is nothing."""
         return self._seen(self._rows)
+
+    @property
+    def _is_plain(self) -> bool:
+        """Whether the present line is the last one, and may be no part of the block."""
+        return self._row == len(self._rows) - 1 and not self._went_back and not self._stays
 
     def _seen(self, rows: list[str]) -> str:
         text = "\n".join(row.rstrip() for row in rows).rstrip("\n")

@@ -9,8 +9,11 @@ five times a second while it runs, and is told as what it prints (:mod:`ipyactor
 
 Text belongs to the call whose context it is written in; in a thread, to the call that has started the thread. A pool's
 threads work for whoever gives them work: what they write, and native threads and programs, belongs to the call that
-began last of those that run. What remains belongs to no call, a constructor's say: an actor's goes to its creator, a
-task's to whoever called last.
+began last of those that run. What programs write when none runs belongs to the call that began last of all, never to a
+later one. What remains belongs to no call, a constructor's say.
+
+To whom it goes is for :mod:`ipyactors.worker.outlet`. What a constructor has written its creator has before anybody
+hears that the actor is there, or that it will not be (:meth:`ipyactors.owner.creator.Creator.wait_until_heard`).
 """
 
 from __future__ import annotations
@@ -41,6 +44,9 @@ from ipyactors.worker.pacing import EVERY_S, Pacing
 _LOOK_EVERY_S = 0.2
 _LOOK_ON_S = 10.0
 
+#: A call that begins so soon after the one before does not look what is there: that one has when it ended.
+_SOON_S = 1e-3
+
 #: What calls leave open that are over (their threads go on printing) is kept for so many writers.
 _OPEN_AT_MOST = 1000
 
@@ -59,6 +65,7 @@ class Output:
     (:meth:`ipyactors.worker.answers.Answers.add`). ``source`` is what an actor's lines are named by; a task's are named
     by the task. ``latest`` is the call that began last, ``running`` are all that run. ``wake`` is called when
     :meth:`on_turn` is wanted. ``outlet`` knows to whom all goes. ``log`` is where :meth:`look` looks, if anywhere.
+    ``is_child``: this process is a child that the user's code has forked.
     """
 
     def __init__(
@@ -76,8 +83,9 @@ class Output:
         self._flooded: set[_Key] = set()
         self._at_end: dict[tuple[bytes, int], list[Callable[[], object]]] = {}
         self._streams: tuple[CallStream, ...] = ()
-        self._is_child = False
+        self.is_child = False
         self._looks_until_s = 0.0
+        self._began_s = 0.0
         self.log: LogFile | None = None
         self.is_silent = False
         self.latest: CurrentCall | None = None
@@ -94,7 +102,7 @@ class Output:
 
     def _after_fork(self) -> None:
         """In a child of the user's own making: write to the log, where the parent finds it, whose the sockets are."""
-        self._is_child = True
+        self.is_child = True
         if self.log is not None:
             self.log.disown()
 
@@ -117,19 +125,19 @@ class Output:
 
     def write(self, stream: int, text: str) -> None:
         """Take ``text`` that the code running here has written."""
-        if self._is_child:
+        if self.is_child:
             return
         self.look()
         with self._lock:
             key, lines = self._writer(stream)
-            words = lines.write(text, self._monotonic())
+            words = _unfailing(lines, lines.write, text, self._monotonic())
             if words or lines.is_flooded:
                 self._post_all(key, lines, words)
         self._send_posted()
 
     def display(self, bundle: bytes, display_id: str, *, is_update: bool) -> None:
         """Take something that the code running here displays; see :class:`DisplayWritten`."""
-        if self._is_child or self.is_silent:
+        if self.is_child or self.is_silent:
             return
         self.look()
         with self._lock:
@@ -159,20 +167,21 @@ class Output:
                 self._writer(1)  # so that the call is open, whatever it prints
                 self._at_end.setdefault((call.caller, call.seq), []).append(finish)
 
-    def look(self, *, waits: bool = True) -> bool:
+    def look(self, *, waits: bool = True, before: CurrentCall | None = None) -> bool:
         """Take what others have written into the log since the last look; return whether there was any.
 
-        Not ``waits``: leave it to the next look if another thread is at it.
+        Not ``waits``: leave it to the next look if another thread is at it. ``before``: a call that is about to begin,
+        which has not written it.
         """
         log = self.log
-        if log is None or not log.has_grown() or self._is_child or not self._lock.acquire(blocking=waits):
+        if log is None or not log.has_grown() or self.is_child or not self._lock.acquire(blocking=waits):
             return False
         try:
             with deferred():
-                key, lines = self._writer(1, is_native=True)  # before it is taken: then the call has not ended
+                key, lines = self._writer(1, is_native=True, before=before)  # now, for then the call has not ended
                 found = log.take(waits=waits)
                 for text, unread in found if not self.is_silent else ():
-                    words = lines.write(text, self._monotonic())
+                    words = _unfailing(lines, lines.write, text, self._monotonic())
                     if unread:
                         lines.leave_out(unread)
                     self._post_all(key, lines, words)
@@ -182,6 +191,13 @@ class Output:
         return bool(found)
 
     # -- what happens to calls ---------------------------------------------------------------------------------
+
+    def begin_call(self, call: CurrentCall, now_s: float) -> None:
+        """A call begins; what is in the log by now is of those before it."""
+        if now_s - self._began_s > _SOON_S:
+            self.look(before=call)
+        self._began_s = now_s
+        self.latest = call
 
     def end_call(self, caller: bytes, seq: int) -> None:
         """Send what the call has left over, and have it in the log; call it before the call's answer."""
@@ -209,9 +225,12 @@ class Output:
         self._send_posted()
 
     def relay(self, written: Written, _scope: int = 0) -> None:
-        """Pass on what calls that were made here have written in no call, or when they were over."""
+        """Pass on what calls have written that were made here, if no call of a caller's has made them.
+
+        Those of a call that was found in the log name that by its ``call_id``.
+        """
         with self._lock:
-            self._post(b"", msgspec.structs.replace(written, seq=0, call_id=b""))
+            self._post(b"", msgspec.structs.replace(written, seq=0))
         self._send_posted()
 
     def on_turn(self, now: float, *, is_busy: bool = False) -> float | None:
@@ -231,7 +250,7 @@ class Output:
                 for key in tuple(self._flooded):
                     lines = self.open.get(key)
                     if lines is not None:
-                        self._post_all(key, lines, lines.tick(now))
+                        self._post_all(key, lines, _unfailing(lines, lines.tick, now))
                     if lines is None or not lines.is_flooded:
                         self._flooded.discard(key)
                 self.outlet.on_turn(now)
@@ -245,18 +264,21 @@ class Output:
             for key in keys:
                 lines = self.open.pop(key, None)
                 if lines is not None:
-                    self._post_all(key, lines, lines.finish(self._monotonic()))
+                    self._post_all(key, lines, _unfailing(lines, lines.finish, self._monotonic()))
         self._send_posted()
 
     # -- under the lock ----------------------------------------------------------------------------------------
 
-    def _writer(self, stream: int, *, is_native: bool = False) -> tuple[_Key, Lines]:
-        """Return in whose name the code running here writes; ``is_native``: code that runs in no thread of Python's."""
+    def _writer(self, stream: int, *, is_native: bool = False, before: CurrentCall | None = None) -> tuple[_Key, Lines]:
+        """Return in whose name the code running here writes.
+
+        ``is_native``: code that runs in no thread of Python's; it is none of the call's ``before`` which it wrote.
+        """
         call = None
         if not is_native:
             call = current.call.get() or getattr(threading.current_thread(), _STARTED_BY, None)
         if call is None:
-            call = _began_last(self.latest, self.running)
+            call = _began_last(self.latest, self.running, before) or (self.latest if is_native else None)
         key = (call.caller, call.seq, stream) if call is not None and call.seq else (b"", 0, stream)
         lines = self.open.get(key)
         if lines is None:
@@ -294,12 +316,24 @@ class Output:
             self.wake()
 
 
-def _began_last(latest: CurrentCall | None, running: Mapping[tuple[bytes, int], CurrentCall]) -> CurrentCall | None:
-    """Return the call that began last of those that run."""
+def _began_last(
+    latest: CurrentCall | None, running: Mapping[tuple[bytes, int], CurrentCall], before: CurrentCall | None
+) -> CurrentCall | None:
+    """Return the call that began last of those that run and began ``before`` that one."""
     if latest is None or not latest.is_over:
         return latest
     # Of calls that run side by side, for what waits its turn has no thread and no task. The oldest comes first.
-    return next((call for call in reversed(list(running.values())) if call.thread or call.task), None)
+    begun = (call for call in reversed(list(running.values())) if call is not before and (call.thread or call.task))
+    return next(begun, None)
+
+
+def _unfailing(lines: Lines, take: Callable[..., list[Words]], *args: object) -> list[Words]:
+    """Return what a method of ``lines`` returns. If it fails, no call is to fail of it: the text is in the log."""
+    try:
+        return take(*args)
+    except Exception:
+        lines.give_up()
+        return []
 
 
 def _note_who_starts_threads() -> None:

@@ -26,6 +26,7 @@ from ipyactors.durable.record import Done
 from ipyactors.durable.recovery import History, Past, Switch, made_of
 from ipyactors.ground import faultpoints
 from ipyactors.ground.checkpointable import Checkpoint
+from ipyactors.ground.exception_parts import is_a
 from ipyactors.ground.exceptions import LogDamagedError, RecoveryFailedError, ReplayDivergenceError
 from ipyactors.ground.tracebacks import in_words
 from ipyactors.owner import current
@@ -281,7 +282,7 @@ class Replayer(Repeater):
             raise
         except BaseException as error:
             check_given(turn)
-            if may_raise or not isinstance(error, Exception):
+            if may_raise or not is_a(error, Exception):
                 raise
             is_known = stretch is None or stretch.is_over
             which = "its constructor" if is_known else "the constructor of the class that it was upgraded to"

@@ -19,6 +19,7 @@ import msgspec
 
 from ipyactors.durable.record import Answer, Value, ValueKind
 from ipyactors.ground import faultpoints
+from ipyactors.ground.exception_parts import is_a
 from ipyactors.ground.exceptions import NotReplayableError, TaskError
 from ipyactors.owner.current import CALL_INSIDE_ONCE, Submission
 from ipyactors.owner.objects import Entry
@@ -237,10 +238,10 @@ class Turn:
         row = self._row
         row.is_waiting = False
         row.check_order()
-        failures = (entry.failure for entry in entries if isinstance(error, TaskError))
+        failures = (entry.failure for entry in entries if is_a(error, TaskError))
         failure = next((one for one in failures if isinstance(one, RemoteError)), None)
         if failure is None:
-            failure = _described(error, row.name, is_local=not isinstance(error, TaskError))
+            failure = _described(error, row.name, is_local=not is_a(error, TaskError))
         return row.add_error(ValueKind.RECEIVED, failure)
 
     def cancelled(self) -> None:
@@ -288,4 +289,4 @@ def _described(error: BaseException, name: str, *, is_local: bool) -> RemoteErro
 
 def _ends_the_call(error: BaseException, *, is_task: bool) -> bool:
     """Return whether an exception is no outcome of a function, but the end of the process, or of a task."""
-    return isinstance(error, (SystemExit, ActorExit)) or (is_task and isinstance(error, KeyboardInterrupt))
+    return is_a(error, (SystemExit, ActorExit)) or (is_task and is_a(error, KeyboardInterrupt))

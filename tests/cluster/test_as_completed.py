@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import pathlib
 from collections.abc import Iterator
 from typing import Any
@@ -102,3 +103,70 @@ def test_a_generator_is_explained(ia: Any, gates: list[Gate]) -> None:
     gates[1].open()
     failed = "Items that have arrived: 1. It failed: ValueError: no more"
     until(lambda: ia.explain(broken) == failed, "one has failed")
+
+
+def test_references_can_be_awaited_in_the_order_in_which_they_are_ready(
+    ia: Any, passed: Any, gates: list[Gate]
+) -> None:
+    refs = [passed.remote(gate, number) for number, gate in enumerate(gates)]
+    there = ia.put(9)
+
+    async def main() -> None:
+        coming = ia.as_completed([*refs, there], timeout=60)
+        assert await anext(coming) == there
+        for number in (2, 0):
+            following = asyncio.ensure_future(anext(coming))
+            await asyncio.sleep(0)  # the loop is free: others run, and what is waited for comes later
+            assert not following.done()
+            with pytest.raises(RuntimeError, match="another coroutine waits"):
+                await anext(coming)
+            gates[number].open()
+            assert await following == refs[number]
+        gates[1].open()
+        assert [ref async for ref in coming] == [refs[1]]
+        assert [ref async for ref in coming] == []
+
+    asyncio.run(main())
+    assert not any(ref._entry.callbacks for ref in refs)
+
+
+def test_who_awaits_may_stop_and_go_on_and_is_told_what_was_not_in_time(
+    ia: Any, passed: Any, gates: list[Gate]
+) -> None:
+    refs = [passed.remote(gate, number) for number, gate in enumerate(gates)]
+
+    async def main() -> None:
+        coming = ia.as_completed(refs)
+        following = asyncio.ensure_future(anext(coming))
+        await asyncio.sleep(0)
+        following.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await following
+        gates[1].open()
+        assert await anext(coming) == refs[1]
+        gates[2].open()
+        assert next(coming) == refs[2]
+        del coming
+        late = ia.as_completed(refs, timeout=0.01)
+        assert [await anext(late), await anext(late)] == refs[1:]
+        with pytest.raises(exceptions.GetTimeoutError, match="1 of 3 references were not ready") as caught:
+            await anext(late)
+        assert caught.value.pending == (refs[0],)
+        with pytest.raises(StopAsyncIteration):
+            await anext(late)
+
+    asyncio.run(main())
+    assert not any(ref._entry.callbacks for ref in refs)
+
+
+@pytest.mark.parametrize("options", [{}, {"durable": True, "max_concurrency": 1}])
+def test_an_async_method_goes_through_references_as_they_become_ready(ia: Any, options: dict[str, Any]) -> None:
+    @ia.remote(num_cpus=0)
+    def square(number: int) -> int:
+        return number**2
+
+    class Sum:
+        async def of(self, count: int) -> int:
+            return sum([await ref async for ref in ia.as_completed([square.remote(i) for i in range(count)])])
+
+    assert ia.get(ia.remote(Sum).options(**options).remote().of.remote(10)) == 285

@@ -184,7 +184,7 @@ def test_what_ends_its_process_without_being_a_call_is_given_up_alone(what: str)
 
     fragile = ia.remote(durable=True, max_task_retries=1)(Fragile).remote()
     assert get(fragile.add.remote()) == 1
-    with pytest.raises(ActorError, match=re.escape(f"The call {what} was given up: while it ran")) as caught:
+    with pytest.raises(ActorError, match=re.escape(f"The call Fragile.{what} was given up: while it ran")) as caught:
         if what == "checkpoint()":
             get(fragile.checkpoint())
         else:

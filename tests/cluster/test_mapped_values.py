@@ -57,13 +57,13 @@ def test_views_count_and_are_shown_until_the_last_one_goes(ia: Any) -> None:
     for row in freed_rows(ia):
         assert row.size_bytes >= 2 * MB
         assert [place.medium for place in row.places] == ["memory"]
-        assert [str(holder) for holder in row.holders] == [f"mapped by driver (pid {os.getpid()})"]
+        assert [str(holder) for holder in row.holders] == ["mapped by driver"]
     assert report.nodes[0].mapped_bytes >= 6 * MB
     text = repr(report)
     assert "6.0 MB of it freed and still mapped" in text
     [line, *_] = [line for line in text.splitlines() if "mapped by" in line]
     assert line.split()[2:4] == ["freed", "memory"]
-    assert line.endswith(f"mapped by driver (pid {os.getpid()})")
+    assert line.endswith("mapped by driver")
     del views
     gc.collect()
     until(lambda: len(freed_rows(ia)) == 1, "a part of one is left")

@@ -330,3 +330,4 @@ def test_an_interrupt_while_waiting_leaves_no_agent(session: PreparedSession, mo
             agent.wait_ready()
     assert not agent.is_alive()
     assert not os.path.exists(session.paths.run_dir)
+    assert agent.stop() == -signal.SIGKILL, "a start that is stopped waits for nothing"

@@ -85,8 +85,9 @@ def test_the_driver_ends(folders: RunFolders, load: str, end: str) -> None:
     assert "ipyactors" not in errors, "the end of a session is no reason to print anything"
 
 
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 @pytest.mark.parametrize("after", ["the agent's process", "processes", "head", "agent"])
-def test_the_driver_is_killed_in_the_middle_of_init(folders: RunFolders, after: str) -> None:
+def test_the_driver_is_ended_in_the_middle_of_init(folders: RunFolders, after: str, number: int) -> None:
     """As soon as the agent is forked; as it has imported all; as the socket of the head or of the agent exists."""
     with Driver(folders, "say('ready'); ia.init(num_cpus=2); listen()") as driver:
         driver.hear("ready")
@@ -94,6 +95,22 @@ def test_the_driver_is_killed_in_the_middle_of_init(folders: RunFolders, after: 
             until(psutil.Process(driver.pid).children, after)
         else:
             until(lambda: any(path.name == after for path in below(folders.top)), after)
+        driver.end(number)
+
+
+@pytest.mark.parametrize("after", ["the agent's process", "processes", "head", "agent"])
+def test_a_start_that_is_interrupted_leaves_nothing_while_the_driver_goes_on(folders: RunFolders, after: str) -> None:
+    code = "say('ready')\ntry: ia.init(num_cpus=2); listen()\nexcept KeyboardInterrupt: say('interrupted')\nlisten()"
+    with Driver(folders, code) as driver:
+        driver.hear("ready")
+        if after == "the agent's process":
+            until(psutil.Process(driver.pid).children, after)
+        else:
+            until(lambda: any(path.name == after for path in below(folders.top)), after)
+        os.kill(driver.pid, signal.SIGINT)
+        driver.hear("interrupted")
+        assert [process.pid for process in processes_of(folders.home)] == [driver.pid]
+        assert list(folders.sockets.iterdir()) == []
         driver.end(signal.SIGKILL)
 
 

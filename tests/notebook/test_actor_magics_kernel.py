@@ -143,7 +143,7 @@ def test_a_durable_actor_takes_the_class_of_a_cell_that_was_run_again(kernel: Ke
 def test_an_upgrade_to_a_class_of_another_name_says_so(kernel: Kernel) -> None:
     kernel.check("changing = Account.options(name='changing').remote()\nipyactors.get(changing.add.remote(7))")
     kernel.check("%%remote --durable\nclass Purse:\n    def look(self): return self.balance")
-    said = "runs the Purse of this notebook now, with the state that it had (it was an Account)\n"
+    said = "runs the Purse of this notebook now, with the state that it had (its class was Account)\n"
     assert kernel.check("%upgrade changing Purse").text == f"Account 'changing' {said}"
     assert kernel.check("ipyactors.get(changing.look.remote())").result == "7"
 
@@ -153,7 +153,7 @@ def test_an_upgrade_to_a_class_of_another_name_says_so(kernel: Kernel) -> None:
     [
         ("%actor nobody", "no live actor has the name nobody"),
         ("%actor", "%actor takes ACTOR, which is missing"),
-        ("%upgrade acct Plain", "cannot take over its state"),
+        ("%upgrade acct Plain", "ActorClass(Plain) is not durable: decorate it"),
         ("%checkpoints sleeper", "Sleeper 'sleeper' is not durable, and so has no checkpoints"),
         ("%upgrade sleeper", "Sleeper 'sleeper' is not durable, and keeps the class that it has"),
         ("%upgrade acct Nothing", "Nothing is no remote class in this notebook"),

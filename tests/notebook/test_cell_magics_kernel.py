@@ -76,9 +76,9 @@ def test_an_error_reads_as_if_the_cell_had_run_here(kernel: Kernel) -> None:
         ("%%task --max-restarts 3\nx", "is an option of a remote class, not of a remote function"),
         ("%%task -o 1x\nx", "-o 1x: takes the name of a variable"),
         ("%%task\n!ls", "subprocess.run"),
-        ("%%on\nx", "required: ACTOR"),
+        ("%%on\nx", "%%on takes ACTOR, which is missing"),
         ("%%on nobody\nx", "no live actor has the name nobody"),
-        ("%%on acct --wronly\nx", "unrecognized arguments: --wronly"),
+        ("%%on acct --wronly\nx", "%%on has no use for '--wronly'. Did you mean --readonly?"),
         ("%%on acct\n%pwd", "Nothing was sent"),
     ],
 )

@@ -154,8 +154,8 @@ def test_the_rest(shell: Any, acct: Any) -> None:
     ("line", "words"),
     [
         ("rain", "WHAT takes kill, exit, .*, not 'rain'"),
-        ("kill --before acct", r"'acct' was taken for the METHOD of --before\. Write the target first: %chaos kill TARGET"),
-        ("kill double", r"abs is a function .*: write --before, --during or --after, .* Nothing was done"),
+        ("kill --before acct", "'acct' was taken for the METHOD of --before. Write the target first: %chaos kill TAR"),
+        ("kill double", r"double is a function .*: write --before, --during or --after, .* Nothing was done"),
         ("kill_node $nowhere", "there is no variable 'nowhere' in this notebook. Nothing was done"),
         ("kill_node 'zz'", "begins with 'zz'"),
         ("kill", "takes a target"),

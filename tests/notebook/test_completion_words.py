@@ -60,3 +60,14 @@ def test_a_command_has_options_of_its_own() -> None:
     assert words("kill", "", of=made) == ("", "--after", "actor")
     assert words("kill", "acct", "--after", "", of=made) == ("", "", "after")
     assert words("storm", "", of=made) == ("", "", "")
+
+
+def test_words_behind_the_cursor_count_as_given() -> None:
+    found = expected(parser(), ["--name", ""], ["acct"])
+    assert [action.dest for action in found.values] == ["name"]
+    assert found.given == ("--name", "acct")
+
+
+def test_a_value_behind_an_equals_sign_is_attached() -> None:
+    assert expected(parser(), ["--name=x"]).is_attached
+    assert not expected(parser(), ["--name", "x"]).is_attached

@@ -86,6 +86,7 @@ def assert_reads_well(shown: Shown, line: str) -> None:
         "ipyactors.get(ref)",
         "ipyactors.wait([ref])",
         "next(ipyactors.as_completed([ref]))",
+        "await anext(ipyactors.as_completed([ref]))",
         "ref.future().result()",
         "await ref",
         "await asyncio.gather(ref, ref)",
@@ -227,7 +228,7 @@ def test_the_user_may_want_everything_to_go_on(kernel: Kernel, tmp_path: pathlib
     started = str(tmp_path / "started")
     kernel.check("ipyactors.config(interrupt='keep')")
     shown = stop(kernel, f"ref = long.remote({started!r})\nuntil({started!r})\nipyactors.get(ref)")
-    assert shown.text.strip() == ""
+    assert shown.text.strip() == "interrupted: 1 task goes on (interrupt=keep)"
     kernel.check("assert not ipyactors.wait([ref], timeout=0)[0]")
     kernel.check("ipyactors.config(interrupt='cancel'); ipyactors.cancel(ref)")
 
@@ -235,7 +236,25 @@ def test_the_user_may_want_everything_to_go_on(kernel: Kernel, tmp_path: pathlib
 def test_the_handler_of_sigint_is_the_one_that_was_there_before(kernel: Kernel, tmp_path: pathlib.Path) -> None:
     ask = "import signal; signal.getsignal(signal.SIGINT).__qualname__"
     before = kernel.check(f"%unload_ext ipyactors\n{ask}").result
+    kernel.check("import sys; assert 'ipyactors' not in sys.unraisablehook.__module__")
     kernel.check("%load_ext ipyactors")
     started = str(tmp_path / "started")
     stop(kernel, f"ref = long.remote({started!r})\nuntil({started!r})\nawait ref")
     assert kernel.check(ask).result == before
+
+
+@pytest.mark.parametrize(
+    "waits", ["while True: pass", "time.sleep(600)", "await asyncio.sleep(600)", "ipyactors.get(ref)"]
+)
+def test_an_interrupt_that_python_would_drop_ends_the_cell(kernel: Kernel, tmp_path: pathlib.Path, waits: str) -> None:
+    started = str(tmp_path / "started")
+    kernel.check(
+        "import signal, sys, weakref\nclass Thing: pass\n"
+        "def drop_one():\n"
+        "    thing = Thing()\n"
+        "    reference = weakref.ref(thing, lambda _: os.kill(os.getpid(), signal.SIGINT))\n"
+        "    del thing"
+    )
+    shown = kernel.run(f"ref = long.remote({started!r})\nuntil({started!r}); drop_one()\n{waits}")
+    assert_reads_well(shown, waits)
+    assert shown.text == "waiting\ninterrupted: 1 task cancelled\n"

@@ -333,7 +333,7 @@ def test_the_line_magics_say_what_is_wrong(shell: Any) -> None:
         ("%chaos nope", "%chaos: WHAT takes kill, exit, segfault,"),
         ("%chaos kill acct --how hard", "%chaos: --how takes SIGKILL or SIGTERM, not 'hard'"),
         ("%chaos kill one two", "%chaos: SECONDS takes a number, not 'two'"),
-        ("%chaos kill acct --du deposit", "%chaos: ambiguous option: --du could match --duration, --during"),
+        ("%chaos kill acct --du deposit", "%chaos: ambiguous option: --du could match --during, --duration"),
         ("%timeline a.json b.json", "%timeline has no use for 'b.json'. It takes FILE, --actor."),
         ("%remote_init one", "%remote_init has no use for 'one'"),
         ("%upgrade", "%upgrade takes ACTOR, which is missing"),
@@ -526,6 +526,8 @@ def test_a_cell_that_is_run_again_unchanged_accuses_no_actor(shell: Any, capsys:
         assert "still run" not in capsys.readouterr().out
         run(shell, cell)
         assert "still run by Purse 'p1'" in " ".join(capsys.readouterr().out.split())
+        run(shell, cell + "\n" + cell.partition("\n")[2].replace("return 1", "return 2"))
+        assert "still run" not in capsys.readouterr().out, "the last definition of a name counts"
     finally:
         ipyactors.shutdown()
 

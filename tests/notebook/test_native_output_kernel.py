@@ -85,3 +85,53 @@ def load():
         ("display", "(load) 3 of 3"),
         ("stdout", "(load) done"),
     ]
+
+
+@pytest.mark.parametrize("what", ["leave", "leaver.leave"])
+def test_what_a_call_leaves_running_writes_under_its_cell(what: str, kernel: Kernel, tmp_path: pathlib.Path) -> None:
+    gate = tmp_path / "gate"
+    kernel.check(
+        """%%remote
+class Leaver:
+    def leave(self, path):
+        subprocess.Popen(['bash', '-c', f'until [ -e {path} ]; do sleep 0.02; done; echo late words'])"""
+    )
+    kernel.check(
+        """%%remote
+def leave(path):
+    subprocess.Popen(['bash', '-c', f'until [ -e {path} ]; do sleep 0.02; done; echo late words'])"""
+    )
+    created = start(kernel, "leaver = Leaver.remote()")
+    called = start(kernel, f"ipyactors.get({what}.remote({str(gate)!r}))")
+    later = start(kernel, "print('mine')")
+    gate.touch()
+    cells = (created, called, later)
+    kernel.wait_page(lambda page: any("late words" in page.text(cell) for cell in cells))
+    assert ["late words" in kernel.page.text(cell) for cell in cells] == [False, True, False]
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "for i in range(30_000): print('\\r', i)",
+        "subprocess.run(['bash', '-c', 'for i in {1..30000}; do printf \"\\\\r%s\\\\n\" $i; done'])",
+        "from IPython.display import clear_output; clear_output(); [print(i) for i in range(30_000)]",
+    ],
+)
+def test_a_flood_of_lines_that_move_does_not_reach_the_page(code: str, kernel: Kernel) -> None:
+    kernel.check(f"%%remote\ndef flood():\n    {code}")
+    cell = start(kernel, "ipyactors.get(flood.remote()); print('done')")
+    kernel.wait_page(lambda page: "lines are left out here" in page.text(cell))
+    assert 1_000 < kernel.page.text(cell).count("\n") < 5_500
+
+
+def test_any_bytes_and_many_bars_fail_no_call(kernel: Kernel) -> None:
+    kernel.check(
+        """%%remote
+def noise():
+    os.system('head -c 300000 /dev/urandom')
+    print('file 50%\\rfile 100%\\nfile done\\n' * 1500)
+    return 'all is well'"""
+    )
+    cell = start(kernel, "assert ipyactors.get(noise.remote()) == 'all is well'")
+    assert "file 100%" in kernel.page.text(cell)

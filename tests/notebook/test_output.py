@@ -112,6 +112,34 @@ def test_nothing_moves_where_nobody_looks(shell: FakeShell, monkeypatch: pytest.
     assert shell.sent == []
 
 
+def test_a_cell_shows_so_many_bars_and_the_last_of_the_rest(
+    shell: FakeShell, timers: Timers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cell_quota, "LINES_AT_MOST", 100)
+    monkeypatch.setattr(cell_quota, "DISPLAYS_AT_MOST", 2)
+    output = noted(shell)
+    for number in range(4):
+        for text in ("1%", "2%", f"{number} done\n"):
+            output.write(OutputWritten(1, "f", 1, text, b"block %d" % number), scopes.current())
+    assert [data["text/plain"] for _, data, _ in shell.sent] == [
+        *("(f) 1%", "(f) 2%", "(f) 0 done"),
+        *("(f) 1%", "(f) 2%", "(f) 1 done"),
+    ]
+    timers.pass_by()
+    assert rests(shell)[6:] == [("display_data", "(f) 3 done")]
+    assert output._blocks == {}
+
+
+def test_lines_that_moved_count_as_lines_when_they_have_come_to_rest(shell: FakeShell, timers: Timers) -> None:
+    output = noted(shell)
+    output.write(OutputWritten(1, "f", 1, "1%", b"block"), scopes.current())
+    output.write(OutputWritten(1, "f", 1, "100%\n", b"block"), scopes.current())
+    flood(output, 1)
+    output.write(OutputWritten(1, "f", 1, "other bar\n", b"other"), scopes.current())
+    timers.pass_by()
+    assert [data["text/plain"] for _, data, _ in shell.sent] == ["(f) 1%", "(f) 100%", "(f) 1\n(f) other bar"]
+
+
 class Timers:
     """Stands in for ``threading.Timer``: what was to be done later is done when the test says so."""
 

@@ -283,6 +283,14 @@ def test_equality_hash_repr(engine: FakeEngine) -> None:
     assert "add" in dir(counter)
 
 
+def test_the_digest_of_its_source_goes_with_a_class(engine: FakeEngine) -> None:
+    known = ipyactors.remote(type("Known", (), {}))
+    known.source_digest = b"digest"
+    copy = pickle.loads(cloudpickle.dumps(known))  # as another process gets it, which may start actors of it
+    assert known._get_definition().source_digest == copy._get_definition().source_digest == b"digest"
+    assert Counter._get_definition().source_digest == b""
+
+
 def test_a_name_that_no_message_can_carry_is_refused_when_it_is_made_remote(engine: FakeEngine) -> None:
     class Odd:
         pass

@@ -20,7 +20,15 @@ from ipyactors.wire.chaos_messages import (
 )
 from ipyactors.wire.chaos_words import Act, Deed, Moment, Order, Progress, Report
 from ipyactors.wire.events import Event, EventKind
-from ipyactors.wire.head_messages import ClusterReply, CreateActor, DescribeCluster, EventsReported, KillActor, RegisterOwner, WatchEvents
+from ipyactors.wire.head_messages import (
+    ClusterReply,
+    CreateActor,
+    DescribeCluster,
+    EventsReported,
+    KillActor,
+    RegisterOwner,
+    WatchEvents,
+)
 from ipyactors.wire.node_messages import (
     DeadWorker,
     DieNow,

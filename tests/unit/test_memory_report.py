@@ -13,12 +13,13 @@ from click.testing import CliRunner
 
 import ipyactors
 from ipyactors.api.memory import NO_SITE, make_report
-from ipyactors.api.memory_report import MemoryReport, words_of_age, words_of_bytes
+from ipyactors.api.memory_report import MemoryReport, words_of_age
 from ipyactors.api.memory_rows import CallSite, MemoryPlace, MemoryRow
 from ipyactors.cli import memory as command
 from ipyactors.cli.main import main
 from ipyactors.ground import ids
 from ipyactors.ground.config import SessionPaths
+from ipyactors.ground.quantities import words_of_bytes
 from ipyactors.launch.address import SessionNote, publish
 from ipyactors.wire import liveness
 from ipyactors.wire.census_messages import (
@@ -96,8 +97,8 @@ def test_a_small_put_is_in_its_owners_memory() -> None:
     assert found.object_id == object_id(1).hex()
     assert (found.what, found.size_bytes, found.state, found.age_s) == ("put", 100, "ready", 3.25)
     assert found.places == (MemoryPlace("inline"),)
-    assert str(found.owner) == "driver (pid 10)"
-    assert held_by(found) == ["2 references in driver (pid 10)"]
+    assert str(found.owner) == "driver"
+    assert held_by(found) == ["2 references in driver"]
     assert found.site == CallSite("Cell In[3]", 2)
     assert str(found.site) == "Cell In[3], line 2"
 
@@ -132,7 +133,7 @@ def test_what_its_owner_takes_for_lost_and_a_store_has_is_there() -> None:
 def test_what_is_pending_or_has_failed_is_nowhere() -> None:
     pending = row(census(record(1, 0, state=ObjectState.PENDING, kind=ObjectKind.TASK_RESULT, name="f", calls=1)))
     assert (pending.places, pending.what) == ((), "task result of f")
-    assert held_by(pending) == ["1 call under way in driver (pid 10)"]
+    assert held_by(pending) == ["1 call under way in driver"]
     assert row(census(record(1, 0, state=ObjectState.FAILED))).places == ()
 
 
@@ -163,9 +164,9 @@ def test_an_object_inside_another_says_so() -> None:
     report = make_report(census(record(1, inside=(object_id(2),), reruns=1, is_pinned=True), outer))
     [inner] = [one for one in report if one.object_id == object_id(1).hex()]
     assert held_by(inner) == [
-        "1 finished call that may run again in driver (pid 10)",
+        "1 finished call that may run again in driver",
         "pickled by user code",
-        "inside task result of f in driver (pid 10)",
+        "inside task result of f in driver",
     ]
     assert inner.holders[-1].object_id == object_id(2).hex()
 
@@ -198,8 +199,8 @@ def test_what_views_keep_of_freed_values_has_rows_of_its_own() -> None:
         ("freed", 5, "driver"),
     ]
     first, made_again, last = report
-    assert held_by(first) == ["mapped by driver (pid 10)", "mapped by worker (pid 11)", "mapped by process (pid 77)"]
-    assert held_by(made_again) == ["1 reference in driver (pid 10)", "mapped by Keeper 'k' (pid 12)"]
+    assert held_by(first) == ["mapped by driver", "mapped by worker (pid 11)", "mapped by process (pid 77)"]
+    assert held_by(made_again) == ["1 reference in driver", "mapped by Keeper 'k' (pid 12)"]
     assert held_by(last) == ["mapped by some process"], "the system does not say by which"
     assert first.places == (MemoryPlace("memory", NODE.hex()),)
     assert (report.nodes[0].objects, report.nodes[0].mapped_bytes) == (1, 45)
@@ -237,7 +238,7 @@ def test_groups_add_up() -> None:
     ]
     assert len(by_site) == 3
     [group] = make_report(three(), group_by="owner").groups
-    assert (group.key, group.size_bytes) == ("driver (pid 10)", 60)
+    assert (group.key, group.size_bytes) == ("driver", 60)
     assert len(make_report(three(), group_by="site", limit=1).groups) == 1
 
 
@@ -258,9 +259,9 @@ def test_the_table_is_aligned() -> None:
         "2 objects, 1.5 MB",
         f"here ({NODE.hex()[:10]}): {store}, 1 object in the store",
         "",
-        "  size  what                  where     age  call site           owner            held by",
-        "1.5 MB  task result of train  memory  3 min                      driver (pid 10)  nobody",
-        "  10 B  put                   inline  5.0 s  Cell In[3], line 2  driver (pid 10)  1 reference",
+        "  size  what                  where     age  call site           owner   held by",
+        "1.5 MB  task result of train  memory  3 min                      driver  nobody",
+        "  10 B  put                   inline  5.0 s  Cell In[3], line 2  driver  1 reference",
     ]
 
 

@@ -111,6 +111,24 @@ def test_what_is_run_from_a_log_for_a_call_within_another_is_passed_on(owner: Ow
     assert owner.out.shown == []
 
 
+@pytest.mark.parametrize(
+    ("parent", "call_id"),
+    [
+        (CurrentCall(b"", 5, b"p" * 16, "Found.in_log"), b"p" * 16),
+        (CurrentCall(b"dparent1", 0, b"a" * 16, "Actor.__init__"), b""),
+    ],
+)
+def test_within_a_call_that_was_found_in_the_log_and_a_constructor_it_goes_where_their_own_words_go(
+    owner: OwnerScenario, parent: CurrentCall, call_id: bytes
+) -> None:
+    owner.task(parent=parent)
+    owner.grant(1, W1)
+    owner.out.sent.clear()
+    owner.hear(W1, line(1))
+    assert owner.out.sent == []
+    assert owner.out.shown == [(OutputWritten(0, "f", 1, "hello\n", call_id=call_id), 0)]
+
+
 def test_what_a_task_has_left_behind_belongs_to_the_last_one_also_when_the_lease_is_over(owner: OwnerScenario) -> None:
     first = scopes.enter()
     owner.task()

@@ -14,7 +14,7 @@ from ipyactors.owner import reactor, scopes
 from ipyactors.owner.calls import CallState, PendingCall
 from ipyactors.owner.templates import STREAMING
 from ipyactors.owner.waits import NO_THREAD, Waits
-from ipyactors.owner.withdrawal import CALLS_A_TURN, Withdrawal, withdraw
+from ipyactors.owner.withdrawal import CALLS_A_TURN, Withdrawal, withdraw, words_of_what_goes_on
 from ipyactors.wire.specs import ActorState
 from ipyactors.wire.worker_messages import CallCancelled, CallMethod, CancelCall, FetchObject, RunTask
 from tests.support.owner_scenario import OwnerScenario
@@ -215,6 +215,19 @@ def test_what_is_withdrawn_and_has_not_ended_can_be_cancelled(cells: Cells) -> N
         assert call.state is CallState.DONE
     cells.settle()
     assert cells.state.unanswered == 0
+
+
+def test_what_goes_on_where_nothing_is_to_be_cancelled_is_counted(cells: Cells) -> None:
+    client = cells.actor()
+    assert words_of_what_goes_on(cells.state, CELL) == ""
+    cells.of(cells.task())
+    assert words_of_what_goes_on(cells.state, CELL) == "1 task goes on (interrupt=keep)"
+    cells.of(cells.task(), OTHER)
+    for _ in range(2):
+        cells.of(cells.method(client))
+    words = f"1 task and 2 calls of {client.label} go on (interrupt=keep)"
+    assert words_of_what_goes_on(cells.state, CELL) == words
+    assert cells.stop() == Withdrawal(tasks=1, withdrawn={client.label: 2}), "nothing was cancelled by that"
 
 
 # -- words -----------------------------------------------------------------------------------------------------

@@ -10,15 +10,21 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from IPython.core.formatters import DisplayFormatter
+from IPython.lib.pretty import pretty
 
 import ipyactors
-from ipyactors.api.checkpoint_list import CheckpointList
+from ipyactors.api.checkpoint_list import CheckpointInfo, CheckpointList
+from ipyactors.api.logs import WorkerLog
 from ipyactors.ground import ids
+from ipyactors.owner import current
 from ipyactors.owner.calls import CallState, TaskCall
+from ipyactors.owner.current import CurrentCall
 from ipyactors.owner.objects import Entry
 from ipyactors.owner.refs import ObjectRef
 from ipyactors.owner.templates import TaskFacts, TaskTemplate
 from ipyactors.util.queue import Queue
+from ipyactors.wire.events import Event, EventKind
 from ipyactors.wire.specs import ActorState, Death, Definition, LossReason, Payload, Stored
 from tests.support.fake_engine import FakeEngine, fake_engine
 
@@ -274,13 +280,34 @@ def test_lists_stay_lists(engine: FakeEngine) -> None:
         "c1 Counter ● alive 0 0",
     ]
     assert words_of(ipyactors.nodes()._repr_html_()).splitlines() == [
-        "machine: state: CPUs free: memory free: workers: ",
-        "here alive 0.5 of 2 0 bytes of 1 kB 3",
+        "machine: state: CPUs held: memory held: workers: ",
+        "here alive 1.5 of 2 1.0 kB of 1.0 kB 3",
+    ]
+
+
+def test_lists_are_tables_where_a_cell_shows_them(engine: FakeEngine) -> None:
+    ipyactors.init()
+    ipyactors.remote(Counter).options(name="c1").remote()
+    formatter = DisplayFormatter()
+
+    def shown(rows: list[Any]) -> str:
+        found, _ = formatter.format(rows)
+        assert found["text/html"] == rows._repr_html_()
+        return found["text/plain"]
+
+    assert shown(ipyactors.list_actors()).splitlines() == [
+        "actor  class    state    incarnation  restarts left  why",
+        "c1     Counter  ● alive            0              0",
+    ]
+    assert shown(ipyactors.nodes()).splitlines() == [
+        "machine  state  CPUs held       memory held  workers",
+        "here     alive   1.5 of 2  1.0 kB of 1.0 kB        3",
     ]
 
 
 def test_no_actors(engine: FakeEngine) -> None:
     ipyactors.init()
+    assert pretty(ipyactors.list_actors()) == "no actors"
     assert words_of(ipyactors.list_actors()._repr_html_()) == "no actors"
 
 
@@ -302,6 +329,56 @@ def test_the_session(engine: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> Non
 class _State:
     def __init__(self) -> None:
         self.actors: dict[bytes, Any] = {}
+
+
+# -- what has no time, address or process id in it --------------------------------------------------------------
+
+
+def test_a_checkpoint_and_a_log() -> None:
+    assert repr(CheckpointInfo("ab12", 3, 64, 1795288306.45)) == (
+        "CheckpointInfo(checkpoint_id='ab12', after_call=3, size_bytes=64)"
+    )
+    assert repr(WorkerLog("f, attempt 1", 0, ("said",), "/run/20261121-191727/log", True)) == (
+        "WorkerLog(what='f, attempt 1', number=0, lines=('said',), is_whole=True)"
+    )
+
+
+def test_the_context_says_where_it_is_asked(engine: FakeEngine) -> None:
+    context = ipyactors.get_runtime_context()
+    assert repr(context) == "RuntimeContext(driver)"
+    token = current.call.set(CurrentCall(b"caller", 1, b"task", "Counter.add"))
+    try:
+        assert repr(context) == "RuntimeContext(Counter.add)"
+    finally:
+        current.call.reset(token)
+
+
+def test_references_in_the_order_of_completion(engine: FakeEngine) -> None:
+    refs = [ipyactors.put(number) for number in range(3)]
+    coming = ipyactors.as_completed(refs)
+    assert repr(coming) == "as_completed(3 left)"
+    next(coming)
+    assert repr(coming) == "as_completed(2 left)"
+
+
+@pytest.mark.parametrize(
+    ("event", "text"),
+    [
+        (Event(EventKind.WORKER_STARTED, 1.5, worker_id=b"w"), "Event(worker_started)"),
+        (Event(EventKind.ACTOR_ALIVE, 1.5, "d", b"a"), "Event(actor_alive, d)"),
+        (Event(EventKind.CALL_ATTEMPT, 1.5, "D.inc", b"a", incarnation=1), "Event(call_attempt, D.inc, incarnation 1)"),
+        (
+            Event(EventKind.INJECTED, 1.5, "d", b"a", b"w", b"n", detail="SIGKILL before D.inc", injected=True),
+            "Event(injected, d: 'SIGKILL before D.inc')",
+        ),
+        (
+            Event(EventKind.TASK_RETRY, 1.5, "f", task_id=b"t", attempt=1, detail="x" * 999),
+            f"Event(task_retry, f, attempt 2: '{'x' * 79}…')",
+        ),
+    ],
+)
+def test_an_event_is_one_line(event: Event, text: str) -> None:
+    assert repr(event) == text
 
 
 def test_an_empty_list_of_checkpoints_is_a_block_of_its_own() -> None:

@@ -242,3 +242,15 @@ def test_what_stands_for_a_value_says_so_when_asked_for_more() -> None:
         _ = value.balance
     with pytest.raises(TypeError, match=r"^\[0\]: the value itself stayed in the worker"):
         _ = value[0]
+
+
+def test_a_pair_whose_first_part_names_a_secret_is_written_as_an_item_of_a_dict() -> None:
+    hidden = "<not shown: the name looks like a secret's>"
+    assert text_of([("Authorization", "Bearer zzz"), ("Accept", "text")]) == (
+        f"[('Authorization', {hidden}), ('Accept', 'text')]",
+        False,
+    )
+    assert text_of((b"password", b"zzz"))[0] == f"(b'password', {hidden})"
+    assert text_of(("token", 3)) == ("('token', 3)", True)
+    assert text_of(("token", "zzz", 3)) == ("('token', 'zzz', 3)", True)
+    assert text_of(["token", "zzz"]) == ("['token', 'zzz']", True)

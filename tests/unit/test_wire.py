@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ipyactors.ground.exceptions import SerializationError
-from ipyactors.wire import head_messages, node_messages, serialize, worker_messages
+from ipyactors.wire import creator_messages, head_messages, node_messages, serialize, worker_messages
 from ipyactors.wire.codec import Codec, ProtocolError, encode
 from ipyactors.wire.memory_channel import Switchboard
 from ipyactors.wire.specs import Payload
@@ -25,8 +25,9 @@ DOORS = {
     "owner outbound": head_messages.HeadToOwner
     | node_messages.NodeToProcess
     | worker_messages.WorkerToCaller
-    | worker_messages.OwnerToBorrower,
-    "owner inbound": worker_messages.CallerToWorker | worker_messages.BorrowerToOwner,
+    | worker_messages.OwnerToBorrower
+    | creator_messages.CreatorToActor,
+    "owner inbound": worker_messages.CallerToWorker | worker_messages.BorrowerToOwner | creator_messages.ActorToCreator,
     "agent": node_messages.ProcessToNode,
     "agent outbound": node_messages.HeadToNode,
     "zygote": node_messages.ZygoteToAgent,

@@ -303,7 +303,7 @@ def test_the_two_ways_to_a_creator_have_numbers_of_their_own() -> None:
     assert state.arrived.note(W1, 9, is_unasked=True)
 
 
-def test_what_a_nested_call_wrote_goes_to_the_caller_of_its_caller_without_its_number() -> None:
+def test_what_is_passed_on_has_no_number_of_its_writer() -> None:
     owner = OwnerScenario()
     client = owner.actor()
     owner.alive(client, W1)

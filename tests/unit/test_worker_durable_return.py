@@ -57,7 +57,7 @@ def come_back(head: HeadScenario, worker_id: bytes, incarnation: int, *, is_in_d
     session: Any = Line(head, worker_id)
     actor = HostedActor(head.tables.actors[ACTOR].spec, incarnation)
     durable = Returned(session, actor, is_in_danger=is_in_danger)
-    process: Any = SimpleNamespace(_session=session, _actor=actor, _durable=durable, _load=None)
+    process: Any = SimpleNamespace(_session=session, _actor=actor, _durable=durable, _load=None, _show_all=lambda: None)
     Worker._build_actor(process)
     return session  # type: ignore[no-any-return]
 

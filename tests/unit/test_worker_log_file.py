@@ -186,9 +186,30 @@ def test_it_is_of_the_call_that_began_last_of_those_that_run(world: World) -> No
     first.is_over = True
     world.output.running = {}
     world.output.outlet.greet(B)
-    world.other("nobody's\n")
+    world.other("left behind\n")
     world.output.look()
-    assert world.texts() == [(B, 0, "nobody's\n")]
+    assert world.texts() == [(A, 2, "left behind\n")]
+
+
+def test_what_is_there_when_a_call_begins_is_of_those_before(world: World) -> None:
+    before = world.begin(1)
+    before.is_over = True
+    world.other("left behind\n")
+    new = CurrentCall(A, 2, b"t", "f2")
+    new.thread = 1
+    world.output.running = {(A, 2): new}
+    world.output.begin_call(new, world.now)
+    world.other("new\n")
+    world.output.look()
+    assert world.texts() == [(A, 1, "left behind\n"), (A, 2, "new\n")]
+
+
+def test_a_constructors_programs_go_on_in_no_calls_name_until_there_is_one(world: World) -> None:
+    world.output.outlet.greet(B)
+    world.begin(0).is_over = True
+    world.other("built\n")
+    world.output.look()
+    assert world.texts() == [(B, 0, "built\n")]
 
 
 def test_a_turn_finds_it_and_another_is_wanted_while_calls_run_and_for_a_while_after(world: World) -> None:

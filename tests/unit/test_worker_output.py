@@ -185,6 +185,68 @@ def test_a_bar_that_the_call_leaves_is_ended_with_it(world: World) -> None:
     assert moves(world) == [("whole", BAR), ("other", b"block002"), ("whole\n", BAR)]
 
 
+def shown_lines(world: World) -> int:
+    """Return how many lines a page has of all that was sent."""
+    blocks = {said.block_id: said.text for _, said in world.sent if said.block_id}
+    return sum(text.rstrip("\n").count("\n") + 1 for text in blocks.values()) + sum(
+        said.text.count("\n") for _, said in world.sent if not said.block_id
+    )
+
+
+@pytest.mark.parametrize("is_one_text", [False, True])
+@pytest.mark.parametrize("is_cleared", [False, True])
+def test_a_flood_of_lines_that_move_is_bounded_too(
+    is_one_text: bool, is_cleared: bool, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LINES_PER_S", 100)
+    world.as_call(A, 1)
+    if is_cleared:
+        world.output.clear_lines()
+    texts = [f"\r{number}\n" for number in range(3000)]
+    for text in ["".join(texts)] if is_one_text else texts:
+        world.output.write(1, text)
+    assert 80 <= shown_lines(world) <= 150
+    world.now += 1.5
+    world.output.on_turn(world.now)
+    assert "lines are left out here: over 100 a second" in world.sent[-1][1].text
+    world.output.write(1, "\rnext second\n")
+    world.output.end_call(A, 1)
+    assert world.sent[-1][1].text.endswith("next second\n")
+    assert shown_lines(world) <= 200
+
+
+def test_bars_that_are_shown_take_their_last_form_in_a_flood(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LINES_PER_S", 5)
+    world.as_call(A, 1)
+    world.output.write(1, "\r 1%")
+    world.as_call(A, 2)
+    world.output.write(1, "\r 1%")
+    world.output.write(1, "\r100%\n" + "line\n" * 10)
+    world.output.end_call(A, 2)
+    world.as_call(A, 1)
+    world.output.write(1, "\r100%")
+    world.output.end_call(A, 1)
+    blocks = {said.block_id: said.text for _, said in world.sent if said.block_id}
+    assert list(blocks.values()) == ["100%\n", "100%\n"]
+
+
+@pytest.mark.parametrize("broken", ["feed", "end", "__str__", "__init__"])
+def test_lines_that_cannot_be_shown_fail_nobody_and_are_in_the_log(
+    broken: str, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.as_call(A, 1)
+    with monkeypatch.context() as patched:
+        patched.setattr(module.MovingLines, broken, lambda *_args, **_options: 1 / 0)
+        world.stream.write("half\r50%")
+        world.stream.write("\rwhole\n")
+        world.stream.write("next\n")
+        world.output.end_call(A, 1)
+    world.sent.clear()
+    print("fine", file=world.stream)
+    assert world.texts() == [(A, 1, "f", "fine\n")]
+    assert world.log() == "half\r50%\rwhole\nnext\nfine\n"
+
+
 def test_a_long_line_is_cut(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "LINE_AT_MOST", 10)
     world.as_call(A, 1)
@@ -439,6 +501,14 @@ def test_lines_of_calls_that_were_found_side_by_side_do_not_mix(found: Found) ->
     for lsn in (3, 4):
         found.output.outlet.claim(b"call %d" % lsn, A, lsn)
     assert [(seq, text) for _, seq, _, text in found.texts()] == [(3, "half of 3\n"), (4, "half of 4\n")]
+
+
+def test_what_its_nested_calls_write_waits_too(found: Found) -> None:
+    found.output.relay(OutputWritten(0, "nested", 1, "within\n", call_id=b"call 3"))
+    found.output.relay(OutputWritten(0, "nested", 1, "of the constructor\n"))
+    assert found.texts_told() == [(0, b"", "of the constructor\n")]
+    found.output.outlet.claim(b"call 3", A, 7)
+    assert found.texts() == [(A, 7, "nested", "within\n")]
 
 
 def test_what_it_displays_waits_too(found: Found) -> None:

@@ -38,9 +38,12 @@ class CellSource:
         text = cell_compiler.pad(shell.transform_cell(body), first, raw_cell)
         return text, shell.compile.cache(text, self.number, raw_code=raw_cell)
 
-    def function(self, magic: str, line: str, body: str, *, parameters: Sequence[str] = ()) -> types.FunctionType:
+    def function(
+        self, magic: str, line: str, body: str, *, parameters: Sequence[str] = (), into: str = ""
+    ) -> types.FunctionType:
         """Return the ``body`` of a cell magic as a function of ``parameters`` that can run elsewhere.
 
+        ``into`` is the variable that is to have the reference to its result.
         Raises SyntaxError; UsageError for magics and shell commands in it, which need this process.
         """
         text, filename = self.read(magic, line, body)
@@ -48,8 +51,9 @@ class CellSource:
         name, flags = f"In[{self.number}]", shell.compile.flags
         function = cell_function.make(text, filename, shell.user_ns, name=name, parameters=parameters, flags=flags)
         if "get_ipython" in function.__code__.co_names:
+            unchanged = f", and {into} is unchanged" if into else ""
             raise UsageError(
                 f"%%{magic}: magics (%) and shell commands (!) work in the notebook's own process, and this cell is to "
-                "run in another. Nothing was sent. Use functions: subprocess.run for a command, for example."
+                f"run in another. Nothing was sent{unchanged}. Use functions, such as subprocess.run for a command."
             )
         return function

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from IPython.core.error import UsageError
 from IPython.core.magic import Magics, magics_class
-from IPython.core.magic_arguments import parse_argstring
 
 from ipyactors.api.actor import ActorClass, ConfiguredActorClass
 from ipyactors.api.actor_report import ActorReport, describe_actor
@@ -13,7 +12,7 @@ from ipyactors.api.calls import get
 from ipyactors.api.checkpoint_list import CheckpointList, list_checkpoints
 from ipyactors.api.handles import ActorHandle, take_methods, upgrade
 from ipyactors.api.restoring import find_checkpoint, restore
-from ipyactors.ground.exceptions import ActorNotFoundError
+from ipyactors.ground.exceptions import ActorNotFoundError, OptionError, TaskError
 from ipyactors.notebook.magics.flags import ACTOR, flag, line_magic_with, parse_line, without_quotes
 from ipyactors.notebook.magics.usage import as_usage_error
 from ipyactors.notebook.magics.which_actor import handle_of, handles_to, look_up
@@ -44,7 +43,7 @@ class ActorMagics(Magics):  # type: ignore[misc]
         """
         __tracebackhide__ = "__ipython_bottom__"
         with as_usage_error():
-            given = parse_argstring(self.actor, line)
+            given = parse_line(self.actor, line)
             which = self._handle_or_id(given.actor, given.namespace, needs_handle=given.state)
             return describe_actor(which, state=given.state, checkpoints=given.checkpoints, log=given.log)
 
@@ -65,7 +64,7 @@ class ActorMagics(Magics):  # type: ignore[misc]
         __tracebackhide__ = "__ipython_bottom__"
         variables = self.shell.user_ns
         with as_usage_error():
-            given = parse_argstring(self.checkpoints, line)
+            given = parse_line(self.checkpoints, line)
             status = look_up(given.actor, given.namespace, variables, dead_too=not given.restore)
             if not status.level:
                 raise UsageError(f"{label(status)} is not durable, and so has no checkpoints.")
@@ -117,10 +116,17 @@ class ActorMagics(Magics):  # type: ignore[misc]
                 f"{name} is no remote class in this notebook, so {label(status)} stays as it is. "
                 f"Run the cell that defines it, or name another one: %upgrade {given.actor} CLASS"
             )
-        upgrade(handle, new_class)
+        try:
+            upgrade(handle, new_class)
+        except (OptionError, TypeError) as error:
+            if isinstance(error, TaskError):  # what the class's own code has raised
+                raise
+            raise UsageError(str(error)) from None
         for held in handles_to(self.shell.user_ns, status.actor_id):
             take_methods(held, handle)
-        print(f"{label(status)} runs the {name} of this notebook now, with the state that it had")
+        is_other = handle._ipyactors_plans.class_name != status.class_name
+        before = f" (its class was {status.class_name})" if is_other else ""
+        print(f"{label(status)} runs the {name} of this notebook now, with the state that it had{before}")
 
     def _handle_or_id(self, which: str, namespace: str | None, *, needs_handle: bool) -> ActorHandle | str:
         """Return the actor that is meant, also one that has ended. Raises ActorNotFoundError."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import builtins
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from IPython.core.error import UsageError
@@ -13,15 +13,17 @@ from IPython.core.magic import Magics, magics_class
 from ipyactors.api import chaos, inspect, runtime
 from ipyactors.api.chaos_storm import KINDS, MORE_KINDS, storm
 from ipyactors.api.chaos_targets import Target
+from ipyactors.api.handles import ActorHandle
 from ipyactors.api.remote import ConfiguredFunction, RemoteFunction
 from ipyactors.ground.exceptions import ChaosError, SessionError
 from ipyactors.notebook.magics.chaos_table import ChaosTable
-from ipyactors.notebook.magics.flags import flag, line_magic_with, parse_line, without_quotes
+from ipyactors.notebook.magics.flags import flag, line_magic_with, parse_line, text_of, without_quotes
 from ipyactors.notebook.magics.usage import as_usage_error
 from ipyactors.notebook.magics.which_actor import handle_of
 
 #: What a magic's line may give to each function, beside its target.
 _MOMENTS = ("before", "during", "after", "nth", "times")
+_MOMENTS_OF_CALLS = {"before", "during", "after"}
 _TAKES = {
     "kill": ("how", *_MOMENTS),
     "exit": ("code", *_MOMENTS),
@@ -41,6 +43,7 @@ _TAKES = {
 }
 _OPTIONS = ("how", "code", "error", "on", *_MOMENTS, "seed", "rate", "duration", "kinds")
 _NEEDS_SECONDS = ("freeze", "slow", "delay_replies")
+_AT_MOMENTS = tuple(what for what, takes in _TAKES.items() if "before" in takes)
 
 #: What is done to durable actors only, and what to remote functions too.
 DURABLE_ONLY = frozenset({"fill_disk", "corrupt_checkpoint"})
@@ -63,6 +66,31 @@ def is_taken(argument: str, given: Sequence[str]) -> bool:
     if not what or argument == "what":
         return True
     return what != "kill_head" if argument == "actor" else argument in _TAKES[what]
+
+
+def _no_target(given: argparse.Namespace) -> str:
+    """Return what is wrong with a line without a target; that word may have been taken for a method."""
+    for name in ("before", "during", "after", "on"):
+        if isinstance(word := getattr(given, name), str):
+            return (
+                f"%chaos {given.what} takes a target, and {word!r} was taken for the METHOD of --{name}. Write the "
+                f"target first: %chaos {given.what} TARGET --{name}. Nothing was done; %chaos? tells more."
+            )
+    return f"%chaos {given.what} takes a target. Nothing was done; %chaos? tells more."
+
+
+def _check_is_now(target: Target, word: str, arguments: Mapping[str, Any]) -> None:
+    """Raise UsageError for what cannot be done at once, but only at a moment of a call."""
+    if arguments.keys() & {"nth", "times"}:
+        raise UsageError(
+            "--nth and --times count calls: write --before, --during or --after too. Nothing was done; "
+            "%chaos? tells more."
+        )
+    if not isinstance(target, ActorHandle):
+        raise UsageError(
+            f"{word} is a function and has no process of its own: write --before, --during or --after, and it is "
+            "done to the next attempt. Nothing was done; %chaos? tells more."
+        )
 
 
 @magics_class
@@ -154,11 +182,14 @@ class ChaosMagics(Magics):  # type: ignore[misc]
         if what == "kill_head" or (what == "clear" and given.actor is None):
             done = function()
         elif given.actor is None:
-            raise UsageError(f"%chaos {what} takes a target. Nothing was done; %chaos? tells more.")
+            raise UsageError(_no_target(given))
         elif what == "kill_node":
-            done = function(given.actor)
+            done = function(text_of(given.actor, self.shell.user_ns))
         else:
-            done = function(self._target(given.actor), **arguments)
+            target = self._target(given.actor)
+            if what in _AT_MOMENTS and not arguments.keys() & _MOMENTS_OF_CALLS:
+                _check_is_now(target, given.actor, arguments)
+            done = function(target, **arguments)
         if what == "clear":
             print(f"{done} order{'s' * (done != 1)} cleared")
             return None

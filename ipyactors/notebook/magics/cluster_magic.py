@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from IPython.core.error import UsageError
 from IPython.core.magic import Magics, magics_class
-from IPython.core.magic_arguments import parse_argstring
 
 from ipyactors.api import runtime
 from ipyactors.api.cluster_report import ClusterReport, describe_cluster
 from ipyactors.api.config import config
-from ipyactors.notebook.magics.flags import flag, line_magic_with
+from ipyactors.notebook.magics.flags import flag, line_magic_with, parse_line
 from ipyactors.notebook.magics.usage import as_usage_error
 
 
@@ -32,7 +31,7 @@ class ClusterMagics(Magics):  # type: ignore[misc]
         """
         __tracebackhide__ = "__ipython_bottom__"
         with as_usage_error():
-            given = parse_argstring(self.cluster, line)
+            given = parse_line(self.cluster, line)
             if given.command == "config":
                 return config(**dict(map(_setting, given.settings)))
         if given.settings:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import argparse
 import ast
 import builtins
+import contextlib
 import functools
+import itertools
 import keyword
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
+from IPython.core.error import UsageError
 from IPython.core.magic import cell_magic, line_magic, no_var_expand
 from IPython.core.magic_arguments import argument, magic_arguments
 from IPython.utils.process import arg_split
@@ -17,6 +20,7 @@ from IPython.utils.process import arg_split
 from ipyactors.ground.every import Every, every
 from ipyactors.ground.exceptions import OptionError
 from ipyactors.ground.options import OPTIONS, Kind, Option, Place, check_names
+from ipyactors.notebook.magics.usage import refusal
 
 _Magic = TypeVar("_Magic", bound=Callable[..., Any])
 
@@ -47,6 +51,12 @@ _WRITTEN = {
     Kind.EXCEPTIONS: "names with commas between, or nothing for True",
     Kind.LEVEL: "one of the words, or nothing for True",
     Kind.POLICY: "calls=100 or seconds=5 or calls=100,seconds=5",
+}
+
+#: What the help of an option is where it is for tasks only, and tells of actors elsewhere.
+_OF_TASKS = {
+    "num_cpus": "CPUs held while it runs (1)",
+    "name": "what messages call the task",
 }
 
 
@@ -103,9 +113,38 @@ def _magic_with(marker: Callable[[Any], Any], flags: Sequence[Flag], *, sign: st
 
 
 def parse_line(magic: Any, line: str) -> argparse.Namespace:
-    """Return what was given to a line magic whose words and flags may stand in any order. Raises UsageError."""
-    given: argparse.Namespace = magic.parser.parse_intermixed_args(arg_split(line))
+    """Return what was given to a magic whose words and flags may stand in any order. Raises UsageError."""
+    with _refusing(magic.parser, line):
+        words = _with_defaults(magic.parser, arg_split(line))
+        given: argparse.Namespace = magic.parser.parse_intermixed_args(words)
     return given
+
+
+@contextlib.contextmanager
+def _refusing(parser: argparse.ArgumentParser, line: str) -> Iterator[None]:
+    """Say in our words what is wrong with a line. Raises UsageError."""
+    try:
+        yield
+    except UsageError as error:
+        raise refusal(parser, str(error)) from None
+    except ValueError:
+        raise refusal(parser, f"there is no closing quotation mark in {line.strip()}") from None
+
+
+def _with_defaults(parser: argparse.ArgumentParser, words: list[str]) -> list[str]:
+    """Return the words, each option that stands alone before a word which cannot be its value with what that means.
+
+    ``--log acct`` becomes ``--log=20 acct``: ``argparse`` would take the next word, whatever it is.
+    """
+    options = {name: action for action in parser._actions for name in action.option_strings}
+    for index, (word, following) in enumerate(itertools.pairwise(words)):
+        action = options.get(word)
+        if action is not None and action.nargs == "?" and isinstance(action.type, type):
+            try:
+                action.type(following)
+            except ValueError:
+                words[index] = f"{word}={action.const}"
+    return words
 
 
 def without_comment(line: str) -> str:
@@ -123,7 +162,8 @@ def without_comment(line: str) -> str:
 
 def _flag_for(option: Option, places: Sequence[Place]) -> Flag:
     where = " and ".join(sorted(option.places.intersection(places), reverse=True)).replace("remote ", "")
-    described: dict[str, Any] = {"default": None, "help": f"{option.help}. Takes {option.takes}."}
+    text = _OF_TASKS.get(option.name, option.help) if list(places) == [Place.TASK] else option.help
+    described: dict[str, Any] = {"default": None, "help": f"{text}. Takes {option.takes}."}
     if len(places) > 1:
         described["help"] = f"[{where}] {described['help']}"
     if option.kind in _WRITTEN:
@@ -138,9 +178,10 @@ def _flag_for(option: Option, places: Sequence[Place]) -> Flag:
 def parse_flags(magic: Any, line: str, *places: Place) -> dict[str, str | None]:
     """Return what was given to the flags of a cell magic with the options of ``places``, by name.
 
-    Raises OptionError for what is no flag.
+    Raises OptionError for what is no flag, UsageError for one without its value.
     """
-    given, unknown = magic.parser.parse_known_args(arg_split(line))
+    with _refusing(magic.parser, line):
+        given, unknown = magic.parser.parse_known_args(arg_split(line))
     if unknown:
         why = _explain_unknown(unknown[0], places, getattr(given, "checkpoint", None))
         raise OptionError(f"{why} Nothing was done; %{magic.parser.prog}? lists the options.")
@@ -223,6 +264,16 @@ def _keywords(words: str) -> list[ast.keyword]:
     if not isinstance(call, ast.Call) or call.args:
         raise SyntaxError(words)
     return call.keywords
+
+
+def text_of(word: str, variables: Mapping[str, Any]) -> str:
+    """Return a word without its quotes, or what the variable ``$x`` holds. Raises OptionError if there is none."""
+    text = without_quotes(word)
+    if not text.startswith("$"):
+        return text
+    if text[1:] not in variables:
+        raise OptionError(f"there is no variable {text[1:]!r} in this notebook. Nothing was done.")
+    return str(variables[text[1:]])
 
 
 def without_quotes(text: str) -> str:

@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from IPython.core.magic import Magics, magics_class, output_can_be_silenced
-from IPython.core.magic_arguments import parse_argstring
 
 from ipyactors.api.calls import get
 from ipyactors.api.on import on
 from ipyactors.notebook.cells.cell_source import CellSource
-from ipyactors.notebook.magics.flags import ACTOR, INTO, cell_magic_with, flag, name_of
+from ipyactors.notebook.magics.flags import ACTOR, INTO, cell_magic_with, flag, name_of, parse_line
 from ipyactors.notebook.magics.usage import as_usage_error
 from ipyactors.notebook.magics.which_actor import handle_of
 
@@ -47,10 +46,10 @@ class OnMagics(Magics):  # type: ignore[misc]
         """
         __tracebackhide__ = "__ipython_bottom__"
         with as_usage_error():
-            given = parse_argstring(self.on, line)
+            given = parse_line(self.on, line)
             into = name_of(given.into)
             handle = handle_of(given.actor, given.namespace, self.shell.user_ns)
-        function = self._source.function("on", line, cell, parameters=("self",))
+        function = self._source.function("on", line, cell, parameters=("self",), into=into)
         submitted = on(handle, function, readonly=given.readonly)
         if not into:
             return get(submitted)

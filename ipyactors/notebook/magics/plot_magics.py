@@ -6,11 +6,10 @@ from typing import Any
 
 from IPython.core.error import UsageError
 from IPython.core.magic import Magics, magics_class
-from IPython.core.magic_arguments import parse_argstring
 
 from ipyactors.api import runtime
 from ipyactors.api.inspect import timeline
-from ipyactors.notebook.magics.flags import flag, line_magic_with, without_quotes
+from ipyactors.notebook.magics.flags import flag, line_magic_with, parse_line, without_quotes
 from ipyactors.notebook.magics.usage import as_usage_error
 from ipyactors.notebook.magics.which_actor import look_up
 
@@ -32,7 +31,7 @@ class PlotMagics(Magics):  # type: ignore[misc]
         """
         __tracebackhide__ = "__ipython_bottom__"
         with as_usage_error():
-            given = parse_argstring(self.timeline, line)
+            given = parse_line(self.timeline, line)
             if runtime.live_engine() is None:
                 words = runtime.without_session("there is no session, and so nothing has happened.")
                 raise UsageError(f"{words} Nothing was done.")

@@ -7,7 +7,6 @@ from typing import Any
 
 from IPython.core.error import UsageError
 from IPython.core.magic import Magics, magics_class
-from IPython.core.magic_arguments import parse_argstring
 
 from ipyactors.api import remote, runtime
 from ipyactors.api.actor import lacking
@@ -24,6 +23,7 @@ from ipyactors.notebook.magics.flags import (
     flag,
     line_magic_with,
     parse_flags,
+    parse_line,
     read_options,
 )
 from ipyactors.notebook.magics.usage import as_usage_error, warnings_as_lines
@@ -104,7 +104,7 @@ class RemoteMagics(Magics):  # type: ignore[misc]
         """
         __tracebackhide__ = True
         with as_usage_error():
-            given = vars(parse_argstring(self.remote_init, line))
+            given = vars(parse_line(self.remote_init, line))
             quiet = given.pop("quiet")
             session = given.pop("session")
             values = read_options(given, self.shell.user_ns)
@@ -135,7 +135,7 @@ class RemoteMagics(Magics):  # type: ignore[misc]
         In a script: ipyactors.kill(handle), and no_restart=False for --restart.
         """
         with as_usage_error():
-            given = parse_argstring(self.kill, line)
+            given = parse_line(self.kill, line)
             status = look_up(given.actor, given.namespace, self.shell.user_ns)
             engine = runtime.engine()
             client = engine.adopt_actor(status.actor_id, status.class_name, status.name)

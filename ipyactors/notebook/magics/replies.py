@@ -51,7 +51,7 @@ def defined(
             if definition.name in plain
             else _about(definition, options[definition], before.get(definition.name), actors, variables)
         )
-        for definition in dict.fromkeys(definitions)
+        for definition in {one: one for one in definitions}.values()  # the last of those that are equal
     )
 
 
@@ -76,8 +76,8 @@ def _about(
     old = [status for status in actors if _is_of_other_code(status, definition, before_id)]
     if not old:
         return words
-    which = "the class before it" if replaced else f"an earlier {definition.name}"
-    words += f", and {which} is still run by {', '.join(map(label, old))}"
+    what = "the class before it" if replaced else f"an earlier {definition.name}"
+    words += f", and {what} is still run by {', '.join(map(label, old))}"
     if not (options.get("durable") and any(status.level for status in old)):
         return words
     if len(old) > 1:

@@ -32,6 +32,10 @@ class TaskMagics(Magics):  # type: ignore[misc]
         The notebook's variables that the cell reads travel with it, as they are now. What it assigns stays in the
         worker: only the result comes back. Top-level await works.
 
+        What it prints appears below this cell, also after the cell has ended. Where a notebook is run without a page
+        (jupyter execute, nbconvert, papermill), only what comes while a cell runs is kept: there, call a remote
+        function and get its result in the same cell.
+
         In a script, do the same with a function: ipyactors.remote(f).remote(), with its options
         ipyactors.remote(f).options(num_cpus=2).remote().
         """
@@ -41,7 +45,7 @@ class TaskMagics(Magics):  # type: ignore[misc]
             given = parse_flags(self.task, line, Place.TASK)
             into = name_of(given.pop("into"))
             options = TaskOptions().but(read_options(given, variables))
-        function = self._source.function("task", line, cell)
+        function = self._source.function("task", line, cell, into=into)
         with warnings_as_lines():
             submitted = RemoteFunction(function, options).remote()
         if not into:
