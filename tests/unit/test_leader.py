@@ -184,7 +184,14 @@ def test_an_interrupt_just_before_the_leader_sleeps_is_not_held_up() -> None:
 def test_an_interrupt_just_before_a_follower_sleeps_is_not_held_up(
     box: Mailbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    wait_uninterrupted = leader._Follower.wait
+
     def wait(self: Any, timeout_s: float | None) -> None:
+        if (
+            threading.current_thread() is not threading.main_thread()
+        ):  # it may follow the standby thread before it leads
+            wait_uninterrupted(self, timeout_s)
+            return
         timeout = -1 if timeout_s is None else timeout_s
         _interrupted_before(functools.partial(self._latch.acquire, timeout=timeout))
 
