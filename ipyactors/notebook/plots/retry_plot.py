@@ -42,7 +42,7 @@ _BAR_STYLES: dict[str, Style] = {
 }
 _LEGEND = (("again", "attempt failed, and another one followed"), ("failed", "last attempt, failed"))
 _HALF = (-BAR / 2, BAR / 2)
-_CAUSE_LETTERS = 52
+_CAUSE_LETTERS = 72
 
 #: What is written is so far from its bar, and from the edge.
 _GAP_POINTS = 6.0
