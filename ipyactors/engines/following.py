@@ -18,17 +18,21 @@ class Following(Iterator[ObjectRef], AsyncIterator[ObjectRef]):
     for the next. That ends with the object, and with :meth:`close`.
     """
 
+    _is_made = False
+
     def __init__(self, session: Session, refs: Sequence[ObjectRef], deadline_s: float | None) -> None:
-        self._session = session
-        self._deadline_s = deadline_s
-        self._ref_of = {ref._entry: ref for ref in refs}
-        self._left = len(refs)
-        self._completions = Completions(tuple(self._ref_of))
-        self._wait = session.waits.during(self._ref_of)
-        session.fetch(self._ref_of)
-        with deferred(), session.lock:
-            self._completions.watch()
-        self._wait.__enter__()
+        with deferred():  # an interrupt finds it whole, or not begun: see __del__
+            self._session = session
+            self._deadline_s = deadline_s
+            self._ref_of = {ref._entry: ref for ref in refs}
+            self._left = len(refs)
+            self._completions = Completions(tuple(self._ref_of))
+            self._wait = session.waits.during(self._ref_of)
+            session.fetch(self._ref_of)
+            with session.lock:
+                self._completions.watch()
+            self._wait.__enter__()
+            self._is_made = True
 
     def __next__(self) -> ObjectRef:
         __tracebackhide__ = True
@@ -86,4 +90,5 @@ class Following(Iterator[ObjectRef], AsyncIterator[ObjectRef]):
             self._completions.unwatch()
 
     def __del__(self) -> None:
-        self.close()
+        if self._is_made:
+            self.close()

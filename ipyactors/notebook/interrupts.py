@@ -99,7 +99,9 @@ class Interrupts:
             return
         cell = cells.pop()
         cell.give_sigint_back()
-        error = result.error_in_exec if result is not None else asyncio.CancelledError()
+        error: BaseException | None = asyncio.CancelledError()
+        if result is not None:  # a cell's lines are compiled one by one, and it may be stopped between two of them
+            error = result.error_in_exec or result.error_before_exec
         if isinstance(error, asyncio.CancelledError) and cell.is_interrupted:
             error = KeyboardInterrupt()
             if result is not None:

@@ -90,25 +90,27 @@ def assert_reads_well(shown: Shown, line: str) -> None:
         "ref.future().result()",
         "await ref",
         "await asyncio.gather(ref, ref)",
-        "await asyncio.sleep(0); ipyactors.get(ref)",
+        "await asyncio.sleep(0), ipyactors.get(ref)",
         "await asyncio.sleep(600)",
         "time.sleep(600)",
     ],
 )
 def test_the_cell_ends_and_its_task_with_it(kernel: Kernel, tmp_path: pathlib.Path, waits: str) -> None:
     started = str(tmp_path / "started")
-    shown = stop(kernel, f"ref = long.remote({started!r})\nuntil({started!r})\n{waits}")
-    assert_reads_well(shown, waits)
+    line = f"until({started!r}), {waits}"  # one statement: between two of them the cell is at none
+    shown = stop(kernel, f"ref = long.remote({started!r})\n{line}")
+    assert_reads_well(shown, line)
     assert shown.text.strip() == "interrupted: 1 task cancelled"
     assert "interrupted while it ran" in kernel.check("outcome(ref)").result
     kernel.check("assert ipyactors.get(tally.add.remote(0)) == 0")
 
 
-@pytest.mark.parametrize("loop", ["for ref in stream: ipyactors.get(ref)", "async for ref in stream: await ref"])
+@pytest.mark.parametrize("loop", ["for ref in {}: ipyactors.get(ref)", "async for ref in {}: await ref"])
 def test_the_cell_ends_while_it_waits_for_the_next_item(kernel: Kernel, tmp_path: pathlib.Path, loop: str) -> None:
     started = str(tmp_path / "started")
-    shown = stop(kernel, f"stream = items.remote({started!r})\nuntil({started!r})\n{loop}")
-    assert_reads_well(shown, loop)
+    line = loop.format(f"(until({started!r}), stream)[1]")
+    shown = stop(kernel, f"stream = items.remote({started!r})\n{line}")
+    assert_reads_well(shown, line)
     assert shown.text.strip() == "interrupted: 1 task cancelled"
 
 
@@ -244,7 +246,7 @@ def test_the_handler_of_sigint_is_the_one_that_was_there_before(kernel: Kernel, 
 
 
 @pytest.mark.parametrize(
-    "waits", ["while True: pass", "time.sleep(600)", "await asyncio.sleep(600)", "ipyactors.get(ref)"]
+    "waits", ["[None for _ in iter(int, 1)]", "time.sleep(600)", "await asyncio.sleep(600)", "ipyactors.get(ref)"]
 )
 def test_an_interrupt_that_python_would_drop_ends_the_cell(kernel: Kernel, tmp_path: pathlib.Path, waits: str) -> None:
     started = str(tmp_path / "started")
@@ -255,6 +257,35 @@ def test_an_interrupt_that_python_would_drop_ends_the_cell(kernel: Kernel, tmp_p
         "    reference = weakref.ref(thing, lambda _: os.kill(os.getpid(), signal.SIGINT))\n"
         "    del thing"
     )
-    shown = kernel.run(f"ref = long.remote({started!r})\nuntil({started!r}); drop_one()\n{waits}")
-    assert_reads_well(shown, waits)
+    line = f"until({started!r}), drop_one(), {waits}"
+    shown = kernel.run(f"ref = long.remote({started!r})\n{line}")
+    assert_reads_well(shown, line)
     assert shown.text == "waiting\ninterrupted: 1 task cancelled\n"
+
+
+def test_a_cell_that_is_stopped_between_two_of_its_lines(kernel: Kernel, tmp_path: pathlib.Path) -> None:
+    """IPython compiles each when the one before it has run."""
+    started = str(tmp_path / "started")
+    kernel.check(
+        "import codeop, signal\nbefore = codeop.Compile.__call__\n"
+        "def interrupted(self, source, filename, symbol, **kwargs):\n"
+        "    if symbol == 'exec' and 'Name(id=\\'never\\'' in ast.dump(source): signal.raise_signal(signal.SIGINT)\n"
+        "    return before(self, source, filename, symbol, **kwargs)\n"
+        "import ast\ncodeop.Compile.__call__ = interrupted"
+    )
+    shown = kernel.run(f"ref = long.remote({started!r})\nuntil({started!r})\nnever = 1")
+    kernel.check("codeop.Compile.__call__ = before")
+    assert (shown.status, shown.error_name) == ("error", "KeyboardInterrupt")
+    assert shown.text == "waiting\ninterrupted: 1 task cancelled\n"
+
+
+def test_iterators_that_an_interrupt_keeps_from_being_made_leave_no_words(kernel: Kernel) -> None:
+    shown = kernel.run(
+        "import signal\nfrom ipyactors.engines import following\n"
+        "def interrupted(entries): signal.raise_signal(signal.SIGINT); return made(entries)\n"
+        "made, following.Completions = following.Completions, interrupted\n"
+        "try: next(ipyactors.as_completed([quick.remote()]))\n"
+        "except KeyboardInterrupt: print('stopped')\n"
+        "finally: following.Completions = made"
+    )
+    assert shown.text == "stopped\n"
