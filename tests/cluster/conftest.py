@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -47,3 +47,17 @@ def tasks(shared_runtime: Any) -> Any:
             raise ValueError(text)
 
     return Tasks
+
+
+@pytest.fixture
+def seen(capfd: pytest.CaptureFixture[str]) -> Callable[[], str]:
+    """Return all that was shown so far, standard output first."""
+    shown = ["", ""]
+
+    def read() -> str:
+        out, err = capfd.readouterr()
+        shown[0] += out
+        shown[1] += err
+        return "".join(shown)
+
+    return read

@@ -21,20 +21,6 @@ pytestmark = pytest.mark.usefixtures("shared_runtime")
 Seen = Callable[[], str]
 
 
-@pytest.fixture
-def seen(capfd: pytest.CaptureFixture[str]) -> Seen:
-    """Return all that was shown so far, standard output first."""
-    shown = ["", ""]
-
-    def read() -> str:
-        out, err = capfd.readouterr()
-        shown[0] += out
-        shown[1] += err
-        return "".join(shown)
-
-    return read
-
-
 def die() -> None:
     """End this process as the memory killer does."""
     os.kill(os.getpid(), signal.SIGKILL)

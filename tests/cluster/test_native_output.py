@@ -22,20 +22,6 @@ pytestmark = pytest.mark.usefixtures("shared_runtime")
 Seen = Callable[[], str]
 
 
-@pytest.fixture
-def seen(capfd: pytest.CaptureFixture[str]) -> Seen:
-    """Return all that was shown so far, standard output first."""
-    shown = ["", ""]
-
-    def read() -> str:
-        out, err = capfd.readouterr()
-        shown[0] += out
-        shown[1] += err
-        return "".join(shown)
-
-    return read
-
-
 def say(word: str) -> None:
     """Have a program write a line."""
     subprocess.run(["/bin/echo", word], check=True)
