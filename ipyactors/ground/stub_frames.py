@@ -99,7 +99,10 @@ def _first_line(frame: Frame) -> int:
     filename, line, name = frame
     if name == "<module>":
         return 1
-    found = _functions("".join(linecache.getlines(filename)))
+    try:
+        found = _functions("".join(linecache.getlines(filename)))
+    except SystemError:  # two threads parse: before Python 3.11.9 and 3.12.3 each may spoil it for the other
+        found = []
     starts = (first for known, first, begin, end in found if known == name and begin <= line <= end)
     return max(starts, default=max(line, 1))
 

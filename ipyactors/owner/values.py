@@ -12,7 +12,7 @@ import weakref
 from typing import Any
 
 from ipyactors.ground import tracebacks
-from ipyactors.ground.exception_parts import chain_of, is_a, set_chain, set_trace, trace_of
+from ipyactors.ground.exception_parts import chain_of, is_a, set_chain, set_trace, trace_of, type_name
 from ipyactors.ground.exceptions import SerializationError, TaskError
 from ipyactors.owner import unasked
 from ipyactors.owner.objects import Entry
@@ -56,9 +56,9 @@ def exception_of(remote: RemoteError) -> BaseException:
     """Return what to raise for an exception of the user's code."""
     for source in remote.sources:
         tracebacks.remember_source(source.filename, source.text, source.label)
-    cause = _original(remote)
+    cause, problem = _original(remote)
     if cause is None:
-        error: BaseException = TaskError(_as_text(remote), cause=None)
+        error: BaseException = TaskError(_as_text(remote, problem), cause=None)
         frames = [(frame.filename, frame.line, frame.name) for frame in remote.frames]
         error.__traceback__ = tracebacks.rebuild(frames)
         tracebacks.add_details(error, remote.details)
@@ -69,21 +69,22 @@ def exception_of(remote: RemoteError) -> BaseException:
     return error
 
 
-def _original(remote: RemoteError) -> BaseException | None:
+def _original(remote: RemoteError) -> tuple[BaseException | None, str]:
+    """Return the exception itself, or None and why it cannot be had here."""
     if remote.payload is None:
-        return None
+        return None, remote.pickling_problem
     try:
         cause = serialize.loads(remote.payload)
-    except (Exception, SystemExit, GeneratorExit):  # what it runs is the user's code
-        return None
-    return cause if is_a(cause, BaseException) else None
+    except (Exception, SystemExit, GeneratorExit) as problem:  # what it runs is the user's code
+        return None, tracebacks.in_words(problem)
+    return (cause, "") if is_a(cause, BaseException) else (None, f"it unpickles as a {type_name(cause)}")
 
 
-def _as_text(remote: RemoteError) -> str:
-    problem = f" ({remote.pickling_problem})" if remote.pickling_problem else ""
+def _as_text(remote: RemoteError, problem: str) -> str:
+    why = f" ({problem})" if problem else ""
     return (
         f"{remote.function_name} raised {remote.words}\n"
-        f"The exception itself could not be brought here{problem}. As text:\n{remote.traceback_text}"
+        f"The exception itself could not be brought here{why}. As text:\n{remote.traceback_text}"
     )
 
 

@@ -285,6 +285,7 @@ def test_a_replay_is_told_at_the_same_place() -> None:
     assert get(one.ask_and_go_on.remote(other, one)) == "told 3"
     kill(one)
     assert get(one.look.remote()) == ["told 3"]
+    assert get(other.look.remote()) == ["called"]  # what it asks of the one is not in line behind what follows
     assert get(one.take_kept.remote()) == "noted"
     kill(one)
     kill(other)

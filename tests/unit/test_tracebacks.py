@@ -129,3 +129,23 @@ def test_revived_without_init() -> None:
     error = tracebacks.revive(PickyError, ("1 and 2",), {"one": 1})
     assert isinstance(error, PickyError)
     assert (str(error), error.one) == ("1 and 2", 1)
+
+
+def test_a_source_that_two_threads_parse_at_once_costs_no_exception(
+    cell: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """CPython's parser then has a SystemError for one of them, if the garbage collector comes at a bad moment."""
+
+    def spoilt(_source: str) -> None:
+        raise SystemError("AST constructor recursion depth mismatch (before=63, after=69)")
+
+    frames = [("two_threads.py", 2, "helper")]
+    tracebacks.remember_source("two_threads.py", "def helper():\n    raise ValueError\n")
+    with monkeypatch.context() as patch:
+        patch.setattr("ast.parse", spoilt)
+        trace = tracebacks.rebuild(frames)
+        assert trace is not None
+        assert (trace.tb_lineno, trace.tb_frame.f_code.co_firstlineno) == (2, 2)
+    trace = tracebacks.rebuild(frames)
+    assert trace is not None
+    assert trace.tb_frame.f_code.co_firstlineno == 1, "what was spoilt is not remembered"
