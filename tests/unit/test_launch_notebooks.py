@@ -36,7 +36,7 @@ def _no_notebook(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_script_and_a_terminal_have_none_also_below_a_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("JPY_SESSION_NAME", "/work/bank.ipynb")
+    monkeypatch.setenv("JPY_SESSION_NAME", "/home/ada/bank.ipynb")
     assert notebooks.this_notebook() == ""
     put_shell(monkeypatch, user_ns={})
     assert notebooks.this_notebook() == ""
@@ -45,10 +45,10 @@ def test_a_script_and_a_terminal_have_none_also_below_a_kernel(monkeypatch: pyte
 def test_a_kernel_knows_it_by_its_front_end(monkeypatch: pytest.MonkeyPatch) -> None:
     put_shell(monkeypatch, kernel=object(), user_ns={})
     assert notebooks.this_notebook() == ""
-    monkeypatch.setenv("JPY_SESSION_NAME", "/work/bank.ipynb")
-    assert notebooks.this_notebook() == "/work/bank.ipynb"
-    put_shell(monkeypatch, kernel=object(), user_ns={"__vsc_ipynb_file__": "/work/other.ipynb"})
-    assert notebooks.this_notebook() == "/work/other.ipynb"
+    monkeypatch.setenv("JPY_SESSION_NAME", "/home/ada/bank.ipynb")
+    assert notebooks.this_notebook() == "/home/ada/bank.ipynb"
+    put_shell(monkeypatch, kernel=object(), user_ns={"__vsc_ipynb_file__": "/home/ada/other.ipynb"})
+    assert notebooks.this_notebook() == "/home/ada/other.ipynb"
 
 
 def test_the_variable_says_it_anywhere(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> None:
